@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Sense: PSI triggers and samples, from files (level 1). Owns every cgroup fd that is kept for reading. */
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <systemd/sd-event.h>
+
+#include "base/macro.h"
+#include "model/event.h"
+#include "model/sample.h"
+#include "policy/policy.h"
+
+typedef struct Sensor Sensor;
+
+/* Called on the loop for each event; the manager queues it and wakes the tick. */
+typedef void (*SensorHandler)(const Event *event, void *userdata);
+
+typedef enum SampleScope {
+        SAMPLE_HOST,            /* /proc/meminfo and /proc/pressure only */
+        SAMPLE_HOT,             /* host, and a top-down walk that descends only where intake or a domain's alarm is */
+        SAMPLE_ALL,             /* host, and every cgroup: the heartbeat's baseline */
+} SampleScope;
+
+/* root: "/sys/fs/cgroup", proc: "/proc" (injected by tests). own_cgroup: cgd's own, protected. */
+int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandler handler, void *userdata,
+               Sensor **ret);
+Sensor *sensor_free(Sensor *s);
+DEFINE_CLEANUP(Sensor *, sensor_free)
+
+/* Sets the PSI triggers of the policy's active memory pressure conditions, and the host's early trigger (10 ms in
+ * 500 ms on /proc/pressure/memory -> EVENT_STIR). Slices that do not exist yet are tried again at every SAMPLE_ALL.
+ * A trigger that cannot be had (no PSI, no right) is not fatal: see sensor_psi_state(). Old triggers are closed off the loop's
+ * thread (closing waits for an RCU grace period). */
+int sensor_set_policy(Sensor *s, const Policy *policy);
+
+/* Takes a sample; never fails as a whole: what cannot be read is absent. Borrowed until the next call. */
+const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec);
+
+/* A held directory fd (borrowed) and full path of a cgroup in the last samples; -ENOENT where it is not known. */
+int sensor_cgroup(Sensor *s, uint64_t id, int *ret_fd, const char **ret_path);
+
+typedef enum PsiState {
+        PSI_FULL,               /* any window */
+        PSI_COARSE,             /* windows of 2 s only: no CAP_SYS_RESOURCE */
+        PSI_POLLED,             /* triggers refused: pressure is seen only in samples */
+        PSI_OFF,                /* kernel without PSI or psi=0 */
+} PsiState;
+PsiState sensor_psi_state(const Sensor *s);

@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Sample: what sense saw at one moment. A table of cgroups with their counters, and the host.
+ *
+ * Invariant: rows are in the order of a top-down walk, a parent always before its children, siblings by
+ * name. A field that could not be read is absent (its bit in `have` is clear), never zero. A row is
+ * absent where the cgroup was not looked at in this sample: absence says nothing about the cgroup. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Sources: Documentation/admin-guide/cgroup-v2.rst ("Memory Interface Files"), accounting/psi.rst. */
+typedef enum CgroupField {
+        CGROUP_MEMORY_CURRENT,          /* bytes */
+        CGROUP_SWAP_CURRENT,            /* bytes */
+        CGROUP_MEMORY_HIGH,             /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
+        CGROUP_PGSTEAL,                 /* pages, ever (memory.stat) */
+        CGROUP_PGSCAN,                  /* pages, ever */
+        CGROUP_WORKINGSET_REFAULT,      /* pages, ever, anon + file */
+        CGROUP_WORKINGSET_ACTIVATE,     /* pages, ever, anon + file: fetched back into the working set */
+        CGROUP_EVENTS_LOW,              /* memory.events, ever */
+        CGROUP_EVENTS_HIGH,
+        CGROUP_EVENTS_MAX,
+        CGROUP_EVENTS_OOM,
+        CGROUP_EVENTS_OOM_KILL,
+        CGROUP_MEMORY_SOME,             /* usec of stall, ever (memory.pressure total=) */
+        CGROUP_MEMORY_FULL,
+        CGROUP_IO_SOME,
+        CGROUP_IO_FULL,
+        CGROUP_CPU_SOME,
+        CGROUP_CPU_FULL,
+        CGROUP_POPULATED,               /* cgroup.events, 0 or 1 */
+        CGROUP_FROZEN,
+        _CGROUP_FIELD_MAX,
+} CgroupField;
+
+typedef enum HostField {
+        HOST_MEMORY_TOTAL,              /* bytes, all of /proc/meminfo */
+        HOST_MEMORY_FREE,
+        HOST_MEMORY_AVAILABLE,
+        HOST_SWAP_TOTAL,
+        HOST_SWAP_FREE,
+        HOST_MEMORY_SOME,               /* usec of stall, ever (/proc/pressure) */
+        HOST_MEMORY_FULL,
+        HOST_IO_SOME,
+        HOST_IO_FULL,
+        HOST_CPU_SOME,
+        _HOST_FIELD_MAX,
+} HostField;
+
+/* What a cgroup is to systemd. Only units (and cgroups with oom.group, and leaves outside systemd's
+ * tree) are acted on alone; a slice is acted on where nothing smaller is responsible. */
+typedef enum CgroupKind {
+        CGROUP_KIND_ROOT,
+        CGROUP_KIND_SLICE,
+        CGROUP_KIND_UNIT,               /* service or scope */
+        CGROUP_KIND_INNER,              /* below a unit: delegated */
+        CGROUP_KIND_FOREIGN,            /* made by somebody else than systemd, outside any unit */
+} CgroupKind;
+
+typedef enum CgroupFlags {
+        CGROUP_PROTECTED = 1 << 0,      /* PID 1, cgd, the D-Bus broker, journald, logind, udevd: never touched */
+        CGROUP_OMIT      = 1 << 1,      /* ManagedOOMPreference=omit (xattr user.oomd_omit) */
+        CGROUP_AVOID     = 1 << 2,      /* ManagedOOMPreference=avoid (xattr user.oomd_avoid): ranks last */
+        CGROUP_OOM_GROUP = 1 << 3,      /* memory.oom.group=1 */
+} CgroupFlags;
+
+typedef struct CgroupSample {
+        uint64_t id;                    /* kernfs id of the directory (name_to_handle_at) */
+        uint64_t parent_id;             /* 0 for the root */
+        const char *path;               /* from the hierarchy's root: "/", "/a.slice/b.service"; borrowed */
+        CgroupKind kind;
+        CgroupFlags flags;
+        uint32_t have;                  /* 1 << CgroupField */
+        uint64_t value[_CGROUP_FIELD_MAX];
+} CgroupSample;
+
+typedef struct Sample {
+        uint64_t usec;                  /* CLOCK_MONOTONIC when the walk began */
+        uint32_t host_have;             /* 1 << HostField */
+        uint64_t host[_HOST_FIELD_MAX];
+        const CgroupSample *cgroups;
+        size_t n_cgroups;
+        bool complete;                  /* every cgroup there is has a row */
+} Sample;
+
+/* True, and the value, where the field was read. */
+static inline bool cgroup_sample_get(const CgroupSample *c, CgroupField f, uint64_t *ret) {
+        if (!(c->have & (UINT32_C(1) << f)))
+                return false;
+        *ret = c->value[f];
+        return true;
+}
+
+static inline void cgroup_sample_set(CgroupSample *c, CgroupField f, uint64_t v) {
+        c->have |= UINT32_C(1) << f;
+        c->value[f] = v;
+}
+
+static inline bool sample_host_get(const Sample *s, HostField f, uint64_t *ret) {
+        if (!(s->host_have & (UINT32_C(1) << f)))
+                return false;
+        *ret = s->host[f];
+        return true;
+}
+
+static inline void sample_host_set(Sample *s, HostField f, uint64_t v) {
+        s->host_have |= UINT32_C(1) << f;
+        s->host[f] = v;
+}

@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Policy: the compiled set of domains, immutable once built.
+ *
+ * Invariant: domains are sorted by slice; -.slice, if any, carries no [Contain]; every string is valid
+ * UTF-8 without control characters. Keys of later issues are kept and marked inactive. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/macro.h"
+#include "model/plan.h"
+
+/* Where something was written. file is owned by the Policy (or the Diagnostics); line and column from 1;
+ * line 0 = a built-in default. */
+typedef struct Span {
+        const char *file;
+        unsigned line, column;
+} Span;
+
+typedef enum Mode {
+        MODE_OFF,
+        MODE_MONITOR,
+        MODE_CONTAIN,
+        MODE_ENFORCE,
+        _MODE_MAX,
+} Mode;
+
+const char *mode_to_string(Mode m);
+int mode_from_string(const char *s, Mode *ret);
+
+typedef enum ConditionType {
+        CONDITION_MEMORY_PRESSURE,      /* MemoryPressureAbove= */
+        CONDITION_IO_PRESSURE,          /* IOPressureAbove= (raises alarms in a later issue: inactive) */
+        CONDITION_CPU_PRESSURE,         /* CPUPressureAbove= (inactive) */
+        CONDITION_IO_LATENCY,           /* IOLatencyAbove= (inactive) */
+        CONDITION_SWAP_USED,            /* SwapUsedAbove= (host) */
+        CONDITION_MEMORY_USED,          /* MemoryUsedAbove= (host: 1 - available/total; slice: of MemoryHigh/Max or host) */
+        CONDITION_RECLAIM_STALL,        /* ReclaimStallAbove= (inactive) */
+        CONDITION_MEMORY_EXHAUSTION,    /* MemoryExhaustionWithin= (host) */
+        _CONDITION_TYPE_MAX,
+} ConditionType;
+
+/* The key, "MemoryPressureAbove". */
+const char *condition_type_to_string(ConditionType t);
+
+typedef struct Condition {
+        ConditionType type;
+        bool full;                      /* full instead of some */
+        unsigned threshold_permyriad;   /* pressure, used */
+        unsigned percentile;            /* IOLatencyAbove: 99 of p99 */
+        uint64_t threshold_usec;        /* latency, exhaustion within */
+        uint64_t window_usec;           /* over */
+        bool active;                    /* false: parsed, shown, not acted on by this build */
+        char *text;                     /* canonical "MemoryPressureAbove=some 10% over 1s" */
+        Span span;
+} Condition;
+
+typedef struct Alarm {
+        char *name;
+        Condition *conditions;          /* all must hold */
+        size_t n_conditions;
+        uint64_t lasting_usec;          /* LastingSec= */
+        Span span;
+} Alarm;
+
+/* One directive of [Resources], as written; key is the schema's (static). */
+typedef struct Resource {
+        const char *key;
+        char *value;                    /* canonical */
+        Span span;
+} Resource;
+
+typedef struct Contain {
+        bool present;                   /* the file has a [Contain] section */
+        Mode mode;
+        Span mode_span;
+        bool steps[_STEP_MAX];          /* which are allowed; order is the ladder's */
+        uint64_t step_usec;             /* StepSec=, default 500ms */
+        uint64_t squeeze_floor_bytes;   /* default 64M */
+        uint64_t io_cap_floor_bytes;    /* default 1M */
+        uint64_t lease_usec;            /* default 15s */
+        uint64_t kill_after_usec;       /* default 10s */
+        unsigned kill_budget;           /* default 3 … */
+        uint64_t kill_budget_usec;      /* … per 10min */
+        uint64_t freeze_max_usec;       /* default 5s */
+        uint64_t pre_kill_timeout_usec; /* default 5s */
+        char *pre_kill_exec;            /* NULL = none */
+        char **exclude;                 /* unit globs, never NULL after compile unless empty */
+} Contain;
+
+typedef struct Match {
+        char **units;                   /* globs */
+        char **users;
+        char **executables;
+        Span span;
+} Match;
+
+typedef struct Domain {
+        char *name;                     /* of the file, without .policy */
+        char *description;
+        char *slice;                    /* "workload.slice", "-.slice" */
+        char *cgroup;                   /* "/workload.slice", "/a.slice/a-b.slice" for a-b.slice, "/" for -.slice */
+        unsigned rank;                  /* 0 to 1000; -.slice counts as 1000 */
+        unsigned blame_share_min_permyriad; /* BlameShareMin=, default 50% */
+        Match match;
+        Resource *resources;
+        size_t n_resources;
+        Alarm *alarms;
+        size_t n_alarms;
+        Contain contain;
+        char **files;                   /* the file and its drop-ins, in the order read */
+} Domain;
+
+typedef struct Policy {
+        Domain *domains;
+        size_t n_domains;
+} Policy;
+
+/* Frees all; NULL is fine; returns NULL. */
+Policy *policy_free(Policy *p);
+DEFINE_CLEANUP(Policy *, policy_free)
+
+/* The domain with the longest cgroup path that holds `path` ("/workload.slice/x.service"), or NULL.
+ * -.slice holds what no other does. */
+const Domain *policy_domain_of(const Policy *p, const char *path);
+const Domain *policy_find(const Policy *p, const char *name);

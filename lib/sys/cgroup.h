@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A cgroup is its id and a held directory fd, never a path. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum CgroupHierarchy {
+        HIERARCHY_UNIFIED,              /* cgroup2 alone at /sys/fs/cgroup */
+        HIERARCHY_HYBRID,               /* cgroup v1 with a cgroup2 beside it: cgd refuses to start */
+        HIERARCHY_LEGACY,
+        HIERARCHY_NONE,
+} CgroupHierarchy;
+
+/* What is mounted at root ("/sys/fs/cgroup"; injected by tests). Negative errno where it cannot be told. */
+int cgroup_hierarchy(const char *root, CgroupHierarchy *ret);
+
+/* Opens the directory at path ("/a.slice") below root_fd: O_PATH is not used, files are opened relative to
+ * it. -ENOENT where it is not there; `..` is refused with -EINVAL. Returns an fd that the caller closes. */
+int cgroup_open(int root_fd, const char *path);
+
+/* The kernfs id: name_to_handle_at(2)'s 64-bit file handle, which BPF and cgroup events use too; on a fake
+ * tree (no handle of that kind) the inode number. */
+int cgroup_id(int dir_fd, uint64_t *ret);
+
+/* True where the directory still is the cgroup `id`: not removed, not another one under the same name. */
+bool cgroup_is_alive(int dir_fd, uint64_t id);
