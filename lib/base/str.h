@@ -29,6 +29,10 @@ int str_finish(Str *s, char **ret);
 
 #define _cleanup_str_ _cleanup_(str_done)
 
+/* Bytes (1 to 4) of the UTF-8 character at s, of which n bytes are there; -EINVAL where it is none: cut off,
+ * overlong, a surrogate, beyond U+10FFFF. */
+int utf8_character(const char *s, size_t n);
+
 /* Escaped copy of foreign text; NULL when out of memory. */
 char *str_escape(const char *text);
 

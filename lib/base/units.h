@@ -33,6 +33,7 @@ int u64_parse(const char *s, uint64_t *ret);
 /* Canonical text that the parsers above read back to the same value. buf holds FORMAT_MAX bytes; returns buf. */
 char *usec_format(uint64_t usec, char *buf);            /* "1min 30s", "500ms", "infinity" */
 char *bytes_format(uint64_t bytes, char *buf);          /* exact: "64M", "65537", "infinity" */
+char *bytes_format_si(uint64_t bytes, char *buf);       /* exact, for what is read with base 1000: "1M", "1024K" */
 char *bytes_format_human(uint64_t bytes, char *buf);    /* rounded for people: "612.4M" */
 char *permyriad_format(unsigned permyriad, char *buf);  /* "40%", "12.5%" */
 
