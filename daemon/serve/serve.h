@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Serve: org.cgd1 on the system bus and, without a broker, on /run/cgd/private: one vtable for both.
+ *
+ * Reads what the manager shows it through ServerOps and never changes anything itself: each method that
+ * changes something is checked for the caller's right first and then handed to the manager. Nothing here
+ * waits: rights are asked for asynchronously, and a manager that needs time answers later. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+#include <systemd/sd-bus.h>
+#include <systemd/sd-event.h>
+
+#include "base/macro.h"
+#include "engine/engine.h"
+#include "model/lease.h"
+#include "policy/policy.h"
+
+#define SERVER_BUS_NAME "org.cgd1"
+#define SERVER_OBJECT "/org/cgd1"
+#define SERVER_INTERFACE "org.cgd1.Manager"
+#define SERVER_SOCKET "/run/cgd/private"
+
+typedef struct Server Server;
+
+/* A method call that waits for the manager. Exactly one server_request_done() for each, at any time before
+ * server_free(), from within the op itself or later. A caller that went away meanwhile is no error. */
+typedef struct ServerRequest ServerRequest;
+
+/* r >= 0: text is the answer (NULL = ""). r < 0: text is the reason, for people (NULL = strerror(-r));
+ * -ENOENT becomes org.cgd1.Error.NotFound (cgctl exits 4), -EACCES and -EPERM AccessDenied, -EINVAL and
+ * -EBADMSG Refused, others Failed. text is copied; foreign text in it is to be escaped already. */
+void server_request_done(ServerRequest *request, int r, const char *text);
+
+/* What `cgctl run` asks for. Borrowed: valid until the request is done. */
+typedef struct ServerRun {
+        const char *domain;
+        const char *unit;               /* name wished for, with suffix, or "" = choose one */
+        bool scope;                     /* move the process `pid` into a scope; argv, env, cwd are NULL */
+        pid_t pid;                      /* the caller, as the kernel or the broker vouches: none other */
+        char **argv;                    /* service: the command */
+        char **env;                     /* "NAME=value" */
+        const char *cwd;                /* "" = / */
+        uid_t uid;                      /* the caller: a service runs as this user */
+        gid_t gid;                      /* (gid_t) -1 = the user's own */
+} ServerRun;
+
+/* The manager's state for `cgctl status` that is in no other place. */
+typedef struct ServerInfo {
+        uint64_t now_usec;              /* CLOCK_MONOTONIC */
+        int64_t realtime_offset_usec;   /* CLOCK_REALTIME minus CLOCK_MONOTONIC */
+        uint64_t started_usec;
+        uint64_t loaded_usec;           /* when the policy set in force was loaded */
+        uint64_t heartbeat_usec;
+        const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
+        bool bus;                       /* the system bus is connected */
+        const char *refused;            /* diagnostics of the last reload if it was refused, else NULL */
+} ServerInfo;
+
+typedef struct ServerOps {
+        const Policy *(*policy)(void *userdata);                /* never NULL */
+        const Engine *(*engine)(void *userdata);                /* never NULL */
+        const Lease *(*lease)(void *userdata, size_t i);        /* NULL past the last */
+        void (*info)(void *userdata, ServerInfo *ret);
+
+        /* 0, -ENOENT: no such domain, -EINVAL: it has no [Contain]. _MODE_MAX: back to what the policy
+         * says. */
+        int (*set_mode)(void *userdata, const char *domain, Mode mode);
+
+        /* These may answer later. */
+        void (*reload)(void *userdata, ServerRequest *request);
+        void (*place)(void *userdata, ServerRequest *request, const char *unit);
+        void (*run)(void *userdata, ServerRequest *request, const ServerRun *run); /* answer: the unit */
+        void (*release)(void *userdata, ServerRequest *request, const char *unit);
+} ServerOps;
+
+/* ops is borrowed and outlives the server. */
+int server_new(sd_event *event, const ServerOps *ops, void *userdata, Server **ret);
+Server *server_free(Server *s);
+DEFINE_CLEANUP(Server *, server_free)
+
+/* Listens at path (SERVER_SOCKET), 0660 root:group cgd (root alone where there is no such group). A
+ * left-over socket is replaced: the caller has made sure already that no other daemon runs. */
+int server_listen(Server *s, const char *path);
+
+/* Adds the vtable and asks for the name. The bus is already attached to the event loop; a reference is
+ * taken. bus NULL or a new one: lets go of the one before (call it when the connection is lost). */
+int server_attach_system_bus(Server *s, sd_bus *bus);
+
+/* Signals. what: "started", "step", "changed", "over". Also tells PropertiesChanged of the counts if they
+ * did. */
+void server_incident_changed(Server *s, uint64_t id, const char *what);
