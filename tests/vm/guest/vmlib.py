@@ -1,0 +1,380 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a scenario works with: a VM object that starts the service and its neighbour, reads what
+happened, and afterwards puts the machine back as it was.
+
+A scenario is a function test_NAME(vm).  It fails by an AssertionError (check()), is skipped by
+vm.skip(), and gives its figures with vm.figure().  Whatever it starts through vm is stopped for it.
+"""
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Callable, Iterator
+
+TESTS = Path("/usr/libexec/cgd-tests")
+CGROUP = Path("/sys/fs/cgroup")
+RUN = Path("/run/vmtest")
+POLICIES = Path("/run/cgd/policies")
+CGD_UNIT = "cgd.service"
+LIMITS = ("memory.high", "memory.max", "cgroup.freeze")
+
+# What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
+KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|general protection|blocked for more than|"
+                            r"rcu.*stall|soft lockup|Kernel panic|EXT4-fs error")
+
+
+class Skip(Exception):
+    pass
+
+
+class Failure(Exception):
+    pass
+
+
+def check(condition: object, text: str) -> None:
+    if not condition:
+        raise Failure(text)
+
+
+def limited(seconds: int):
+    """The scenario may take that long."""
+    def mark(func):
+        func.limit = seconds
+        return func
+    return mark
+
+
+def sh(*argv: str, timeout: float = 60, ok: bool = True) -> str:
+    """Run a command; its output.  With ok, a failing command fails the scenario."""
+    p = subprocess.run(argv, capture_output=True, text=True, timeout=timeout, check=False)
+    if ok and p.returncode != 0:
+        raise Failure(f"{' '.join(argv)}: exit {p.returncode}: {p.stderr.strip() or p.stdout.strip()}")
+    return p.stdout
+
+
+def failed_units() -> list[str]:
+    out = sh("systemctl", "list-units", "--failed", "--plain", "--no-legend", ok=False)
+    return [line.split()[0] for line in out.splitlines() if line.strip()]
+
+
+def read(path: Path | str) -> str:
+    """A file's text, or '' if it is gone."""
+    try:
+        return Path(path).read_text(errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def monotonic() -> float:
+    return time.clock_gettime(time.CLOCK_MONOTONIC)
+
+
+def wait(condition: Callable[[], object], timeout: float, period: float = 0.2):
+    """Poll until condition() is true; its value, or None when the time is over."""
+    end = monotonic() + timeout
+    while True:
+        value = condition()
+        if value:
+            return value
+        if monotonic() >= end:
+            return None
+        time.sleep(period)
+
+
+def size(text: str | int) -> int:
+    """'64M' -> bytes"""
+    if isinstance(text, int):
+        return text
+    shift = {"K": 10, "M": 20, "G": 30}.get(text[-1])
+    return int(text[:-1]) << shift if shift else int(text)
+
+
+class Unit:
+    """A unit that a scenario started."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.path = CGROUP / self.show("ControlGroup").lstrip("/")
+
+    def show(self, prop: str) -> str:
+        return sh("systemctl", "show", "--value", "--property", prop, self.name).strip()
+
+    def active(self) -> bool:
+        return self.show("ActiveState") in ("active", "activating", "deactivating", "reloading")
+
+    def alive(self) -> bool:
+        """Cheaper than active(): asks the kernel only."""
+        return "populated 1" in read(self.path / "cgroup.events")
+
+    def memory(self) -> int:
+        return int(read(self.path / "memory.current") or 0) + int(read(self.path / "memory.swap.current") or 0)
+
+    def high(self) -> str:
+        return read(self.path / "memory.high")
+
+    def wait_gone(self, timeout: float) -> float | None:
+        """Seconds (CLOCK_MONOTONIC) at which it was seen gone, None if it is still there."""
+        return monotonic() if wait(lambda: not self.alive(), timeout, 0.1) else None
+
+    def stop(self) -> None:
+        sh("systemctl", "kill", "--signal=KILL", self.name, ok=False)
+        sh("systemctl", "stop", self.name, ok=False)
+
+
+class Victim(Unit):
+    """The service: cgd-victim in a slice.  Its figures are there after finish()."""
+
+    def __init__(self, name: str, output: Path) -> None:
+        super().__init__(name)
+        self.output = output
+
+    def finish(self) -> dict:
+        if not self.output.exists():
+            sh("systemctl", "kill", "--signal=TERM", self.name, ok=False)
+        if not wait(self.output.exists, 60):
+            raise Failure(f"{self.name} left no figures: {self.show('Result')}")
+        sh("systemctl", "stop", self.name, ok=False)
+        return json.loads(self.output.read_text())
+
+
+class Watch:
+    """cgd-watch running beside: every change of a limit of every cgroup, with its time."""
+
+    def __init__(self, name: str, follow: str = "") -> None:
+        self.output = RUN / f"{name}.jsonl"
+        argv = [str(TESTS / "cgd-watch"), f"--output={self.output}"]
+        if follow:
+            argv.append(f"--follow={follow}")
+        self.process = subprocess.Popen(argv)
+        wait(self.output.exists, 10, 0.05)
+
+    def stop(self) -> "Watch":
+        if self.process.poll() is None:
+            self.process.terminate()
+            self.process.wait(20)
+        return self
+
+    def records(self) -> Iterator[dict]:
+        with open(self.output, encoding="utf-8", errors="replace") as f:
+            for line in f:
+                try:
+                    yield json.loads(line)
+                except ValueError:
+                    pass
+
+    def changes(self, path: str | None = None) -> list[dict]:
+        """Records {t, path, file, old, new}; of one cgroup and what is below it, or of all."""
+        return [r for r in self.records() if "file" in r and r.get("old") is not None
+                and (path is None or r["path"] == path or r["path"].startswith(path + "/"))]
+
+    def samples(self) -> list[dict]:
+        return [r for r in self.records() if "avail_kb" in r]
+
+
+class VM:
+    """The machine, as seen by one scenario."""
+
+    def __init__(self, log: Callable[[str], None]) -> None:
+        self.log = log
+        self.data: Callable[[str, object], None] = lambda kind, value: None
+        self.figures: list[list] = []
+        self.units: list[Unit] = []
+        self.watches: list[Watch] = []
+        self.declared: set[str] = set()
+        self.dropins: list[Path] = []
+        self.undo: list[Callable[[], None]] = []
+        shutil.rmtree(RUN, ignore_errors=True)
+        RUN.mkdir(parents=True)
+        self.cursor = self.journal_cursor()
+        self.cgd_was_active = self.cgd_active()
+        self.kernel_lines = len(sh("dmesg", ok=False).splitlines())
+
+    # -- reporting ---------------------------------------------------------------------------------
+    def figure(self, name: str, value: float | int | str, unit: str = "") -> None:
+        self.figures.append([name, value, unit])
+
+    def skip(self, reason: str) -> None:
+        raise Skip(reason)
+
+    def expect_failed(self, unit: str) -> None:
+        """That unit may be failed at the end; everything else must not."""
+        self.declared.add(unit)
+
+    # -- the service and its neighbour -------------------------------------------------------------
+    def start(self, name: str, argv: list[str], *, slice: str, properties: tuple[str, ...] = (),
+              cls: type = Unit, **more) -> Unit:
+        """A transient service NAME.service; tracked, and stopped afterwards."""
+        unit = f"{name}.service"
+        self.declared.add(unit)
+        options = [f"--property={p}" for p in properties]
+        sh("systemd-run", "--quiet", f"--unit={unit}", f"--slice={slice}", *options, "--", *argv, timeout=90)
+        made = cls(unit, **more)
+        self.units.append(made)
+        return made
+
+    def victim(self, slice: str = "workload.slice", name: str = "victim", anon: str = "160M",
+               file: str = "64M", options: tuple[str, ...] = (), properties: tuple[str, ...] = ()) -> Victim:
+        """Start the service; returns once its working set is warm and its clock runs."""
+        output = RUN / f"{name}.json"
+        argv = [str(TESTS / "cgd-victim"), f"--anon={anon}", f"--output={output}", *options]
+        if size(file):
+            argv.append(f"--file=/data/{name}.dat:{file}")
+        return self.start(name, argv, slice=slice, cls=Victim, output=output,
+                          properties=("Type=notify", "TimeoutStartSec=80", *properties))
+
+    def hog(self, shape: str = "leak", slice: str = "sideload.slice", name: str = "hog",
+            properties: tuple[str, ...] = (), **options) -> Unit:
+        """Start a neighbour: vm.hog('leak', rate='100M', total='400M', seconds=60)."""
+        argv = [str(TESTS / "cgd-hog"), shape]
+        argv += [f"--{k.replace('_', '-')}={v}" for k, v in options.items()]
+        return self.start(name, argv, slice=slice, properties=properties)
+
+    def watch(self, follow: str = "", name: str = "watch") -> Watch:
+        self.watches.append(Watch(name, follow))
+        return self.watches[-1]
+
+    def victim_figures(self, result: dict, prefix: str = "") -> None:
+        self.figure(prefix + "kept", round(result["kept_permyriad"] / 100, 2), "%")
+        self.figure(prefix + "longest silence", result["longest_silence_ms"], "ms")
+        self.figure(prefix + "p99", round(result["p99_usec"] / 1000, 1), "ms")
+
+    # -- cgd ---------------------------------------------------------------------------------------
+    def need_cgd(self) -> None:
+        if not Path("/usr/bin/cgctl").exists() or not sh("systemctl", "cat", CGD_UNIT, ok=False):
+            self.skip("cgd is not installed")
+
+    def cgd_active(self) -> bool:
+        return sh("systemctl", "is-active", CGD_UNIT, ok=False).strip() == "active"
+
+    def cgd_pid(self) -> int:
+        return int(sh("systemctl", "show", "--value", "--property=MainPID", CGD_UNIT).strip() or 0)
+
+    def start_cgd(self) -> None:
+        sh("systemctl", "start", CGD_UNIT)
+
+    def stop_cgd(self) -> float:
+        """Stops it; seconds it took."""
+        began = monotonic()
+        sh("systemctl", "stop", CGD_UNIT)
+        return monotonic() - began
+
+    def cgctl(self, *argv: str, ok: bool = True, timeout: float = 30) -> str:
+        return sh("cgctl", *argv, ok=ok, timeout=timeout)
+
+    def cgctl_json(self, *argv: str, timeout: float = 30):
+        return json.loads(self.cgctl(*argv, "--json=short", timeout=timeout) or "null")
+
+    def policy(self, name: str, text: str, reload: bool = True) -> None:
+        """A drop-in for NAME.policy (or, when NAME ends in .policy, a whole file) for this scenario."""
+        path = POLICIES / name if name.endswith(".policy") else POLICIES / f"{name}.policy.d" / "90-test.conf"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        self.dropins.append(path)
+        if reload:
+            self.reload_policies()
+
+    def mask_policy(self, name: str) -> None:
+        path = POLICIES / f"{name}.policy"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to("/dev/null")
+        self.dropins.append(path)
+
+    def reload_policies(self) -> None:
+        sh("systemctl", "daemon-reload", timeout=90)
+        if self.cgd_active():
+            self.cgctl("reload")
+
+    def without_cgd(self) -> None:
+        """Take cgd and what it sets away for the rest of this scenario: the baseline."""
+        if not sh("systemctl", "cat", CGD_UNIT, ok=False):
+            return
+        self.stop_cgd()
+        for path in Path("/usr/lib/cgd/policies").glob("*.policy"):
+            self.mask_policy(path.stem)
+        self.reload_policies()
+        for name in ("workload", "sideload", "system", "user"):
+            sh("systemctl", "revert", f"{name}.slice", ok=False)
+
+    def journal_cursor(self) -> str:
+        out = sh("journalctl", "-n0", "--show-cursor", ok=False)
+        return out.split("cursor: ")[-1].strip() if "cursor: " in out else ""
+
+    def journal(self, *matches: str) -> list[dict]:
+        """The journal's entries since the scenario began."""
+        out = sh("journalctl", "-o", "json", "--no-pager", f"--after-cursor={self.cursor}", *matches, ok=False)
+        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+
+    def journal_excerpt(self, lines: int = 60) -> str:
+        out = sh("journalctl", "-o", "short-monotonic", "--no-pager", f"--after-cursor={self.cursor}", ok=False)
+        return "\n".join(out.splitlines()[-lines:])
+
+    # -- the machine -------------------------------------------------------------------------------
+    def cgroups(self) -> list[str]:
+        return sorted("/" + str(p.relative_to(CGROUP)) for p in CGROUP.rglob("*") if p.is_dir())
+
+    def limits(self) -> dict[str, dict[str, str]]:
+        """memory.high, memory.max and cgroup.freeze of every cgroup, to compare before and after."""
+        return {path: {f: read(CGROUP / path.lstrip("/") / f) for f in LIMITS} for path in self.cgroups()}
+
+    def changed_limits(self, before: dict[str, dict[str, str]]) -> list[str]:
+        """What differs now from before, of the cgroups that are in both."""
+        now = self.limits()
+        return [f"{path}/{f}: {before[path][f]} -> {now[path][f]}" for path in sorted(before)
+                if path in now for f in LIMITS if before[path][f] != now[path][f]]
+
+    def available(self) -> int:
+        return int(re.search(r"MemAvailable:\s+(\d+)", read("/proc/meminfo"))[1]) << 10
+
+    def pressure(self, path: str = "", what: str = "memory", kind: str = "some") -> int:
+        """Total stall time in microseconds, of the host or of one cgroup."""
+        text = read(CGROUP / path.lstrip("/") / f"{what}.pressure" if path else f"/proc/pressure/{what}")
+        found = re.search(rf"^{kind} .*total=(\d+)", text, re.M)
+        return int(found[1]) if found else 0
+
+    def settle(self, timeout: float = 20) -> None:
+        """Wait until nothing stalls any more, so that one scenario does not weigh on the next."""
+        def calm() -> bool:
+            before = self.pressure()
+            time.sleep(1)
+            return self.pressure() - before < 10_000
+        wait(calm, timeout, 0)
+
+    def cleanup(self) -> list[str]:
+        """Put everything back; returns what was wrong."""
+        problems = []
+        for unit in reversed(self.units):
+            unit.stop()
+        for watch in self.watches:
+            watch.stop()
+        for step in reversed(self.undo):
+            step()
+        for path in self.dropins:
+            path.unlink(missing_ok=True)
+        if self.dropins:
+            sh("systemctl", "daemon-reload", ok=False)
+        if self.cgd_was_active:
+            if not self.cgd_active():
+                sh("systemctl", "reset-failed", CGD_UNIT, ok=False)
+                sh("systemctl", "start", CGD_UNIT, ok=False)
+            elif self.dropins:
+                self.cgctl("reload", ok=False)
+        for path in Path("/data").glob("*.dat"):
+            path.unlink()
+        for unit in failed_units():
+            if unit not in self.declared:
+                problems.append(f"{unit} is failed")
+            sh("systemctl", "reset-failed", unit, ok=False)
+        problems += self.kernel_trouble()
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        self.settle()
+        return problems
+
+    def kernel_trouble(self) -> list[str]:
+        lines = sh("dmesg", ok=False).splitlines()[self.kernel_lines:]
+        return [f"kernel: {line}" for line in lines if KERNEL_TROUBLE.search(line)][:5]

@@ -1,0 +1,203 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One boot of one machine: its disks, its process, and what comes back.
+
+Results arrive as JSON lines on a virtio serial port that QEMU writes to a file, so that they are seen
+while they happen; files come back on the job disk.  No KVM: the figures must be comparable between
+machines that have it and machines that do not, and Debian's kernels hang under some nested KVMs.
+"""
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Callable
+
+from image import boot_files, make_ext4, make_swap
+from roots import RootError, cache_dir, locked
+
+# Two machines at once would distort each other's figures.
+VM_LOCK = "vm.lock"
+
+# loglevel=4: an oom dump on a serial console stalls an emulated machine for seconds; dmesg has it all.
+# The watchdogs are told that this processor is slow.
+CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.show_status=no panic=-1"
+           " watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 net.ifnames=0 audit=0")
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What kind of machine a scenario wants; scenarios of one profile share a boot."""
+    memory_mib: int = 1024
+    cpus: int = 2
+    swap_mib: int = 1024
+    data_mib: int = 2048
+    iops: int = 2000
+    bps: int = 80_000_000
+    cmdline: str = ""
+
+
+def drive(path: Path, serial: str, profile: Profile | None, snapshot: bool = False) -> list[str]:
+    spec = f"file={path},if=none,id={serial},format=raw,cache=unsafe,discard=ignore"
+    if profile:
+        spec += f",throttling.iops-total={profile.iops},throttling.bps-total={profile.bps}"
+    if snapshot:
+        spec += ",snapshot=on"
+    return ["-drive", spec, "-device", f"virtio-blk-pci,drive={serial},serial={serial}"]
+
+
+def make_job(work: Path, job: dict, guest: Path) -> Path:
+    """The disk that carries the scenarios in and the journal out."""
+    top = work / "jobdir"
+    shutil.rmtree(top, ignore_errors=True)
+    for name in ("guest", "scenario", "demo"):
+        if (guest.parent / name).is_dir():
+            shutil.copytree(guest.parent / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
+    (top / "out").mkdir()
+    (top / "job.json").write_text(json.dumps(job))
+    disk = work / "job.img"
+    make_ext4(disk, "cgdjob", "128M", top)
+    return disk
+
+
+def command(work: Path, root: Path, image: Path, profile: Profile) -> list[str]:
+    kernel, initrd = boot_files(root)
+    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", "max,la57=off",
+            "-m", str(profile.memory_mib), "-smp", str(profile.cpus), "-no-reboot", "-nodefaults",
+            "-display", "none", "-kernel", str(kernel), "-initrd", str(initrd),
+            "-append", f"{CMDLINE} {profile.cmdline}".strip(),
+            "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
+            "-chardev", f"file,id=results,path={work / 'results.jsonl'}",
+            "-device", "virtserialport,chardev=results,name=cgd.results"]
+    argv += drive(image, "root", None, snapshot=True)
+    argv += drive(work / "data.img", "data", profile)
+    argv += drive(work / "job.img", "job", None)
+    if profile.swap_mib:
+        argv += drive(work / "swap.img", "swap", profile)
+    return argv
+
+
+def make_disks(work: Path, job: dict, profile: Profile) -> None:
+    make_job(work, job, Path(__file__).parent / "guest")
+    make_ext4(work / "data.img", "cgddata", f"{profile.data_mib}M", inodes=2048)
+    if profile.swap_mib:
+        make_swap(work / "swap.img", profile.swap_mib << 20)
+    (work / "results.jsonl").write_bytes(b"")
+
+
+class Lines:
+    """The complete lines that were added to a file since the last look."""
+
+    def __init__(self, path: Path) -> None:
+        self.file = open(path, "rb")
+        self.rest = b""
+
+    def read(self) -> list[dict]:
+        *lines, self.rest = (self.rest + self.file.read()).split(b"\n")
+        records = []
+        for line in lines:
+            try:
+                records.append(json.loads(line))
+            except ValueError:
+                if line.strip():
+                    records.append({"type": "log", "text": line.decode(errors="replace")})
+        return records
+
+
+def cpu_ticks() -> tuple[int, int]:
+    """Busy ticks of this machine and of the children that were waited for or are running."""
+    fields = [int(x) for x in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:]]
+    return sum(fields[:3]) + sum(fields[5:8]), sum(fields[:8])
+
+
+def process_ticks(pid: int) -> int:
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    except OSError:
+        return 0
+    return int(fields[11]) + int(fields[12])
+
+
+class Machine:
+    """A running machine.  Whoever makes one ends it with stop(), whatever happened."""
+
+    def __init__(self, work: Path, root: Path, image: Path, profile: Profile) -> None:
+        self.work = work
+        self.console = work / "console.log"
+        argv = command(work, root, image, profile) + ["-serial", f"file:{self.console}"]
+        self.ticks = cpu_ticks()
+        self.own = 0
+        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                                        stderr=open(work / "qemu.log", "wb"))
+        self.lines = Lines(work / "results.jsonl")
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(10)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+
+    def disturbance(self) -> int:
+        """Percent of this machine's processors that others used while the guest ran."""
+        busy, total = cpu_ticks()
+        passed = max(total - self.ticks[1], 1)
+        return max(0, 100 * (busy - self.ticks[0] - self.own) // passed)
+
+    def follow(self, seen: Callable[[dict], None], silence: float) -> str:
+        """Hand each record to seen() until the guest ends; returns why it ended badly, or ''."""
+        limit, last = silence, time.monotonic()
+        ended = False
+        while True:
+            running = self.process.poll() is None
+            self.own = process_ticks(self.process.pid) or self.own
+            for record in self.lines.read():
+                last = time.monotonic()
+                limit = record.get("limit", limit) if record.get("type") == "start" else limit
+                ended = ended or record.get("type") == "end"
+                seen(record)
+            if not running:
+                return "" if ended else "the machine ended before its last result (see console.log, qemu.log)"
+            if time.monotonic() - last > limit + silence:
+                return f"the machine said nothing for {limit + silence:.0f} s (see console.log)"
+            time.sleep(0.1)
+
+    def fetch(self, target: Path) -> None:
+        """Copy what the guest left on the job disk."""
+        shutil.rmtree(target, ignore_errors=True)
+        target.mkdir(parents=True)
+        subprocess.run(["e2fsck", "-p", str(self.work / "job.img")], stdout=subprocess.DEVNULL,
+                       stderr=subprocess.DEVNULL, check=False)
+        subprocess.run(["debugfs", "-R", f"rdump out {target}", str(self.work / "job.img")],
+                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+
+
+def run(work: Path, root: Path, image: Path, profile: Profile, job: dict,
+        seen: Callable[[dict], None]) -> tuple[str, int]:
+    """Boot, follow, fetch.  Returns (why it ended badly or '', percent of cpu used by others)."""
+    with locked(cache_dir() / VM_LOCK, "another virtual machine to end"):
+        make_disks(work, job, profile)
+        machine = Machine(work, root, image, profile)
+        try:
+            problem = machine.follow(seen, silence=120)
+        finally:
+            others = machine.disturbance()
+            machine.stop()
+        machine.fetch(work / "out")
+    return problem, others
+
+
+def shell(work: Path, root: Path, image: Path, profile: Profile) -> int:
+    """A root shell on the machine's serial console, for a person."""
+    if not os.isatty(0):
+        raise RootError("a shell needs a terminal")
+    with locked(cache_dir() / VM_LOCK, "another virtual machine to end"):
+        make_disks(work, {"mode": "shell"}, profile)
+        argv = command(work, root, image, profile) + [
+            "-chardev", "stdio,id=tty,signal=off,mux=on", "-serial", "chardev:tty", "-mon", "chardev=tty"]
+        return subprocess.run(argv, check=False).returncode

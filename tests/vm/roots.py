@@ -1,0 +1,170 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The Debian trees the virtual machines are made of.
+
+For each suite there are two: the *build* tree has compilers and the suite's own libraries, the *run*
+tree has a kernel and systemd and is what boots.  A tree is named after the hash of everything that
+went into it, so a changed list makes a new tree and an old one is simply not found any more; trees of
+the same kind that are no longer named are removed.  The mirror is the one this machine's apt uses.
+"""
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import shutil
+import subprocess
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Iterator
+
+SUITES = ("bookworm", "trixie")
+
+BUILD_PACKAGES = (
+    "gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libjansson-dev libsmartcols-dev"
+    " libcmocka-dev scdoc systemd python3"
+).split()
+# Where systemd.pc lives: in systemd itself up to Debian 12, in a package of its own from 13 on.
+BUILD_PACKAGES_OF = {"bookworm": [], "trixie": ["systemd-dev"]}
+
+RUN_PACKAGES = (
+    "systemd systemd-sysv dbus polkitd linux-image-cloud-amd64 initramfs-tools python3 iproute2 kmod"
+    " util-linux e2fsprogs procps libjansson4 libsmartcols1 libcap2-bin"
+).split()
+
+# Whatever runs by itself would be taken for cgd's own cost at rest.
+MASKED = (
+    "apt-daily.timer apt-daily-upgrade.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer"
+    " man-db.timer dpkg-db-backup.timer systemd-tmpfiles-clean.timer logrotate.timer motd-news.timer"
+    " systemd-networkd-wait-online.service systemd-timesyncd.service systemd-pstore.service"
+).split()
+
+FILES = {
+    "etc/hostname": "cgdvm\n",
+    "etc/hosts": "127.0.0.1 localhost cgdvm\n",
+    "etc/fstab": (
+        "LABEL=cgdroot / ext4 rw,noatime 0 0\n"
+        "LABEL=cgddata /data ext4 rw,noatime,nofail 0 0\n"
+        "LABEL=cgdjob /job ext4 rw,noatime,nofail 0 0\n"
+        "LABEL=cgdswap none swap nofail 0 0\n"
+    ),
+    "etc/systemd/journald.conf.d/vm.conf": (
+        "[Journal]\nStorage=persistent\nSystemMaxUse=64M\nRateLimitBurst=0\nForwardToConsole=no\n"
+    ),
+    "etc/systemd/system/serial-getty@ttyS0.service.d/vm.conf": (
+        "[Service]\nExecStart=\nExecStart=-/sbin/agetty --autologin root --noclear -8 %I 115200 linux\n"
+    ),
+    # The runner must outlive what it watches: never chosen by the oom killer, never paged out.
+    "etc/systemd/system/vmtest.slice": (
+        "[Unit]\nDescription=The test runner of the virtual machine\n[Slice]\nMemoryMin=48M\nCPUWeight=1000\n"
+    ),
+    "etc/systemd/system/vmtest.service": (
+        "[Unit]\nDescription=Run the scenarios on the job disk\n"
+        "After=multi-user.target\nRequiresMountsFor=/job\nConditionPathExists=/job/guest/runner.py\n"
+        "[Service]\nType=exec\nSlice=vmtest.slice\nOOMScoreAdjust=-1000\n"
+        "Environment=PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1\n"
+        "ExecStart=/usr/bin/python3 /job/guest/runner.py\nExecStopPost=-/bin/sync\n"
+        "[Install]\nWantedBy=multi-user.target\n"
+    ),
+}
+
+
+class RootError(Exception):
+    """A tree could not be made; the text says why and what to do."""
+
+
+def cache_dir() -> Path:
+    base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    path = Path(base) / "cgd"
+    path.mkdir(parents=True, exist_ok=True)
+    return path
+
+
+@contextmanager
+def locked(path: Path, waiting: str = "") -> Iterator[None]:
+    """Hold an exclusive lock on path; say what is being waited for when that takes a while."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(path, "w", encoding="ascii") as f:
+        try:
+            fcntl.flock(f, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if waiting:
+                print(f"waiting for {waiting} ({path})", flush=True)
+            fcntl.flock(f, fcntl.LOCK_EX)
+        yield
+
+
+def mirror() -> str:
+    """The archive this machine's apt uses, the one place where a mirror's name comes from."""
+    out = subprocess.run(
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL) $(COMPONENT)",
+         "Created-By: Packages"], capture_output=True, text=True, check=True).stdout
+    for line in out.splitlines():
+        uri, *rest = line.split()
+        if rest == ["Debian", "Debian", "main"]:
+            return uri
+    raise RootError("apt on this machine has no Debian archive; run 'apt-get update' or add one to"
+                    " /etc/apt/sources.list.d")
+
+
+def tree_hash(packages: list[str], files: dict[str, str]) -> str:
+    text = repr((sorted(packages), sorted(files.items()), MASKED, "5"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def run_logged(argv: list[str], log: Path, what: str) -> None:
+    with open(log, "w", encoding="utf-8") as f:
+        rc = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
+                            check=False).returncode
+    if rc != 0:
+        tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
+        raise RootError(f"{what} failed (exit {rc}); the end of {log}:\n{tail}")
+
+
+def finish_run_tree(root: Path) -> None:
+    for name, text in FILES.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="ascii")
+    for name in ("data", "job"):
+        (root / name).mkdir(exist_ok=True)
+    subprocess.run(["systemctl", "--root", str(root), "--quiet", "mask", *MASKED], check=True)
+    subprocess.run(["systemctl", "--root", str(root), "--quiet", "enable", "vmtest.service",
+                    "serial-getty@ttyS0.service"], check=True)
+    subprocess.run(["systemctl", "--root", str(root), "--quiet", "set-default", "multi-user.target"],
+                   check=True)
+    # Any id will do as long as there is one: an empty one makes systemd treat the boot as the first.
+    (root / "etc/machine-id").write_text("c9d0" * 8 + "\n", encoding="ascii")
+    shutil.rmtree(root / "var/lib/apt/lists", ignore_errors=True)
+    subprocess.run(["chroot", str(root), "passwd", "-q", "-d", "root"], check=True)
+
+
+def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
+    part = target.with_name(target.name + ".part")
+    shutil.rmtree(part, ignore_errors=True)
+    argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(packages),
+            "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""]
+    for path in ("man", "locale", "doc", "info"):
+        argv.append(f"--dpkgopt=path-exclude=/usr/share/{path}/*")
+    argv += [suite, str(part), f"deb {mirror()} {suite} main"]
+    run_logged(argv, target.with_name(f"{kind}-{suite}.log"), f"making the {suite} {kind} tree")
+    if kind == "run":
+        finish_run_tree(part)
+    part.rename(target)
+
+
+def tree(kind: str, suite: str, progress) -> Path:
+    """The tree of that kind ('build' or 'run'), made now if it is not cached."""
+    packages = RUN_PACKAGES if kind == "run" else BUILD_PACKAGES + BUILD_PACKAGES_OF[suite]
+    cache = cache_dir()
+    target = cache / f"{kind}-{suite}-{tree_hash(packages, FILES if kind == 'run' else {})}"
+    if target.is_dir():
+        return target
+    if os.geteuid() != 0:
+        raise RootError("making Debian trees needs root; run this through sudo")
+    with locked(cache / f"{kind}-{suite}.lock", f"another run that makes the {suite} {kind} tree"):
+        if not target.is_dir():
+            for old in cache.glob(f"{kind}-{suite}-*"):
+                shutil.rmtree(old, ignore_errors=True)
+            with progress(f"making the {suite} {kind} tree"):
+                make_tree(kind, suite, target, packages)
+    return target

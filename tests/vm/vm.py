@@ -1,0 +1,221 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Build Debian machines, run cgd's scenarios in them, say what came out.
+
+What a person calls is ./dev; this is what it calls for everything that needs a machine.
+"""
+from __future__ import annotations
+
+import argparse
+import ast
+import json
+import os
+import re
+import sys
+import time
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Iterator
+
+import image
+import qemu
+from roots import SUITES, RootError, cache_dir, locked, tree
+
+HERE = Path(__file__).resolve().parent
+SHORT = {"ok": "ok    ", "failed": "FAILED", "skipped": "skip  "}
+CONSOLE_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|Kernel panic|blocked for more than|Freezing execution")
+
+
+@contextmanager
+def progress(text: str) -> Iterator[None]:
+    """One line a stage, with the seconds it took."""
+    start = time.monotonic()
+    print(f"  {text} ...", end="", flush=True)
+    try:
+        yield
+    except BaseException:
+        print(" failed", flush=True)
+        raise
+    print(f" {time.monotonic() - start:.0f} s", flush=True)
+
+
+def profile_of(path: Path) -> qemu.Profile:
+    """A scenario file may say VM = {"iops": 800, ...}; read without running it."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["VM"]:
+            return replace(qemu.Profile(), **ast.literal_eval(node.value))
+    return qemu.Profile()
+
+
+def names_of(path: Path) -> list[str]:
+    return [f"{path.stem}.{n.name[5:]}" for n in ast.parse(path.read_text()).body
+            if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+
+
+def selected(words: list[str]) -> dict[qemu.Profile, list[str]]:
+    """The scenario files that hold a wanted test, by the machine they want."""
+    groups: dict[qemu.Profile, list[str]] = {}
+    for path in sorted((HERE / "scenario").glob("[0-9]*.py")):
+        if any(not words or any(w in name for w in words) for name in names_of(path)):
+            groups.setdefault(profile_of(path), []).append(f"scenario/{path.name}")
+    return groups
+
+
+class Tally:
+    """What came out so far, printed while it comes."""
+
+    def __init__(self, suite: str) -> None:
+        self.suite = suite
+        self.results: list[dict] = []
+        self.problems: list[str] = []
+        self.datas: list[dict] = []
+
+    def seen(self, record: dict) -> None:
+        kind = record.get("type")
+        if kind == "hello":
+            print(f"  up after {record['boot']:.0f} s: Linux {record['kernel']}, {record['systemd']}", flush=True)
+            if record["failed"]:
+                self.problems.append(f"failed after boot: {' '.join(record['failed'])}")
+        elif kind == "log":
+            print(f"    {record['text']}", flush=True)
+        elif kind == "data":
+            self.datas.append(record)
+        elif kind == "end" and record["failed"]:
+            self.problems.append(f"failed at the end: {' '.join(record['failed'])}")
+        elif kind == "result":
+            self.results.append(record)
+            self.print_result(record)
+
+    def print_result(self, r: dict) -> None:
+        text = f" ({r['reason']})" if r["outcome"] == "skipped" else ""
+        figures = ", ".join(f"{n} {v}{' ' + u if u else ''}" for n, v, u in r["figures"])
+        print(f"  {SHORT[r['outcome']]} {r['test']}  {r['seconds']} s{text}  {figures}".rstrip(), flush=True)
+        if r["outcome"] == "failed":
+            for line in r["reason"].rstrip().splitlines():
+                print(f"         {line}")
+            for line in r["journal"].splitlines():
+                print(f"         | {line}")
+            sys.stdout.flush()
+
+    def count(self, outcome: str) -> int:
+        return sum(r["outcome"] == outcome for r in self.results)
+
+
+def console_trouble(console: Path) -> list[str]:
+    if not console.exists():
+        return []
+    lines = console.read_text(errors="replace").splitlines()
+    return [f"console: {line}" for line in lines if CONSOLE_TROUBLE.search(line)][:5]
+
+
+def print_figures(tallies: list[Tally]) -> None:
+    rows = [(t.suite, r["test"], n, f"{v}{' ' + u if u else ''}")
+            for t in tallies for r in t.results for n, v, u in r["figures"]]
+    if not rows:
+        return
+    widths = [max(len(row[i]) for row in rows) for i in range(3)]
+    print("\nFigures")
+    for row in rows:
+        print("  " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]))
+
+
+def run_suite(suite: str, words: list[str]) -> Tally:
+    tally = Tally(suite)
+    root_img, root = image.root_image(suite, progress)
+    for number, (profile, files) in enumerate(selected(words).items()):
+        print(f"  booting {suite} ({len(files)} scenario file{'s' * (len(files) > 1)},"
+              f" {profile.iops} IOPS, {profile.bps // 1_000_000} MB/s)", flush=True)
+        work = image.work_dir(suite)
+        job = {"mode": "test", "files": files, "words": words}
+        problem, others = qemu.run(work, root, root_img, profile, job, tally.seen)
+        tally.problems += console_trouble(work / "console.log") + ([problem] if problem else [])
+        if others > 15:
+            print(f"  note: other work used {others} % of this computer meanwhile; figures suffer from that")
+        (work / f"results-{number}.json").write_text(json.dumps(tally.results, indent=1))
+    for text in tally.problems:
+        print(f"  FAILED {suite}: {text}")
+    return tally
+
+
+def cmd_test(args: argparse.Namespace) -> int:
+    tallies = []
+    for suite in args.suite or SUITES:
+        print(f"{suite}:", flush=True)
+        with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
+            tallies.append(run_suite(suite, args.word))
+    print_figures(tallies)
+    passed, failed, skipped = (sum(t.count(o) for t in tallies) for o in ("ok", "failed", "skipped"))
+    failed += sum(len(t.problems) for t in tallies)
+    if args.count:
+        Path(args.count).write_text(f"{passed} {failed} {skipped}\n")
+    print(f"\nvm: {passed} passed, {failed} failed, {skipped} skipped")
+    return 1 if failed or not passed + skipped else 0
+
+
+def cmd_shell(args: argparse.Namespace) -> int:
+    suite = args.suite_name
+    with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
+        root_img, root = image.root_image(suite, progress)
+        print("  booting; log out and run 'poweroff', or press Ctrl-A X, to end it", flush=True)
+        return qemu.shell(image.work_dir(suite), root, root_img, qemu.Profile())
+
+
+def cmd_roots(args: argparse.Namespace) -> int:
+    for suite in args.suite or SUITES:
+        for kind in ("build", "run"):
+            print(tree(kind, suite, progress))
+    return 0
+
+
+def cmd_build(args: argparse.Namespace) -> int:
+    for suite in args.suite or SUITES:
+        with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
+            print(image.root_image(suite, progress)[0])
+    return 0
+
+
+def cmd_clean(_args: argparse.Namespace) -> int:
+    import shutil
+    for path in cache_dir().iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    sub = p.add_subparsers(required=True)
+    for name, func, text in (("test", cmd_test, "run the scenarios"),
+                             ("roots", cmd_roots, "make the Debian trees"),
+                             ("build", cmd_build, "build and install, without booting"),
+                             ("clean", cmd_clean, "remove the cached trees")):
+        s = sub.add_parser(name, help=text)
+        s.set_defaults(func=func)
+        s.add_argument("-s", "--suite", action="append", choices=SUITES, help="only that one")
+        if name == "test":
+            s.add_argument("-k", "--word", action="append", default=[], help="only tests with that in the name")
+            s.add_argument("--count", help=argparse.SUPPRESS)
+    s = sub.add_parser("shell", help="a root shell in a machine")
+    s.add_argument("suite_name", choices=SUITES, metavar="SUITE")
+    s.set_defaults(func=cmd_shell)
+    return p
+
+
+def main() -> int:
+    args = parser().parse_args()
+    if os.geteuid() != 0 and args.func is not cmd_clean:
+        print("vm.py: needs root to make and mount Debian trees; run it through sudo", file=sys.stderr)
+        return 1
+    try:
+        return args.func(args)
+    except RootError as e:
+        print(f"vm.py: {e}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())
