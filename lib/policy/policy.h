@@ -13,6 +13,9 @@
 #include "base/macro.h"
 #include "model/plan.h"
 
+/* The slice cgd.service runs in: nobody else's, so no domain may be on it or below it. */
+#define CGD_SLICE "cgd.slice"
+
 /* Where something was written. file is owned by the Policy (or the Diagnostics); line and column from 1;
  * line 0 = a built-in default. */
 typedef struct Span {
@@ -119,9 +122,34 @@ typedef struct Policy {
         size_t n_domains;
 } Policy;
 
+/* Frees what is in it. */
+void domain_done(Domain *d);
+
 /* Frees all; NULL is fine; returns NULL. */
 Policy *policy_free(Policy *p);
 DEFINE_CLEANUP(Policy *, policy_free)
+
+bool domain_equal(const Domain *a, const Domain *b);    /* but for where it was written */
+bool policy_equal(const Policy *a, const Policy *b);
+
+/* "a-b.slice" -> "/a.slice/a-b.slice", "-.slice" -> "/" (systemd.slice(5)). -EINVAL: not a slice's name;
+ * -ENOMEM. */
+int slice_to_cgroup(const char *slice, char **ret);
+
+/* The domain that [Match] Unit= puts the unit into, or NULL. An exact name goes before a glob, a glob with
+ * a longer literal beginning before a shorter one; verify refuses what this leaves open. */
+const Domain *policy_unit_domain(const Policy *p, const char *unit);
+/* The domain of a process outside any service: Executable= goes before User=. user: its name; uid: as text
+ * ("1000"); executable: "/usr/bin/ffmpeg". Each may be NULL where it is not known. */
+const Domain *policy_process_domain(const Policy *p, const char *user, const char *uid, const char *executable);
+/* True where [Contain] Exclude= names the unit. */
+bool domain_excludes(const Domain *d, const char *unit);
+
+/* Never contained and never placed, whatever a policy says: PID 1, cgd, the D-Bus broker, journald, logind,
+ * udevd. */
+bool unit_is_protected(const char *unit);
+/* The protected unit that the glob takes in, or NULL. */
+const char *unit_protected_by(const char *pattern);
 
 /* The domain with the longest cgroup path that holds `path` ("/workload.slice/x.service"), or NULL.
  * -.slice holds what no other does. */
