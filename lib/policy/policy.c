@@ -167,7 +167,10 @@ static const char *const protected_units[] = {
 };
 
 bool unit_is_protected(const char *unit) {
-        return unit_protected_by(unit) != NULL;
+        for (size_t i = 0; i < ARRAY_SIZE(protected_units); i++)
+                if (streq(unit, protected_units[i]))
+                        return true;
+        return false;
 }
 
 const char *unit_protected_by(const char *pattern) {
