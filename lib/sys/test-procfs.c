@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The host's files: what is cut off is absent. */
+
+#include "base/test.h"
+#include "sys/procfs.h"
+
+static void test_meminfo(void **state) {
+        Sample s = {};
+        uint64_t v;
+
+        (void) state;
+        meminfo_parse("MemTotal:        1000 kB\n"
+                      "MemFree:          10 kB\n"
+                      "MemAvailable:    500 kB\n"
+                      "SwapCached:        1 kB\n"
+                      "SwapTotal:         0 kB\n"
+                      "SwapFree:         12 kB", &s);
+        assert_true(sample_host_get(&s, HOST_MEMORY_TOTAL, &v));
+        assert_int_equal(v, 1000 * 1024);
+        assert_true(sample_host_get(&s, HOST_MEMORY_FREE, &v));
+        assert_int_equal(v, 10 * 1024);
+        assert_true(sample_host_get(&s, HOST_MEMORY_AVAILABLE, &v));
+        assert_int_equal(v, 500 * 1024);
+        assert_true(sample_host_get(&s, HOST_SWAP_TOTAL, &v));
+        assert_int_equal(v, 0);
+        assert_false(sample_host_get(&s, HOST_SWAP_FREE, &v));
+
+        s = (Sample) {};
+        meminfo_parse("MemTotal: 99999999999999999999 kB\nMemFree: x kB\nMemAvailable:  kB\nSwapFree: 5\n", &s);
+        assert_int_equal(s.host_have, 0);
+        meminfo_parse("", &s);
+        assert_int_equal(s.host_have, 0);
+}
+
+static void test_proc_cgroup(void **state) {
+        char buf[32] = "unchanged";
+
+        (void) state;
+        assert_int_equal(proc_cgroup_parse("12:memory:/x\n", buf, sizeof buf), -ENOENT);
+        assert_int_equal(proc_cgroup_parse("0::/cut", buf, sizeof buf), -ENOENT);
+        assert_int_equal(proc_cgroup_parse("0::/a.slice/a-name-that-is-longer-than-the-buffer.service\n", buf,
+                                           sizeof buf), -ENOBUFS);
+        assert_string_equal(buf, "unchanged");
+        assert_int_equal(proc_cgroup_parse("1:name=systemd:/\n0::/a.slice/cgd.service\n", buf, sizeof buf), 0);
+        assert_string_equal(buf, "/a.slice/cgd.service");
+        assert_int_equal(proc_cgroup_parse("0::/\n", buf, sizeof buf), 0);
+        assert_string_equal(buf, "/");
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_meminfo),
+                cmocka_unit_test(test_proc_cgroup),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
