@@ -56,8 +56,13 @@ Mode engine_mode(const Engine *e, const Domain *domain);
 /* Newest first. i from 0; NULL past the last. Valid until the next engine_step(). */
 const Incident *engine_incident(const Engine *e, size_t i);
 const Incident *engine_incident_by_id(const Engine *e, uint64_t id);
-/* Entries appended since the engine was made, over all incidents: when it rises there is something to log. */
-uint64_t engine_entries_total(const Engine *e);
+
+/* What the last engine_step() entered into incidents, oldest first, for the journal. Returns how many. */
+typedef struct News {
+        uint64_t incident_id;
+        IncidentEntry entry;
+} News;
+size_t engine_news(const Engine *e, const News **ret);
 
 typedef struct EngineStatus {
         unsigned open_incidents, contained;

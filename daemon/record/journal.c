@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The journal. journald may itself be stalled by the trouble we are here for, and its socket then blocks; so
+ * lines are queued in a ring of fixed places and sent from a thread of their own. Nothing is allocated
+ * between a decision and its line. */
+
+#include <inttypes.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+#include <time.h>
+
+#include "base/str.h"
+#include "base/units.h"
+#include "record/journal.h"
+
+#define LINES_MAX 64
+
+typedef struct Line {
+        MessageKind kind;
+        int priority;
+        uint64_t incident_id;           /* 0 = about none */
+        char domain[SHOWN_PATH_MAX];
+        char culprit[SHOWN_PATH_MAX];
+        char message[768];
+} Line;
+
+struct Journal {
+        pthread_t thread;
+        pthread_mutex_t lock;
+        pthread_cond_t wake;
+        Line lines[LINES_MAX];
+        size_t first, n;
+        uint64_t dropped;
+        bool stop;
+};
+
+/* The last component that systemd knows as a unit, for OBJECT_SYSTEMD_UNIT=. */
+static const char *unit_of(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return slash && slash[1] ? slash + 1 : NULL;
+}
+
+static void line_send(const Line *l) {
+        char id[64], incident[48], domain[SHOWN_PATH_MAX + 16], culprit[SHOWN_PATH_MAX + 16],
+                unit[SHOWN_PATH_MAX + 32], message[sizeof(l->message) + 16], priority[24];
+        struct iovec iov[8];
+        int n = 0;
+
+#define FIELD(buf, ...)                                                                                 \
+        do {                                                                                            \
+                int k = snprintf(buf, sizeof(buf), __VA_ARGS__);                                        \
+                iov[n++] = (struct iovec) { .iov_base = buf, .iov_len = MIN((size_t) k, sizeof(buf) - 1) }; \
+        } while (0)
+
+        FIELD(message, "MESSAGE=%s", l->message);
+        FIELD(id, "MESSAGE_ID=%s", message_id(l->kind));
+        FIELD(priority, "PRIORITY=%d", l->priority);
+        if (l->incident_id)
+                FIELD(incident, "CGD_INCIDENT_ID=%" PRIu64, l->incident_id);
+        if (l->domain[0])
+                FIELD(domain, "CGD_DOMAIN=%s", l->domain);
+        if (l->culprit[0]) {
+                FIELD(culprit, "CGD_CULPRIT=%s", l->culprit);
+                if (unit_of(l->culprit))
+                        FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", unit_of(l->culprit));
+        }
+#undef FIELD
+        if (sd_journal_sendv(iov, n) < 0)
+                (void) fprintf(stderr, "<%d>%s\n", l->priority, l->message);
+}
+
+static void *journal_main(void *p) {
+        Journal *j = p;
+
+        (void) pthread_mutex_lock(&j->lock);
+        for (;;) {
+                Line l;
+
+                while (j->n == 0 && !j->stop)
+                        (void) pthread_cond_wait(&j->wake, &j->lock);
+                if (j->n == 0)
+                        break;
+                l = j->lines[j->first];
+                j->first = (j->first + 1) % LINES_MAX;
+                j->n--;
+                if (j->dropped > 0 && j->n == 0) {
+                        Line d = { .kind = MESSAGE_ACTION_FAILED, .priority = LOG_WARNING };
+
+                        (void) snprintf(d.message, sizeof(d.message),
+                                        "The journal was too slow: %" PRIu64 " lines were dropped; 'cgctl incidents' has them.",
+                                        j->dropped);
+                        j->dropped = 0;
+                        j->lines[j->first] = d;
+                        j->n = 1;
+                }
+                (void) pthread_mutex_unlock(&j->lock);
+                line_send(&l);
+                (void) pthread_mutex_lock(&j->lock);
+        }
+        (void) pthread_mutex_unlock(&j->lock);
+        return NULL;
+}
+
+int journal_new(Journal **ret) {
+        Journal *j = calloc(1, sizeof(Journal));
+        int r;
+
+        if (!j)
+                return -ENOMEM;
+        (void) pthread_mutex_init(&j->lock, NULL);
+        (void) pthread_cond_init(&j->wake, NULL);
+        r = pthread_create(&j->thread, NULL, journal_main, j);
+        if (r != 0) {
+                free(j);
+                return -r;
+        }
+        *ret = j;
+        return 0;
+}
+
+Journal *journal_free(Journal *j) {
+        struct timespec deadline;
+
+        if (!j)
+                return NULL;
+        (void) pthread_mutex_lock(&j->lock);
+        j->stop = true;
+        (void) pthread_cond_signal(&j->wake);
+        (void) pthread_mutex_unlock(&j->lock);
+        (void) clock_gettime(CLOCK_REALTIME, &deadline);
+        deadline.tv_sec++;
+        /* A journald that does not take the line keeps the thread; the process ends anyway. */
+        if (pthread_timedjoin_np(j->thread, NULL, &deadline) == 0)
+                free(j);
+        return NULL;
+}
+
+static void journal_queue(Journal *j, const Line *l) {
+        (void) pthread_mutex_lock(&j->lock);
+        if (j->n == LINES_MAX)
+                j->dropped++;
+        else {
+                j->lines[(j->first + j->n++) % LINES_MAX] = *l;
+                (void) pthread_cond_signal(&j->wake);
+        }
+        (void) pthread_mutex_unlock(&j->lock);
+}
+
+void journal_say(Journal *j, MessageKind kind, int priority, const char *format, ...) {
+        Line l = { .kind = kind, .priority = priority };
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(l.message, sizeof(l.message), format, ap);
+        va_end(ap);
+        journal_queue(j, &l);
+}
+
+static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const char *who) {
+        char before[FORMAT_MAX], after[FORMAT_MAX];
+
+        (void) bytes_format_human(e->before, before);
+        (void) bytes_format_human(e->after, after);
+        l->kind = MESSAGE_CONTAINED;
+        if (e->action == ACTION_KILL)
+                (void) snprintf(l->message, sizeof(l->message), "%s: killing it: it makes no progress at its limit or "
+                                "still hurts %s (incident %" PRIu64 ").", who, i->domain, i->id);
+        else if (e->type == ENTRY_BACK)
+                (void) snprintf(l->message, sizeof(l->message), "%s: trouble came back: memory.high %s -> %s again "
+                                "(incident %" PRIu64 ").", who, before, after, i->id);
+        else
+                (void) snprintf(l->message, sizeof(l->message), "%s: %s: memory.high %s -> %s for %s "
+                                "(incident %" PRIu64 "; 'cgctl why %" PRIu64 "').", who,
+                                step_to_string(e->step), before, after, i->domain, i->id, i->id);
+}
+
+static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, const char *who) {
+        switch (e->result) {
+        case OUTCOME_DONE:
+        case OUTCOME_GONE:
+                if (e->action == ACTION_KILL) {
+                        l->kind = MESSAGE_KILLED;
+                        (void) snprintf(l->message, sizeof(l->message), "%s: killed, %" PRIu64 " processes (incident %" PRIu64 ").",
+                                        who, e->before, i->id);
+                        return true;
+                }
+                if (e->action == ACTION_RESTORE && e->result == OUTCOME_DONE) {
+                        l->kind = MESSAGE_LIFTED;
+                        l->priority = LOG_INFO;
+                        (void) snprintf(l->message, sizeof(l->message), "%s: given back (incident %" PRIu64 ").", who, i->id);
+                        return true;
+                }
+                return false;
+        case OUTCOME_DRIFTED:
+                l->kind = MESSAGE_DRIFTED;
+                (void) snprintf(l->message, sizeof(l->message), "%s: someone else changed memory.high meanwhile: left alone "
+                                "(incident %" PRIu64 ").", who, i->id);
+                return true;
+        case OUTCOME_FAILED:
+                l->kind = MESSAGE_ACTION_FAILED;
+                (void) snprintf(l->message, sizeof(l->message), "%s: cannot change it: %s (incident %" PRIu64 ").",
+                                who, strerror(-e->error), i->id);
+                return true;
+        case OUTCOME_TIMEOUT:
+                l->kind = MESSAGE_KILL_FAILED;
+                (void) snprintf(l->message, sizeof(l->message), "%s: killed, but not empty after 5 s: tasks hang in the kernel "
+                                "(incident %" PRIu64 ").", who, i->id);
+                return true;
+        case _OUTCOME_RESULT_MAX:
+                break;
+        }
+        return false;
+}
+
+void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
+        Line l = { .priority = LOG_NOTICE, .incident_id = i->id };
+        _cleanup_free_ char *who = str_escape(i->culprit);
+
+        (void) snprintf(l.domain, sizeof(l.domain), "%s", i->domain);
+        if (who)
+                (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who);
+
+        switch (e->type) {
+        case ENTRY_ALARM:
+                l.kind = i->domain[0] ? MESSAGE_ALARM : MESSAGE_ADOPTED;
+                (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: %s (incident %" PRIu64 ").",
+                                i->domain[0] ? i->domain : l.culprit, i->alarm, i->condition, i->id);
+                break;
+        case ENTRY_ACTION:
+        case ENTRY_BACK:
+                say_action(&l, i, e, l.culprit);
+                break;
+        case ENTRY_OUTCOME:
+                if (!say_outcome(&l, i, e, l.culprit))
+                        return;
+                break;
+        case ENTRY_NO_CULPRIT:
+        case ENTRY_NOT_ALLOWED:
+        case ENTRY_WOULD:
+        case ENTRY_SELF:
+                l.kind = MESSAGE_NOT_CONTAINED;
+                (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: nothing done: %s (incident %" PRIu64 "; 'cgctl why %" PRIu64 "').",
+                                i->domain, i->alarm,
+                                e->type == ENTRY_NO_CULPRIT ? "nobody took in most of the memory" :
+                                i->n_candidates > 0 ? verdict_explain(i->candidates[0].verdict) : "not allowed",
+                                i->id, i->id);
+                break;
+        case ENTRY_BUDGET:
+                l.kind = MESSAGE_BUDGET_SPENT;
+                l.priority = LOG_WARNING;
+                (void) snprintf(l.message, sizeof(l.message), "%s: KillBudget= is spent: held instead (incident %" PRIu64 ").",
+                                l.culprit, i->id);
+                break;
+        case ENTRY_CALM:
+                l.kind = MESSAGE_OVER;
+                l.priority = LOG_INFO;
+                (void) snprintf(l.message, sizeof(l.message), "%s: incident %" PRIu64 " is over: %s.",
+                                i->domain[0] ? i->domain : l.culprit, i->id, incident_result_to_string(i->result));
+                break;
+        case ENTRY_RISE:        /* one a second while lifting: in `cgctl why`, not in the journal */
+        case ENTRY_RELIEF:      /* its outcome is said */
+        case ENTRY_EXPIRED:
+        case _ENTRY_TYPE_MAX:
+                return;
+        }
+        journal_queue(j, &l);
+}

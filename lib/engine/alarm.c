@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Alarms. A pressure condition holds when the kernel's trigger said so within its window, or when the
+ * samples show as much; the latter also serves where triggers cannot be had.
+ *
+ * Pressure that our own leases cause is no reason for more: while a cgroup inside the domain is contained,
+ * its stall is taken off the domain's, and the trigger, which cannot tell the two apart, is not believed. */
+
+#include "base/macro.h"
+#include "engine/state.h"
+
+void alarms_bind(Engine *e, const Policy *policy) {
+        e->n_alarms = 0;
+        for (unsigned d = 0; d < policy->n_domains; d++)
+                for (unsigned a = 0; a < policy->domains[d].n_alarms && e->n_alarms < ALARMS_MAX; a++)
+                        e->alarms[e->n_alarms++] = (AlarmState) { .domain = d, .alarm = a };
+}
+
+static const Domain *alarm_domain(const Engine *e, const AlarmState *s) {
+        return &e->policy->domains[s->domain];
+}
+
+static const Alarm *alarm_policy(const Engine *e, const AlarmState *s) {
+        return &alarm_domain(e, s)->alarms[s->alarm];
+}
+
+/* Path is the slice's cgroup or below it. */
+static bool path_within(const char *path, const char *cgroup) {
+        const char *rest = streq(cgroup, "/") ? path : startswith(path, cgroup);
+
+        return rest && (*rest == '\0' || *rest == '/' || streq(cgroup, "/"));
+}
+
+static bool contains_contained(const Engine *e, const Domain *d) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id != 0 && path_within(e->containments[i].path, d->cgroup))
+                        return true;
+        return false;
+}
+
+/* Stall of contained cgroups in the domain since the sample before this one. */
+static uint64_t contained_stall(const Engine *e, const Domain *d, bool full) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
+                const Containment *c = &e->containments[i];
+                const Track *t;
+
+                if (c->cgroup_id == 0 || !path_within(c->path, d->cgroup))
+                        continue;
+                t = tracks_find(&e->tracks, c->cgroup_id);
+                if (!t || !t->last.have_psi || !t->previous.have_psi)
+                        continue;
+                if (full && t->last.memory_full > t->previous.memory_full)
+                        sum += t->last.memory_full - t->previous.memory_full;
+                else if (!full && t->last.memory_some > t->previous.memory_some)
+                        sum += t->last.memory_some - t->previous.memory_some;
+        }
+        return sum;
+}
+
+static bool pressure_counter(const Engine *e, const Sample *s, const Domain *d, bool full, uint64_t *ret) {
+        if (streq(d->cgroup, "/"))
+                return sample_host_get(s, full ? HOST_MEMORY_FULL : HOST_MEMORY_SOME, ret);
+
+        for (size_t i = 0; i < s->n_cgroups; i++)
+                if (s->cgroups[i].kind == CGROUP_KIND_SLICE && streq(s->cgroups[i].path, d->cgroup))
+                        return cgroup_sample_get(&s->cgroups[i], full ? CGROUP_MEMORY_FULL : CGROUP_MEMORY_SOME, ret);
+        (void) e;
+        return false;
+}
+
+static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
+        uint64_t counter, delta = 0, own, usec, stalled;
+
+        if (!pressure_counter(e, s, d, c->full, &counter))
+                return;
+        if (st->have_counter && counter > st->counter)
+                delta = counter - st->counter;
+        st->counter = counter;
+        st->have_counter = true;
+
+        own = contained_stall(e, d, c->full);
+        st->total += delta - MIN(delta, own);
+
+        if (st->older_usec == 0) {
+                st->older_usec = st->newer_usec = s->usec;
+                st->older_total = st->newer_total = st->total;
+                return;
+        }
+        /* As the kernel's trigger does: enough stall since the window began is enough, however young the
+         * window is; over a longer span it must be that share of it. */
+        usec = MAX(s->usec - st->older_usec, c->window_usec);
+        stalled = st->total - st->older_total;
+        st->measured = mul_div_u64(stalled, PERMYRIAD, usec);
+        st->holds = st->measured >= c->threshold_permyriad;
+        if (s->usec - st->newer_usec >= c->window_usec) {
+                st->older_usec = st->newer_usec;
+                st->older_total = st->newer_total;
+                st->newer_usec = s->usec;
+                st->newer_total = st->total;
+        }
+}
+
+static void used_update(const Sample *s, HostField left, HostField total, const Condition *c, ConditionState *st) {
+        uint64_t l, t;
+
+        if (!sample_host_get(s, left, &l) || !sample_host_get(s, total, &t))
+                return;
+        st->measured = t == 0 ? 0 : mul_div_u64(t - MIN(l, t), PERMYRIAD, t);
+        st->holds = t > 0 && st->measured >= c->threshold_permyriad;
+}
+
+/* A slice's use against the smallest limit that is set on it, else against the host's memory. */
+static void slice_used_update(const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                const CgroupSample *row = &s->cgroups[i];
+                uint64_t current, limit, total, v;
+
+                if (!streq(row->path, d->cgroup) || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) ||
+                    !sample_host_get(s, HOST_MEMORY_TOTAL, &total))
+                        continue;
+                limit = total;
+                if (cgroup_sample_get(row, CGROUP_MEMORY_HIGH, &v))
+                        limit = MIN(limit, v);
+                if (cgroup_sample_get(row, CGROUP_MEMORY_MAX, &v))
+                        limit = MIN(limit, v);
+                st->measured = limit == 0 ? 0 : mul_div_u64(current, PERMYRIAD, limit);
+                st->holds = limit > 0 && st->measured >= c->threshold_permyriad;
+        }
+}
+
+static bool condition_update(Engine *e, const EngineInput *input, const Domain *d, const Condition *c, ConditionState *st) {
+        const Sample *s = input->sample;
+
+        if (s)
+                switch (c->type) {
+                case CONDITION_MEMORY_PRESSURE:
+                        pressure_update(e, s, d, c, st);
+                        break;
+                case CONDITION_SWAP_USED:
+                        used_update(s, HOST_SWAP_FREE, HOST_SWAP_TOTAL, c, st);
+                        break;
+                case CONDITION_MEMORY_USED:
+                        if (streq(d->cgroup, "/"))
+                                used_update(s, HOST_MEMORY_AVAILABLE, HOST_MEMORY_TOTAL, c, st);
+                        else
+                                slice_used_update(s, d, c, st);
+                        break;
+                case CONDITION_MEMORY_EXHAUSTION:
+                        st->measured = e->forecast.exhaustion_usec;
+                        st->holds = e->forecast.exhaustion_usec <= c->threshold_usec;
+                        break;
+                case CONDITION_IO_PRESSURE:
+                case CONDITION_CPU_PRESSURE:
+                case CONDITION_IO_LATENCY:
+                case CONDITION_RECLAIM_STALL:
+                case _CONDITION_TYPE_MAX:
+                        return false;
+                }
+
+        if (c->type == CONDITION_MEMORY_PRESSURE && st->fired_until_usec > e->now && !contains_contained(e, d)) {
+                st->measured = MAX(st->measured, (uint64_t) c->threshold_permyriad);
+                return true;
+        }
+        return st->holds;
+}
+
+void alarms_event(Engine *e, unsigned domain, unsigned alarm, unsigned condition, uint64_t usec) {
+        const Domain *d;
+
+        /* The event may be older than the policy. */
+        if (domain >= e->policy->n_domains)
+                return;
+        d = &e->policy->domains[domain];
+        if (alarm >= d->n_alarms || condition >= MIN(d->alarms[alarm].n_conditions, (size_t) CONDITIONS_MAX))
+                return;
+        for (size_t i = 0; i < e->n_alarms; i++)
+                if (e->alarms[i].domain == domain && e->alarms[i].alarm == alarm)
+                        e->alarms[i].conditions[condition].fired_until_usec =
+                                usec + d->alarms[alarm].conditions[condition].window_usec;
+}
+
+void alarms_update(Engine *e, const EngineInput *input) {
+        for (size_t i = 0; i < e->n_alarms; i++) {
+                AlarmState *s = &e->alarms[i];
+                const Alarm *a = alarm_policy(e, s);
+                size_t active = 0, held = 0;
+
+                for (size_t c = 0; c < MIN(a->n_conditions, (size_t) CONDITIONS_MAX); c++) {
+                        if (!a->conditions[c].active)
+                                continue;
+                        active++;
+                        held += condition_update(e, input, alarm_domain(e, s), &a->conditions[c], &s->conditions[c]);
+                }
+                /* An alarm with a condition that this build cannot judge never holds as a whole. */
+                if (active == 0 || held < a->n_conditions) {
+                        s->since_usec = 0;
+                        s->raised = false;
+                        continue;
+                }
+                if (s->since_usec == 0)
+                        s->since_usec = e->now;
+                s->raised = e->now - s->since_usec >= a->lasting_usec;
+        }
+}

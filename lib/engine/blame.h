@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Blame: who took in the memory, top down to the smallest cgroup that is responsible for most of it. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "engine/track.h"
+#include "model/incident.h"
+#include "model/sample.h"
+
+typedef struct Blame {
+        bool measured;                  /* there were two samples to compare */
+        TrackWindow window;
+        uint64_t usec;                  /* length of the window */
+        uint64_t whole_rate;            /* bytes per second that all took in together */
+        uint64_t whole_bytes;
+        const CgroupSample *culprit;    /* NULL: nobody holds share_min of the whole */
+        unsigned share_permyriad;
+        /* The leaves that took in most, largest first; verdicts are the caller's to fill. */
+        Candidate candidates[INCIDENT_CANDIDATES_MAX];
+        size_t n_candidates;
+} Blame;
+
+/* share_min: BlameShareMin= of the victim. Below `noise` bytes in the window there is no culprit. */
+void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_min_permyriad, uint64_t noise,
+                uint64_t page_bytes, Blame *ret);
+
+/* The share of the whole intake that one cgroup has in the window, in 1/10000. */
+unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t cgroup_id, uint64_t noise,
+                     uint64_t page_bytes);
+
+/* Copies a path for showing: whole where it fits, else its end after "...". */
+void path_shown(char dest[SHOWN_PATH_MAX], const char *path);

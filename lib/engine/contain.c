@@ -1,0 +1,515 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Containments: the steps against one cgroup and their undoing.
+ *
+ * hold -> squeeze … squeeze -> kill while it hurts; a quarter up a second when it does not, until the limit
+ * no longer binds; back to the last level, and twice the wait, when a rise brings the trouble back. A cgroup
+ * that pushes against its limit is given no more than half of what the host has to spare, so that a leak is
+ * not let loose again only to be caught again; one that makes no progress at all for KillAfterSec= is what
+ * killing is for.
+ *
+ * Invariant: one action a containment is under way, and one kill on the host. */
+
+#include "base/macro.h"
+#include "engine/state.h"
+
+/* Some of its tasks wait this much of the time: it wants more than the limit gives. */
+#define PUSHING_PERMYRIAD 2000
+/* All of its tasks wait this much of the time: it makes no progress worth the name. */
+#define STUCK_PERMYRIAD 5000
+#define RISE_WAIT_MAX_USEC (64 * USEC_PER_SEC)
+/* An alarm this soon after a rise is laid on the rise. */
+#define RELAPSE_USEC (3 * USEC_PER_SEC)
+#define FAILURES_MAX 3
+
+static uint64_t page_floor(const Engine *e, uint64_t bytes) {
+        return bytes == LIMIT_MAX ? LIMIT_MAX : bytes - bytes % e->config.page_bytes;
+}
+
+Containment *containment_find(Engine *e, uint64_t cgroup_id) {
+        for (size_t i = 0; cgroup_id != 0 && i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id == cgroup_id)
+                        return &e->containments[i];
+        return NULL;
+}
+
+bool containments_any(const Engine *e) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id != 0)
+                        return true;
+        return false;
+}
+
+/* The unit a path belongs to: its first component that is no slice; NULL for a slice. */
+static bool path_unit(const char *path, char *buf, size_t size) {
+        while (*path == '/') {
+                const char *end = strchr(++path, '/');
+                size_t n = end ? (size_t) (end - path) : strlen(path);
+
+                if (n >= size)
+                        return false;
+                memcpy(buf, path, n);
+                buf[n] = '\0';
+                if (!endswith(buf, ".slice"))
+                        return n > 0;
+                path += n;
+        }
+        return false;
+}
+
+Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSample *c, const Domain **ret_domain) {
+        const Domain *d = policy_domain_of(e->policy, c->path);
+        const Track *t = tracks_find(&e->tracks, c->id);
+        CgroupFlags flags = c->flags | (t ? t->subtree_flags : 0);
+        char unit[256];
+        uint64_t v;
+
+        *ret_domain = NULL;
+        if (c->kind == CGROUP_KIND_ROOT || (flags & CGROUP_PROTECTED))
+                return VERDICT_PROTECTED;
+        if (!d || !d->contain.present)
+                return VERDICT_NO_DOMAIN;
+        *ret_domain = d;
+        if (flags & CGROUP_OMIT)
+                return VERDICT_OMIT;
+        if (path_unit(c->path, unit, sizeof(unit)) && domain_excludes(d, unit))
+                return VERDICT_EXCLUDED;
+        if (d != victim && d->rank >= (streq(victim->cgroup, "/") ? 1001 : victim->rank))
+                return VERDICT_RANK;
+        switch (engine_mode(e, d)) {
+        case MODE_OFF:
+                return VERDICT_MODE_OFF;
+        case MODE_MONITOR:
+                return VERDICT_MODE_MONITOR;
+        case MODE_CONTAIN:
+        case MODE_ENFORCE:
+        case _MODE_MAX:
+                break;
+        }
+        if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE] &&
+            !(d->contain.steps[STEP_KILL] && engine_mode(e, d) == MODE_ENFORCE))
+                return VERDICT_NO_STEP;
+        if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &v) || !cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &v))
+                return VERDICT_NO_STEP;
+        return VERDICT_CULPRIT;
+}
+
+static void enter(Engine *e, const Containment *c, const IncidentEntry *entry) {
+        Incident *i = chronicle_find(&e->chronicle, c->incident_id);
+        IncidentEntry x = *entry;
+
+        if (!i)
+                return;
+        x.usec = e->now;
+        x.cgroup_id = c->cgroup_id;
+        chronicle_enter(&e->chronicle, i, &x);
+}
+
+/* Puts one action into the plan. False where the plan is full: the next tick tries again. */
+static bool plan_action(Engine *e, Plan *plan, Containment *c, ActionType type, Step step, uint64_t value, const Domain *d) {
+        Action *a;
+        Incident *i;
+
+        if (plan->n_actions == PLAN_ACTIONS_MAX)
+                return false;
+        a = &plan->actions[plan->n_actions++];
+        *a = (Action) {
+                .id = e->next_action_id++,
+                .type = type,
+                .step = step,
+                .incident_id = c->incident_id,
+                .cgroup_id = type == ACTION_KILL ? c->kill_target : c->cgroup_id,
+                .value = value,
+                .expect = c->level,
+                .original = c->original,
+                .lease_usec = d ? d->contain.lease_usec : 15 * USEC_PER_SEC,
+        };
+        path_shown(a->path, c->path);
+        c->pending_action = a->id;
+        c->pending_type = type;
+        i = chronicle_find(&e->chronicle, c->incident_id);
+        if (i && i->first_step_usec == 0 && type != ACTION_RESTORE)
+                i->first_step_usec = e->now;
+        return true;
+}
+
+static bool plan_level(Engine *e, Plan *plan, Containment *c, Step step, uint64_t level, IncidentEntryType type, const Domain *d) {
+        uint64_t before = c->level;
+
+        level = MIN(page_floor(e, level), c->original);
+        if (!plan_action(e, plan, c, ACTION_SET_MEMORY_HIGH, step, level, d))
+                return false;
+        enter(e, c, &(IncidentEntry) {
+                .type = type, .step = step, .action = ACTION_SET_MEMORY_HIGH, .action_id = c->pending_action,
+                .before = before, .after = level });
+        c->level = level;
+        c->step = MAX(c->step, step);
+        c->step_usec = e->now;
+        return true;
+}
+
+static void plan_restore(Engine *e, Plan *plan, Containment *c, IncidentEntryType type, const Domain *d) {
+        if (!plan_action(e, plan, c, ACTION_RESTORE, c->step, c->original, d))
+                return;
+        enter(e, c, &(IncidentEntry) {
+                .type = type, .step = c->step, .action = ACTION_RESTORE, .action_id = c->pending_action,
+                .before = c->level, .after = c->original });
+        c->phase = PHASE_RESTORING;
+}
+
+/* Never below SqueezeFloor=, nor below what the cgroup is promised. */
+static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
+        uint64_t floor = d->contain.squeeze_floor_bytes, v;
+
+        if (cgroup_sample_get(row, CGROUP_MEMORY_LOW, &v) && v != LIMIT_MAX)
+                floor = MAX(floor, v);
+        if (cgroup_sample_get(row, CGROUP_MEMORY_MIN, &v) && v != LIMIT_MAX)
+                floor = MAX(floor, v);
+        return floor;
+}
+
+/* What the host can give away without coming near trouble again: available less a tenth of all. */
+static uint64_t headroom(const Engine *e) {
+        uint64_t reserve = e->forecast.total / 10;
+
+        return e->forecast.last.available > reserve ? e->forecast.last.available - reserve : 0;
+}
+
+static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domain *d) {
+        const Track *t = tracks_find(&e->tracks, row->id);
+        uint64_t slack = 1 << 20, current = row->value[CGROUP_MEMORY_CURRENT];
+        Intake in;
+
+        /* A level at or above current use is written at once; one below makes the writer reclaim. The sample
+         * is a little old already, so allow for what was taken in since. */
+        if (t && track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in))
+                slack = MAX(slack, in.rate / 20);
+        return MAX(current + MIN(slack, MAX(current / 8, UINT64_C(1) << 20)), level_floor(row, d));
+}
+
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *row) {
+        const Domain *d = policy_domain_of(e->policy, row->path);
+        Containment *c = NULL;
+        size_t n = strlen(row->path);
+
+        for (size_t k = 0; k < CONTAINMENTS_MAX && !c; k++)
+                if (e->containments[k].cgroup_id == 0)
+                        c = &e->containments[k];
+        if (!c || !d || n >= sizeof(c->path))
+                return false;
+
+        *c = (Containment) {
+                .cgroup_id = row->id,
+                .incident_id = i->id,
+                .original = row->value[CGROUP_MEMORY_HIGH],
+                .level = row->value[CGROUP_MEMORY_HIGH],
+                .evidence_usec = e->now,
+                .rise_wait_usec = CALM_USEC,
+        };
+        memcpy(c->path, row->path, n + 1);
+        if (!plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE,
+                        hold_level(e, row, d), ENTRY_ACTION, d)) {
+                c->cgroup_id = 0;
+                return false;
+        }
+        return true;
+}
+
+/* KillBudget=: kills of this domain within its window. */
+static KillTimes *kill_times(Engine *e, const char *domain) {
+        KillTimes *empty = NULL;
+
+        for (size_t i = 0; i < MODES_MAX; i++) {
+                if (e->kills[i].n > 0 && streq(e->kills[i].domain, domain))
+                        return &e->kills[i];
+                if (e->kills[i].n == 0 && !empty)
+                        empty = &e->kills[i];
+        }
+        return empty;
+}
+
+static bool budget_left(Engine *e, const Domain *d) {
+        KillTimes *k = kill_times(e, d->name);
+        unsigned spent = 0;
+
+        if (!k)
+                return false;
+        for (size_t i = 0; i < k->n; i++)
+                spent += e->now - k->usec[i] < d->contain.kill_budget_usec;
+        return spent < MIN(d->contain.kill_budget, (unsigned) KILL_TIMES_MAX);
+}
+
+static void budget_spend(Engine *e, const Domain *d) {
+        KillTimes *k = kill_times(e, d->name);
+
+        if (!k || strlen(d->name) >= sizeof(k->domain))
+                return;
+        strcpy(k->domain, d->name);
+        if (k->n == KILL_TIMES_MAX)
+                memmove(k->usec, k->usec + 1, --k->n * sizeof(k->usec[0]));
+        k->usec[k->n++] = e->now;
+}
+
+/* Of a contained slice the unit that uses most is killed, never the slice. */
+static const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
+        const CgroupSample *largest = NULL;
+        uint64_t most = 0;
+        size_t n = strlen(c->path);
+
+        if (row->kind != CGROUP_KIND_SLICE)
+                return row;
+        for (const CgroupSample *u = row + 1; u < e->sample->cgroups + e->sample->n_cgroups; u++) {
+                uint64_t memory, swap = 0;
+                char unit[256];
+
+                if (strncmp(u->path, c->path, n) != 0 || u->path[n] != '/' || u->kind != CGROUP_KIND_UNIT ||
+                    (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
+                    (path_unit(u->path, unit, sizeof(unit)) && domain_excludes(d, unit)) ||
+                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory))
+                        continue;
+                (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
+                /* avoid ranks last: only where there is nothing else. */
+                if (u->flags & CGROUP_AVOID)
+                        memory = swap = 0;
+                if (!largest || memory + swap > most) {
+                        largest = u;
+                        most = memory + swap;
+                }
+        }
+        return largest;
+}
+
+static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        const CgroupSample *target;
+
+        if (engine_mode(e, d) != MODE_ENFORCE || !d->contain.steps[STEP_KILL] || e->kill_in_flight != 0)
+                return;
+        if (!budget_left(e, d)) {
+                if (!c->budget_told)
+                        enter(e, c, &(IncidentEntry) { .type = ENTRY_BUDGET, .step = STEP_KILL });
+                c->budget_told = true;
+                return;
+        }
+        target = kill_victim(e, c, row, d);
+        if (!target)
+                return;
+        c->kill_target = target->id;
+        if (!plan_action(e, plan, c, ACTION_KILL, STEP_KILL, 0, d))
+                return;
+        path_shown(plan->actions[plan->n_actions - 1].path, target->path);
+        enter(e, c, &(IncidentEntry) {
+                .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = c->pending_action,
+                .before = target->value[CGROUP_MEMORY_CURRENT] });
+        budget_spend(e, d);
+        e->kill_in_flight = c->pending_action;
+        c->phase = PHASE_KILLING;
+        c->step = STEP_KILL;
+        c->step_usec = e->now;
+}
+
+static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        uint64_t floor = level_floor(row, d), current = row->value[CGROUP_MEMORY_CURRENT], level;
+
+        /* A rise brought it back: the last level again, and twice the patience. */
+        if (c->phase == PHASE_RISING && c->rise_usec != 0 && e->now - c->rise_usec < RELAPSE_USEC) {
+                c->rise_wait_usec = MIN(c->rise_wait_usec * 2, RISE_WAIT_MAX_USEC);
+                c->rise_usec = 0;
+                c->phase = PHASE_HELD;
+                (void) plan_level(e, plan, c, STEP_HOLD, MAX(c->lower_level, floor), ENTRY_BACK, d);
+                return;
+        }
+        c->phase = PHASE_HELD;
+        c->rise_usec = 0;
+
+        if (e->now - c->step_usec < d->contain.step_usec)
+                return;
+        level = MIN(c->level, current);
+        level -= level / 10;
+        if (d->contain.steps[STEP_SQUEEZE] && c->level > floor && MAX(level, floor) < c->level) {
+                c->floor_usec = 0;
+                (void) plan_level(e, plan, c, STEP_SQUEEZE, MAX(level, floor), ENTRY_ACTION, d);
+                return;
+        }
+        if (c->floor_usec == 0)
+                c->floor_usec = e->now;
+        if (e->now - c->floor_usec >= d->contain.kill_after_usec)
+                try_kill(e, plan, c, row, d);
+}
+
+static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
+        uint64_t current = row->value[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
+
+        if (pushing) {
+                /* Half of the headroom: the other half is for those who were hurt. */
+                level = MIN(level, MAX(c->level, current) + headroom(e) / 2);
+                if (level < c->level + c->level / 32)
+                        return;
+        }
+        /* Twice its use and not pushing: the limit binds no more. */
+        if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
+                plan_restore(e, plan, c, ENTRY_RELIEF, d);
+                return;
+        }
+        c->lower_level = c->level;
+        if (plan_level(e, plan, c, STEP_HOLD, level, ENTRY_RISE, d)) {
+                c->phase = PHASE_RISING;
+                c->rise_usec = e->now;
+                if (c->level >= c->original)
+                        plan->n_actions--, c->pending_action = 0, plan_restore(e, plan, c, ENTRY_RELIEF, d);
+        }
+}
+
+static bool hurts_anyone(const Engine *e, const Containment *c) {
+        for (size_t i = 0; i < INCIDENTS_MAX; i++) {
+                const OpenIncident *o = &e->open[i];
+                const Incident *inc;
+
+                if (o->id == 0)
+                        continue;
+                inc = chronicle_find((Chronicle *) &e->chronicle, o->id);
+                if (inc && inc->culprit_id == c->cgroup_id && incident_hurts(e, o, c->cgroup_id))
+                        return true;
+        }
+        return false;
+}
+
+static void mark_incidents(Engine *e, const Containment *c) {
+        for (size_t i = 0; i < INCIDENTS_MAX; i++) {
+                const Incident *inc = e->open[i].id ? chronicle_find(&e->chronicle, e->open[i].id) : NULL;
+
+                if (inc && inc->culprit_id == c->cgroup_id)
+                        incident_mark(e, &e->open[i]);
+        }
+}
+
+static void containment_step(Engine *e, Plan *plan, Containment *c) {
+        const Domain *d = policy_domain_of(e->policy, c->path);
+        const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
+        const Track *t = tracks_find(&e->tracks, c->cgroup_id);
+        unsigned some = 0, full = 0;
+        bool hurts, pushing;
+        uint64_t v;
+
+        if (c->pending_action != 0)
+                return;
+        if (c->killed) {
+                plan_restore(e, plan, c, ENTRY_RELIEF, d);
+                return;
+        }
+        if (!d || !d->contain.present || engine_mode(e, d) < MODE_CONTAIN) {
+                plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                return;
+        }
+        if (!row || !t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &v)) {
+                /* Nothing is known of it now: what is not known to be needed is given back in time. */
+                if (e->now - c->evidence_usec >= d->contain.lease_usec)
+                        plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                return;
+        }
+
+        hurts = hurts_anyone(e, c);
+        pushing = track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD && track_throttled(t);
+        if (hurts || pushing)
+                c->evidence_usec = e->now;
+
+        if (pushing && full >= STUCK_PERMYRIAD)
+                c->stuck_usec = c->stuck_usec ?: e->now;
+        else
+                c->stuck_usec = 0;
+        if (!hurts)
+                c->floor_usec = 0;
+
+        if (c->stuck_usec != 0 && e->now - c->stuck_usec >= d->contain.kill_after_usec) {
+                try_kill(e, plan, c, row, d);
+                if (c->pending_action != 0)
+                        return;
+        }
+        if (hurts) {
+                escalate(e, plan, c, row, d);
+                if (c->pending_action != 0)
+                        mark_incidents(e, c);
+                return;
+        }
+        if (e->now - c->evidence_usec >= d->contain.lease_usec) {
+                plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                return;
+        }
+        if (e->now - c->step_usec >= (c->phase == PHASE_RISING ? CALM_USEC : c->rise_wait_usec))
+                rise(e, plan, c, row, d, pushing);
+}
+
+void containments_step(Engine *e, Plan *plan) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id != 0)
+                        containment_step(e, plan, &e->containments[i]);
+}
+
+/* Ends a containment; its incident goes on until calm, and learns how this ended. */
+static void containment_end(Engine *e, Containment *c, IncidentResult result) {
+        Incident *i = chronicle_find(&e->chronicle, c->incident_id);
+
+        if (i && i->state != INCIDENT_OVER && i->result == RESULT_NONE)
+                i->result = c->killed ? RESULT_KILLED : result;
+        *c = (Containment) {};
+}
+
+void containment_outcome(Engine *e, const Outcome *o) {
+        Containment *c = NULL;
+
+        if (o->action_id != 0 && o->action_id == e->kill_in_flight)
+                e->kill_in_flight = 0;
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id != 0 && e->containments[i].pending_action == o->action_id)
+                        c = &e->containments[i];
+        if (!c)
+                return;
+        c->pending_action = 0;
+        enter(e, c, &(IncidentEntry) {
+                .type = ENTRY_OUTCOME, .step = c->step, .action = o->type, .result = o->result, .error = o->error,
+                .action_id = o->action_id, .before = o->before, .after = o->after });
+
+        switch (o->result) {
+        case OUTCOME_DONE:
+                c->failures = 0;
+                if (o->type == ACTION_KILL)
+                        c->killed = true;
+                else if (o->type == ACTION_RESTORE)
+                        containment_end(e, c, RESULT_RECOVERED);
+                return;
+        case OUTCOME_GONE:
+                /* A killed unit of a contained slice may be gone while the slice is not. */
+                if (o->type == ACTION_KILL && c->kill_target != c->cgroup_id)
+                        c->killed = true;
+                else
+                        containment_end(e, c, RESULT_GONE);
+                return;
+        case OUTCOME_DRIFTED: {
+                Incident *i = chronicle_find(&e->chronicle, c->incident_id);
+
+                for (size_t k = 0; i && k < i->n_candidates; k++)
+                        if (i->candidates[k].cgroup_id == c->cgroup_id)
+                                i->candidates[k].verdict = VERDICT_FOREIGN_LIMIT;
+                containment_end(e, c, RESULT_NOT_ALLOWED);
+                return;
+        }
+        case OUTCOME_FAILED:
+        case OUTCOME_TIMEOUT:
+        case _OUTCOME_RESULT_MAX:
+                c->phase = PHASE_HELD;
+                c->step_usec = e->now;
+                if (o->type == ACTION_SET_MEMORY_HIGH && o->before != 0)
+                        c->level = o->before;
+                /* A first step that cannot be taken leaves nothing to undo. */
+                if (++c->failures >= FAILURES_MAX && (o->type == ACTION_RESTORE || c->level == c->original))
+                        containment_end(e, c, RESULT_NOT_ALLOWED);
+                return;
+        }
+}
+
+void containment_gone(Engine *e, uint64_t cgroup_id) {
+        Containment *c = containment_find(e, cgroup_id);
+
+        /* With an action under way its outcome will tell. */
+        if (c && c->pending_action == 0)
+                containment_end(e, c, RESULT_GONE);
+}

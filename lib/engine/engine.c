@@ -1,0 +1,546 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Engine: one tick, and the life of an incident.
+ *
+ * looking -> (culprit, allowed) containing -> lifting -> over
+ *         -> (nobody, or not allowed)  quiet, looked at again at growing intervals -> over
+ *
+ * It acts on what the samples of this incident show: a culprit needs two of them, so the first step comes one
+ * sampling period after the alarm. Left out on purpose: io, freezing (later), and any judgement by names. */
+
+#include "base/macro.h"
+#include "engine/state.h"
+
+/* How long an alarm may look for its culprit before it is put down as nobody's. */
+#define LOOK_USEC (3 * USEC_PER_SEC)
+#define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
+/* Somebody stalled on memory: look closer for this long. */
+#define STIR_USEC (2 * USEC_PER_SEC)
+/* Sample cgroups already when memory would last less than this many times an alarm's threshold … */
+#define FORECAST_HOT_USEC (6 * USEC_PER_SEC)
+/* … and look at the host more often than the heartbeat below this. */
+#define FORECAST_WATCH_USEC (120 * USEC_PER_SEC)
+
+int engine_new(const EngineConfig *config, Engine **ret) {
+        Engine *e = calloc(1, sizeof(Engine));
+
+        if (!e)
+                return -ENOMEM;
+        if (tracks_init(&e->tracks) < 0) {
+                free(e);
+                return -ENOMEM;
+        }
+        e->config = *config;
+        e->chronicle.next_id = MAX(config->first_incident_id, UINT64_C(1));
+        e->next_action_id = 1;
+        e->forecast.exhaustion_usec = USEC_INFINITY;
+        *ret = e;
+        return 0;
+}
+
+Engine *engine_free(Engine *e) {
+        if (e) {
+                tracks_done(&e->tracks);
+                free(e);
+        }
+        return NULL;
+}
+
+const CgroupSample *sample_find(const Sample *s, uint64_t id) {
+        for (size_t i = 0; i < s->n_cgroups; i++)
+                if (s->cgroups[i].id == id)
+                        return &s->cgroups[i];
+        return NULL;
+}
+
+uint64_t intake_noise(const Engine *e) {
+        /* A thousandth of the machine, at least a mebibyte: less cannot be why it is short of memory. */
+        return MAX(e->forecast.total / 1024, UINT64_C(1) << 20);
+}
+
+OpenIncident *incident_state(Engine *e, uint64_t id) {
+        for (size_t i = 0; id != 0 && i < INCIDENTS_MAX; i++)
+                if (e->open[i].id == id)
+                        return &e->open[i];
+        return NULL;
+}
+
+static AlarmState *incident_alarm(const Engine *e, const OpenIncident *o) {
+        return o->alarm < 0 ? NULL : (AlarmState *) &e->alarms[o->alarm];
+}
+
+static const Domain *incident_victim(const Engine *e, const OpenIncident *o) {
+        const AlarmState *a = incident_alarm(e, o);
+
+        return a ? &e->policy->domains[a->domain] : NULL;
+}
+
+void incident_mark(Engine *e, OpenIncident *o) {
+        AlarmState *a = incident_alarm(e, o);
+
+        o->mark_usec = e->now;
+        o->mark_available = e->forecast.last.available;
+        for (size_t i = 0; a && i < CONDITIONS_MAX; i++)
+                a->conditions[i].mark_total = a->conditions[i].total;
+}
+
+/* One condition, by what was seen since the last step only: what came before it is no verdict on it. */
+static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condition *c, const ConditionState *st,
+                            unsigned recent, unsigned longer, unsigned share_min) {
+        uint64_t usec = e->now - o->mark_usec, stall;
+
+        switch (c->type) {
+        case CONDITION_MEMORY_PRESSURE:
+                if (usec < c->window_usec / 4)
+                        return false;
+                stall = mul_div_u64(st->total - MIN(st->mark_total, st->total), PERMYRIAD, usec);
+                /* Relief is judged on the part of the stall that is laid on the culprit. */
+                return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad;
+        case CONDITION_MEMORY_EXHAUSTION:
+                return usec >= HOT_USEC && recent >= share_min && e->forecast.last.available < o->mark_available &&
+                       mul_div_u64(e->forecast.last.available, usec, o->mark_available - e->forecast.last.available) <=
+                               c->threshold_usec;
+        case CONDITION_SWAP_USED:
+        case CONDITION_MEMORY_USED:
+                return st->holds && MAX(recent, longer) >= share_min;
+        case CONDITION_IO_PRESSURE:
+        case CONDITION_CPU_PRESSURE:
+        case CONDITION_IO_LATENCY:
+        case CONDITION_RECLAIM_STALL:
+        case _CONDITION_TYPE_MAX:
+                break;
+        }
+        return false;
+}
+
+bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id) {
+        const AlarmState *a = incident_alarm(e, o);
+        const Domain *victim = incident_victim(e, o);
+        const Alarm *alarm;
+        unsigned recent, longer;
+
+        if (!a || !e->sample)
+                return false;
+        alarm = &victim->alarms[a->alarm];
+        recent = blame_share(&e->tracks, e->sample, WINDOW_RECENT, cgroup_id, intake_noise(e) / 4, e->config.page_bytes);
+        longer = blame_share(&e->tracks, e->sample, WINDOW_LONG, cgroup_id, intake_noise(e), e->config.page_bytes);
+        for (size_t i = 0; i < MIN(alarm->n_conditions, (size_t) CONDITIONS_MAX); i++)
+                if (!condition_hurts(e, o, &alarm->conditions[i], &a->conditions[i], recent, longer,
+                                     victim->blame_share_min_permyriad))
+                        return false;
+        return alarm->n_conditions > 0;
+}
+
+static void enter(Engine *e, Incident *i, IncidentEntryType type, Step step, uint64_t before, uint64_t after) {
+        chronicle_enter(&e->chronicle, i, &(IncidentEntry) {
+                .usec = e->now, .type = type, .step = step, .cgroup_id = i->culprit_id, .before = before, .after = after });
+}
+
+static void copy_text(char *dest, size_t size, const char *text) {
+        (void) snprintf(dest, size, "%s", text ?: "");
+}
+
+static void incident_open(Engine *e, size_t alarm_index) {
+        AlarmState *a = &e->alarms[alarm_index];
+        const Domain *d = &e->policy->domains[a->domain];
+        const Alarm *alarm = &d->alarms[a->alarm];
+        OpenIncident *o = NULL;
+        Incident *i;
+
+        for (size_t k = 0; k < INCIDENTS_MAX && !o; k++)
+                if (e->open[k].id == 0)
+                        o = &e->open[k];
+        i = o ? chronicle_open(&e->chronicle, e->now) : NULL;
+        if (!i)
+                return;
+
+        *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
+                              .recheck_wait_usec = USEC_PER_SEC };
+        a->incident_id = i->id;
+        incident_mark(e, o);
+
+        path_shown(i->domain, d->name);
+        copy_text(i->alarm, sizeof(i->alarm), alarm->name);
+        copy_text(i->condition, sizeof(i->condition), alarm->conditions[0].text);
+        path_shown(i->file, alarm->conditions[0].span.file ?: "");
+        i->line = alarm->conditions[0].span.line;
+        i->measured = a->conditions[0].measured;
+        i->threshold = alarm->conditions[0].type == CONDITION_MEMORY_EXHAUSTION ?
+                               alarm->conditions[0].threshold_usec : alarm->conditions[0].threshold_permyriad;
+        enter(e, i, ENTRY_ALARM, STEP_HOLD, i->measured, i->threshold);
+}
+
+static void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult result) {
+        AlarmState *a = incident_alarm(e, o);
+
+        if (a && a->incident_id == o->id)
+                a->incident_id = 0;
+        chronicle_close(&e->chronicle, i, e->now, result);
+        *o = (OpenIncident) {};
+}
+
+static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntryType type, IncidentResult result, Step step) {
+        /* Say it once; what is found again at a recheck is no news. */
+        bool told = i->n_entries > 0 && i->entries[i->n_entries - 1].type == type;
+
+        i->state = INCIDENT_QUIET;
+        i->result = result;
+        o->recheck_usec = e->now + o->recheck_wait_usec;
+        o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
+        if (!told)
+                enter(e, i, type, step, 0, 0);
+}
+
+/* The recent window where enough was taken in within it to tell; else the long one, for who did it before. */
+static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
+        blame_find(&e->tracks, e->sample, WINDOW_RECENT, victim->blame_share_min_permyriad, intake_noise(e),
+                   e->config.page_bytes, b);
+        if (!b->measured || b->whole_bytes >= intake_noise(e))
+                return;
+        blame_find(&e->tracks, e->sample, WINDOW_LONG, victim->blame_share_min_permyriad, intake_noise(e),
+                   e->config.page_bytes, b);
+}
+
+static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, const Blame *b) {
+        const Domain *d;
+
+        i->window_usec = b->usec;
+        i->whole_bytes = b->whole_bytes;
+        i->n_candidates = b->n_candidates;
+        memcpy(i->candidates, b->candidates, sizeof(i->candidates));
+        for (size_t k = 0; k < i->n_candidates; k++) {
+                const CgroupSample *c = sample_find(e->sample, i->candidates[k].cgroup_id);
+
+                if (i->candidates[k].share_permyriad >= victim->blame_share_min_permyriad && c) {
+                        i->candidates[k].verdict = contain_verdict(e, victim, c, &d);
+                        if (i->candidates[k].verdict == VERDICT_CULPRIT && c != b->culprit)
+                                i->candidates[k].verdict = VERDICT_SMALL_SHARE;
+                }
+        }
+}
+
+static bool within(const Domain *victim, const Domain *d) {
+        return d && d == victim;
+}
+
+static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
+        const Domain *victim = incident_victim(e, o), *d;
+        Verdict verdict;
+        Blame b;
+
+        if (!e->sample || !victim)
+                return;
+        incident_blame(e, victim, &b);
+        if (!b.measured)
+                return;
+        if (!b.culprit) {
+                if (e->now < o->look_until_usec)
+                        return;
+                incident_record_blame(e, victim, i, &b);
+                i->culprit_id = 0;
+                incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD);
+                return;
+        }
+
+        verdict = contain_verdict(e, victim, b.culprit, &d);
+        incident_record_blame(e, victim, i, &b);
+        i->culprit_id = b.culprit->id;
+        path_shown(i->culprit, b.culprit->path);
+        path_shown(i->culprit_domain, d ? d->name : "");
+        path_shown(i->contract_file, d && d->contain.mode_span.file ? d->contain.mode_span.file : "");
+        i->contract_line = d ? d->contain.mode_span.line : 0;
+
+        /* A slice is no leaf: enter it as the candidate that it is. */
+        if (i->n_candidates == 0 || i->candidates[0].cgroup_id != b.culprit->id) {
+                bool listed = false;
+
+                for (size_t k = 0; k < i->n_candidates; k++)
+                        listed = listed || i->candidates[k].cgroup_id == b.culprit->id;
+                if (!listed) {
+                        i->n_candidates = MIN(i->n_candidates + 1, (size_t) INCIDENT_CANDIDATES_MAX);
+                        memmove(i->candidates + 1, i->candidates, (i->n_candidates - 1) * sizeof(Candidate));
+                        i->candidates[0] = (Candidate) {
+                                .cgroup_id = b.culprit->id,
+                                .intake_bytes = mul_div_u64(b.whole_bytes, b.share_permyriad, PERMYRIAD),
+                                .share_permyriad = b.share_permyriad,
+                                .verdict = verdict };
+                        path_shown(i->candidates[0].path, b.culprit->path);
+                }
+        }
+
+        switch (verdict) {
+        case VERDICT_CULPRIT:
+                if (containment_find(e, b.culprit->id)) {
+                        for (size_t k = 0; k < i->n_candidates; k++)
+                                if (i->candidates[k].cgroup_id == b.culprit->id)
+                                        i->candidates[k].verdict = VERDICT_TAKEN;
+                        i->state = INCIDENT_CONTAINING;
+                        incident_mark(e, o);
+                } else if (containment_begin(e, plan, i, b.culprit)) {
+                        i->state = INCIDENT_CONTAINING;
+                        i->result = RESULT_NONE;
+                        incident_mark(e, o);
+                }
+                return;
+        case VERDICT_MODE_MONITOR:
+                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, STEP_HOLD);
+                return;
+        case VERDICT_PROTECTED:
+        case VERDICT_OMIT:
+        case VERDICT_EXCLUDED:
+        case VERDICT_RANK:
+        case VERDICT_NO_DOMAIN:
+        case VERDICT_MODE_OFF:
+        case VERDICT_NO_STEP:
+                incident_quiet(e, o, i, within(victim, d) ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
+                               within(victim, d) ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
+                return;
+        case VERDICT_SMALL_SHARE:
+        case VERDICT_TAKEN:
+        case VERDICT_FOREIGN_LIMIT:
+        case _VERDICT_MAX:
+                return;
+        }
+}
+
+static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
+        Incident *i = chronicle_find(&e->chronicle, o->id);
+        const AlarmState *a = incident_alarm(e, o);
+        bool raised = a && a->raised, contained;
+
+        if (!i) {
+                *o = (OpenIncident) {};
+                return;
+        }
+        if (raised)
+                o->calm_usec = 0;
+        else if (o->calm_usec == 0)
+                o->calm_usec = e->now;
+
+        contained = containment_find(e, i->culprit_id) != NULL;
+        switch (i->state) {
+        case INCIDENT_LOOKING:
+                if (raised)
+                        incident_look(e, plan, o, i);
+                else if (e->now - o->calm_usec >= CALM_USEC)
+                        incident_end(e, o, i, RESULT_PASSED);
+                return;
+        case INCIDENT_CONTAINING:
+        case INCIDENT_LIFTING:
+                if (!contained) {
+                        /* Ended, and the trouble with it? Else look anew for who is to blame now. */
+                        if (raised && i->result != RESULT_NOT_ALLOWED) {
+                                i->state = INCIDENT_LOOKING;
+                                o->look_until_usec = e->now + LOOK_USEC;
+                        } else if (raised)
+                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD);
+                        else
+                                incident_end(e, o, i, i->result != RESULT_NONE ? i->result : RESULT_RECOVERED);
+                        return;
+                }
+                i->state = raised ? INCIDENT_CONTAINING : INCIDENT_LIFTING;
+                return;
+        case INCIDENT_QUIET:
+                if (!raised) {
+                        if (e->now - o->calm_usec >= CALM_USEC)
+                                incident_end(e, o, i, i->result);
+                } else if (e->now >= o->recheck_usec) {
+                        i->state = INCIDENT_LOOKING;
+                        o->look_until_usec = e->now + 5 * HOT_USEC;
+                }
+                return;
+        case INCIDENT_OVER:
+        case _INCIDENT_STATE_MAX:
+                *o = (OpenIncident) {};
+                return;
+        }
+}
+
+static void policy_bind(Engine *e, const Policy *policy) {
+        if (e->policy == policy)
+                return;
+        e->policy = policy;
+        e->n_modes = 0;
+        alarms_bind(e, policy);
+        for (size_t k = 0; k < INCIDENTS_MAX; k++) {
+                OpenIncident *o = &e->open[k];
+                Incident *i = o->id ? chronicle_find(&e->chronicle, o->id) : NULL;
+
+                if (!i)
+                        continue;
+                o->alarm = -1;
+                if (!containment_find(e, i->culprit_id))
+                        incident_end(e, o, i, i->result != RESULT_NONE ? i->result : RESULT_PASSED);
+        }
+}
+
+static void sample_take(Engine *e, const Sample *s) {
+        e->sample = NULL;
+        if (!s)
+                return;
+        e->samples++;
+        forecast_update(&e->forecast, s);
+        if (s->n_cgroups == 0)
+                return;
+        /* After rest the recent window must not begin at the last heartbeat. */
+        tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC);
+        e->cgroups_usec = s->usec;
+        if (s->complete)
+                e->heartbeat_usec = s->usec;
+        e->sample = s;
+}
+
+/* When to look again, and at what: cost follows trouble. */
+static void plan_next(Engine *e, Plan *plan) {
+        uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec;
+        uint64_t next = MAX(heartbeat, e->now + 1);
+        bool hot = containments_any(e) || e->stir_until_usec > e->now || lasts < FORECAST_HOT_USEC;
+
+        for (size_t k = 0; k < INCIDENTS_MAX; k++) {
+                const OpenIncident *o = &e->open[k];
+                const Incident *i = o->id ? chronicle_find(&e->chronicle, o->id) : NULL;
+
+                if (!i)
+                        continue;
+                if (i->state == INCIDENT_QUIET)
+                        next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
+                else
+                        hot = true;
+        }
+        /* An alarm that holds but must last first (LastingSec=). */
+        for (size_t k = 0; k < e->n_alarms; k++)
+                if (e->alarms[k].since_usec != 0 && !e->alarms[k].raised)
+                        hot = true;
+        if (hot)
+                next = MIN(next, e->now + HOT_USEC);
+        else if (lasts < FORECAST_WATCH_USEC)
+                next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
+
+        plan->next_usec = MAX(next, e->now + 1);
+        plan->sample_cgroups = hot;
+        plan->sample_all = heartbeat <= plan->next_usec;
+}
+
+void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan *ret_plan) {
+        *ret_plan = (Plan) {};
+        e->now = input->now_usec;
+        e->chronicle.n_news = 0;
+
+        policy_bind(e, policy);
+        for (size_t i = 0; i < input->n_outcomes; i++)
+                containment_outcome(e, &input->outcomes[i]);
+        sample_take(e, input->sample);
+        for (size_t i = 0; i < input->n_events; i++) {
+                const Event *ev = &input->events[i];
+
+                switch (ev->type) {
+                case EVENT_PRESSURE:
+                        alarms_event(e, ev->domain, ev->alarm, ev->condition, ev->usec);
+                        break;
+                case EVENT_STIR:
+                        e->stir_until_usec = e->now + STIR_USEC;
+                        break;
+                case EVENT_CGROUP_GONE:
+                        containment_gone(e, ev->cgroup_id);
+                        break;
+                case EVENT_RELOADED:    /* act writes again what systemd reset */
+                case _EVENT_TYPE_MAX:
+                        break;
+                }
+        }
+
+        alarms_update(e, input);
+        containments_step(e, ret_plan);
+        for (size_t i = 0; i < e->n_alarms; i++)
+                if (e->alarms[i].raised && e->alarms[i].incident_id == 0)
+                        incident_open(e, i);
+        for (size_t i = 0; i < INCIDENTS_MAX; i++)
+                if (e->open[i].id != 0)
+                        incident_step(e, ret_plan, &e->open[i]);
+        plan_next(e, ret_plan);
+}
+
+int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *path, Step step,
+                 uint64_t original, uint64_t value) {
+        Containment *c = NULL;
+        OpenIncident *o = NULL;
+        Incident *i;
+
+        for (size_t k = 0; k < CONTAINMENTS_MAX && !c; k++)
+                if (e->containments[k].cgroup_id == 0)
+                        c = &e->containments[k];
+        for (size_t k = 0; k < INCIDENTS_MAX && !o; k++)
+                if (e->open[k].id == 0)
+                        o = &e->open[k];
+        if (!c || !o || strlen(path) >= sizeof(c->path) || containment_find(e, cgroup_id))
+                return -ENOSPC;
+        e->now = now_usec;
+        i = chronicle_open(&e->chronicle, now_usec);
+        if (!i)
+                return -ENOSPC;
+
+        *o = (OpenIncident) { .id = i->id, .alarm = -1, .mark_usec = now_usec };
+        *c = (Containment) {
+                .cgroup_id = cgroup_id, .incident_id = i->id, .step = step, .original = original, .level = value,
+                .step_usec = now_usec, .evidence_usec = now_usec, .rise_wait_usec = CALM_USEC,
+        };
+        strcpy(c->path, path);
+        i->state = INCIDENT_LIFTING;
+        i->culprit_id = cgroup_id;
+        path_shown(i->culprit, path);
+        copy_text(i->alarm, sizeof(i->alarm), "adopted");
+        copy_text(i->condition, sizeof(i->condition), "lease found at start");
+        enter(e, i, ENTRY_ALARM, step, original, value);
+        return 0;
+}
+
+int engine_set_mode(Engine *e, const Policy *policy, const char *domain, Mode mode) {
+        const Domain *d = policy_find(policy, domain);
+        size_t k = 0;
+
+        if (!d || !d->contain.present || strlen(domain) >= DOMAIN_NAME_MAX)
+                return -ENOENT;
+        while (k < e->n_modes && !streq(e->modes[k].domain, domain))
+                k++;
+        if (k == MODES_MAX)
+                return -ENOSPC;
+        if (mode == _MODE_MAX) {
+                if (k < e->n_modes)
+                        e->modes[k] = e->modes[--e->n_modes];
+                return 0;
+        }
+        e->modes[k].mode = mode;
+        if (k == e->n_modes) {
+                strcpy(e->modes[k].domain, domain);
+                e->n_modes++;
+        }
+        return 0;
+}
+
+Mode engine_mode(const Engine *e, const Domain *domain) {
+        for (size_t k = 0; k < e->n_modes; k++)
+                if (streq(e->modes[k].domain, domain->name))
+                        return e->modes[k].mode;
+        return domain->contain.mode;
+}
+
+const Incident *engine_incident(const Engine *e, size_t i) {
+        return chronicle_at(&e->chronicle, i);
+}
+
+const Incident *engine_incident_by_id(const Engine *e, uint64_t id) {
+        return chronicle_find((Chronicle *) &e->chronicle, id);
+}
+
+size_t engine_news(const Engine *e, const News **ret) {
+        *ret = e->chronicle.news;
+        return e->chronicle.n_news;
+}
+
+void engine_status(const Engine *e, EngineStatus *ret) {
+        *ret = (EngineStatus) { .exhaustion_usec = e->forecast.exhaustion_usec, .samples = e->samples };
+        for (size_t k = 0; k < INCIDENTS_MAX; k++)
+                ret->open_incidents += e->open[k].id != 0;
+        for (size_t k = 0; k < CONTAINMENTS_MAX; k++)
+                ret->contained += e->containments[k].cgroup_id != 0;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Forecast. MemAvailable (proc_meminfo(5)) is the kernel's own estimate of what can be had without swapping;
+ * where it is nearly used up, free swap is what is left, and its slope counts. A straight line through two
+ * points: a leak is a straight line, and what is done on a forecast can be undone. */
+
+#include "base/macro.h"
+#include "base/units.h"
+#include "engine/forecast.h"
+
+#define ANCHOR_USEC (500 * USEC_PER_MSEC)
+#define SPAN_MIN_USEC (150 * USEC_PER_MSEC)
+
+/* Time until `left` is gone at the rate of (before - left) in usec. */
+static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_t noise) {
+        if (before <= left || before - left < noise)
+                return USEC_INFINITY;
+        return mul_div_u64(left, usec, before - left);
+}
+
+void forecast_update(Forecast *f, const Sample *s) {
+        ForecastPoint p = { .usec = s->usec };
+        uint64_t usec, noise;
+
+        if (!sample_host_get(s, HOST_MEMORY_AVAILABLE, &p.available) ||
+            !sample_host_get(s, HOST_MEMORY_TOTAL, &f->total) || f->total == 0)
+                return;
+        f->have_swap = sample_host_get(s, HOST_SWAP_FREE, &p.swap_free) &&
+                       sample_host_get(s, HOST_SWAP_TOTAL, &f->swap_total) && f->swap_total > 0;
+
+        f->last = p;
+        if (f->older.usec == 0) {
+                f->older = f->newer = p;
+                f->exhaustion_usec = USEC_INFINITY;
+                return;
+        }
+        usec = p.usec - f->older.usec;
+        if (usec >= SPAN_MIN_USEC) {
+                /* A fifth of a percent of the machine is what ordinary starts and stops move. */
+                noise = f->total / 512;
+                f->exhaustion_usec = time_left(f->older.available, p.available, usec, noise);
+                if (f->have_swap && p.available < f->total / 16)
+                        f->exhaustion_usec = MIN(f->exhaustion_usec,
+                                                 time_left(f->older.swap_free, p.swap_free, usec, noise));
+                f->recent = usec <= 3 * ANCHOR_USEC;
+        }
+        if (p.usec - f->newer.usec >= ANCHOR_USEC) {
+                f->older = f->newer;
+                f->newer = p;
+        }
+}

@@ -1,0 +1,23 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Forecast: how long the host's memory lasts at the rate at which it shrinks. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/sample.h"
+
+typedef struct ForecastPoint {
+        uint64_t usec, available, swap_free;
+} ForecastPoint;
+
+typedef struct Forecast {
+        ForecastPoint last, older, newer;       /* anchors as in track.h, of half a second */
+        bool have_swap;
+        uint64_t total, swap_total;
+        uint64_t exhaustion_usec;               /* USEC_INFINITY: not shrinking */
+        bool recent;                            /* measured over about a second or less, not between heartbeats */
+} Forecast;
+
+void forecast_update(Forecast *f, const Sample *s);

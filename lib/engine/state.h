@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* The engine's state, shared by its parts: alarm.c raises, engine.c looks for culprits, contain.c takes and
+ * undoes the steps. All of fixed size. */
+
+#include "base/units.h"
+#include "engine/alarm.h"
+#include "engine/blame.h"
+#include "engine/chronicle.h"
+#include "engine/engine.h"
+#include "engine/forecast.h"
+#include "engine/track.h"
+
+#define CONTAINMENTS_MAX 64
+#define MODES_MAX 64
+#define DOMAIN_NAME_MAX 256
+#define KILL_TIMES_MAX 16
+
+/* In an incident: one sample this often (design.md, "Cost follows trouble"). */
+#define HOT_USEC (100 * USEC_PER_MSEC)
+/* Calm for this long counts as recovered, and is how often a limit rises. */
+#define CALM_USEC USEC_PER_SEC
+
+typedef enum ContainmentPhase {
+        PHASE_HELD,             /* memory.high is ours and does not move */
+        PHASE_RISING,           /* going back up, a quarter at a time */
+        PHASE_KILLING,          /* a kill is under way */
+        PHASE_RESTORING,        /* the last action: waiting for its outcome */
+} ContainmentPhase;
+
+/* One cgroup on which we hold a lease. */
+typedef struct Containment {
+        uint64_t cgroup_id;             /* 0 = free place */
+        uint64_t incident_id;           /* the incident that began it */
+        char path[4096];
+        ContainmentPhase phase;
+        Step step;                      /* highest rung taken */
+        uint64_t original, level;       /* memory.high before, and as we set it last */
+        uint64_t lower_level;           /* before the last rise: where an alarm puts it back to */
+        uint64_t pending_action;        /* id of the action whose outcome is awaited; 0 = none */
+        ActionType pending_type;
+        uint64_t step_usec;             /* when the last step was taken */
+        uint64_t evidence_usec;         /* last time that it was seen to hurt or to push */
+        uint64_t rise_usec;             /* last rise */
+        uint64_t rise_wait_usec;        /* between calm and the first rise; doubles at each relapse */
+        uint64_t floor_usec;            /* at the floor and still hurting since; 0 = not */
+        uint64_t stuck_usec;            /* making no progress since; 0 = it does */
+        uint64_t kill_target;           /* cgroup that was killed */
+        unsigned failures;
+        bool budget_told, killed;
+} Containment;
+
+/* What the engine knows of an open incident beyond its public record. */
+typedef struct OpenIncident {
+        uint64_t id;                    /* 0 = free place */
+        int alarm;                      /* index of its AlarmState; -1 = the policy that raised it is gone */
+        uint64_t look_until_usec;       /* LOOKING: give up then */
+        uint64_t recheck_usec;          /* QUIET: look again then */
+        uint64_t recheck_wait_usec;
+        uint64_t calm_usec;             /* alarm down since; 0 = it is up */
+        uint64_t mark_usec;             /* since the last step on its culprit, or since the alarm: */
+        uint64_t mark_available;        /* … what relief is measured against */
+} OpenIncident;
+
+typedef struct ModeOverride {
+        char domain[DOMAIN_NAME_MAX];
+        Mode mode;
+} ModeOverride;
+
+typedef struct KillTimes {
+        char domain[DOMAIN_NAME_MAX];
+        uint64_t usec[KILL_TIMES_MAX];
+        size_t n;
+} KillTimes;
+
+struct Engine {
+        EngineConfig config;
+        const Policy *policy;           /* borrowed; only compared and used within a step */
+        const Sample *sample;           /* of this step; NULL = none with cgroups */
+        uint64_t now;
+
+        Tracks tracks;
+        Forecast forecast;
+        AlarmState alarms[ALARMS_MAX];
+        size_t n_alarms;
+        Chronicle chronicle;
+        OpenIncident open[INCIDENTS_MAX];
+        Containment containments[CONTAINMENTS_MAX];
+        ModeOverride modes[MODES_MAX];
+        size_t n_modes;
+        KillTimes kills[MODES_MAX];
+
+        uint64_t next_action_id;
+        uint64_t kill_in_flight;        /* action id, 0 = none: one at a time on the host */
+        uint64_t stir_until_usec;
+        uint64_t cgroups_usec;          /* of the last sample with cgroups */
+        uint64_t heartbeat_usec;        /* of the last complete sample */
+        uint64_t samples;
+};
+
+/* contain.c */
+
+/* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
+Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSample *c, const Domain **ret_domain);
+Containment *containment_find(Engine *e, uint64_t cgroup_id);
+/* Takes the first step against c for incident i. False where none can be taken now. */
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *c);
+void containments_step(Engine *e, Plan *plan);
+void containment_outcome(Engine *e, const Outcome *o);
+void containment_gone(Engine *e, uint64_t cgroup_id);
+bool containments_any(const Engine *e);
+
+/* engine.c */
+
+OpenIncident *incident_state(Engine *e, uint64_t id);
+/* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */
+bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
+void incident_mark(Engine *e, OpenIncident *o);
+const CgroupSample *sample_find(const Sample *s, uint64_t id);
+/* Bytes a second below which intake is ordinary business. */
+uint64_t intake_noise(const Engine *e);

@@ -1,0 +1,243 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Tracks. See track.h. The slots are one large allocation made at start: nothing here can fail later, and
+ * the memory is resident only as far as there are cgroups. */
+
+#include "base/macro.h"
+#include "base/units.h"
+#include "engine/track.h"
+
+/* Below this a delta says nothing: jitter of the sampling itself. */
+#define WINDOW_MIN_USEC (UINT64_C(80) * 1000)
+
+static const uint64_t window_usec[_WINDOW_MAX] = {
+        [WINDOW_RECENT] = TRACK_RECENT_USEC,
+        [WINDOW_LONG] = TRACK_LONG_USEC,
+};
+
+int tracks_init(Tracks *t) {
+        *t = (Tracks) {
+                .slots = calloc(TRACKS_MAX, sizeof(Track)),
+                .index = calloc(TRACKS_MAX, sizeof(TrackIndex)),
+                .free_slots = calloc(TRACKS_MAX, sizeof(uint32_t)),
+        };
+        if (!t->slots || !t->index || !t->free_slots) {
+                tracks_done(t);
+                return -ENOMEM;
+        }
+        return 0;
+}
+
+void tracks_done(Tracks *t) {
+        free(t->slots);
+        free(t->index);
+        free(t->free_slots);
+        *t = (Tracks) {};
+}
+
+/* Index of the first entry whose id is not below `id`. */
+static size_t lower_bound(const Tracks *t, uint64_t id) {
+        size_t lo = 0, hi = t->n;
+
+        while (lo < hi) {
+                size_t mid = lo + (hi - lo) / 2;
+
+                if (t->index[mid].id < id)
+                        lo = mid + 1;
+                else
+                        hi = mid;
+        }
+        return lo;
+}
+
+Track *tracks_find(const Tracks *t, uint64_t id) {
+        size_t i = lower_bound(t, id);
+
+        return i < t->n && t->index[i].id == id ? &t->slots[t->index[i].slot] : NULL;
+}
+
+static Track *tracks_add(Tracks *t, uint64_t id) {
+        size_t i = lower_bound(t, id);
+        uint32_t slot;
+
+        if (t->n_free > 0)
+                slot = t->free_slots[--t->n_free];
+        else if (t->n_slots < TRACKS_MAX)
+                slot = (uint32_t) t->n_slots++;
+        else {
+                t->dropped++;
+                return NULL;
+        }
+        memmove(t->index + i + 1, t->index + i, (t->n - i) * sizeof(*t->index));
+        t->index[i] = (TrackIndex) { id, slot };
+        t->n++;
+        t->slots[slot] = (Track) { .id = id };
+        return &t->slots[slot];
+}
+
+/* Forgets the cgroups that a complete sample no longer has. */
+static void tracks_sweep(Tracks *t) {
+        size_t kept = 0;
+
+        for (size_t i = 0; i < t->n; i++) {
+                uint32_t slot = t->index[i].slot;
+
+                if (t->slots[slot].seen == t->sample_number)
+                        t->index[kept++] = t->index[i];
+                else
+                        t->free_slots[t->n_free++] = slot;
+        }
+        t->n = kept;
+}
+
+static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last) {
+        TrackPoint p = { .usec = usec };
+
+        p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
+        /* No swap controller: the cgroup has none in swap. */
+        if (!cgroup_sample_get(c, CGROUP_SWAP_CURRENT, &p.swap))
+                p.swap = last->swap;
+        p.have_stat = cgroup_sample_get(c, CGROUP_PGSTEAL, &p.pgsteal);
+        if (!cgroup_sample_get(c, CGROUP_WORKINGSET_ACTIVATE, &p.activate))
+                p.activate = last->activate;
+        /* Not read this time because nothing had moved, or unreadable: the last known value stands. */
+        if (!p.have_stat && last->have_stat) {
+                p.pgsteal = last->pgsteal;
+                p.have_stat = true;
+        }
+        p.have_psi = cgroup_sample_get(c, CGROUP_MEMORY_SOME, &p.memory_some) &&
+                     cgroup_sample_get(c, CGROUP_MEMORY_FULL, &p.memory_full);
+        if (!cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &p.events_high))
+                p.events_high = last->events_high;
+        return p;
+}
+
+static void track_advance(Track *t, const TrackPoint *p, bool restart_recent) {
+        for (int w = 0; w < _WINDOW_MAX; w++) {
+                if (t->older[w].usec == 0 || (w == WINDOW_RECENT && restart_recent)) {
+                        t->older[w] = t->newer[w] = *p;
+                        continue;
+                }
+                if (p->usec - t->newer[w].usec >= window_usec[w]) {
+                        t->older[w] = t->newer[w];
+                        t->newer[w] = *p;
+                }
+                /* Pressure and memory.stat are read only while a cgroup is hot: an anchor from before would make
+                 * the first reading look like one huge step. */
+                if (p->have_psi && !t->older[w].have_psi) {
+                        t->older[w].have_psi = true;
+                        t->older[w].memory_some = p->memory_some;
+                        t->older[w].memory_full = p->memory_full;
+                        t->older[w].events_high = p->events_high;
+                }
+                if (p->have_stat && !t->older[w].have_stat) {
+                        t->older[w].have_stat = true;
+                        t->older[w].pgsteal = p->pgsteal;
+                        t->older[w].activate = p->activate;
+                }
+        }
+        t->previous = t->last.usec ? t->last : *p;
+        t->last = *p;
+}
+
+void tracks_update(Tracks *t, const Sample *s, bool restart_recent) {
+        t->sample_number++;
+
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                const CgroupSample *c = &s->cgroups[i];
+                Track *track = tracks_find(t, c->id);
+                TrackPoint p;
+
+                if (!track) {
+                        track = tracks_add(t, c->id);
+                        if (!track)
+                                continue;
+                        /* Born since the last complete sample: all that it has, it took in since then. */
+                        if (t->complete_usec > 0)
+                                track->older[WINDOW_LONG] = track->newer[WINDOW_LONG] = (TrackPoint) {
+                                        .usec = t->complete_usec, .have_memory = true, .have_stat = true,
+                                };
+                }
+                track->parent_id = c->parent_id;
+                track->kind = c->kind;
+                track->flags = c->flags;
+                if (track->seen == 0)
+                        track->subtree_flags = c->flags;
+                track->seen = t->sample_number;
+                p = point_of(c, s->usec, &track->last);
+                track_advance(track, &p, restart_recent);
+        }
+
+        if (!s->complete)
+                return;
+
+        tracks_sweep(t);
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                Track *track = tracks_find(t, s->cgroups[i].id);
+
+                if (track)
+                        track->subtree_flags = track->flags;
+        }
+        /* Parents stand before children, so one pass from the end carries the flags to the root. */
+        for (size_t i = s->n_cgroups; i-- > 0;) {
+                Track *track = tracks_find(t, s->cgroups[i].id), *parent;
+
+                if (!track || track->parent_id == 0)
+                        continue;
+                parent = tracks_find(t, track->parent_id);
+                if (parent)
+                        parent->subtree_flags |= track->subtree_flags & (CGROUP_PROTECTED | CGROUP_OMIT);
+        }
+        t->complete_usec = s->usec;
+}
+
+/* Later minus earlier of a counter that only rises; one that went back started anew and says nothing. */
+static uint64_t counter_delta(uint64_t later, uint64_t earlier) {
+        return later >= earlier ? later - earlier : 0;
+}
+
+static int64_t gauge_delta(uint64_t later, uint64_t earlier) {
+        return (int64_t) MIN(later, (uint64_t) INT64_MAX) - (int64_t) MIN(earlier, (uint64_t) INT64_MAX);
+}
+
+bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+        const TrackPoint *from = &t->older[w], *to = &t->last;
+        int64_t bytes, swapped, stolen;
+
+        if (from->usec == 0 || to->usec - from->usec < WINDOW_MIN_USEC || !from->have_memory || !to->have_memory)
+                return false;
+
+        bytes = gauge_delta(to->current, from->current);
+        /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
+        swapped = gauge_delta(to->swap, from->swap);
+        stolen = from->have_stat && to->have_stat ?
+                         (int64_t) MIN(counter_delta(to->pgsteal, from->pgsteal) * page_bytes, (uint64_t) INT64_MAX / 4) : 0;
+        bytes += MAX(swapped, stolen);
+        if (from->have_stat && to->have_stat)
+                bytes -= (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
+
+        *ret = (Intake) {
+                .bytes = (uint64_t) MAX(bytes, 0),
+                .usec = to->usec - from->usec,
+        };
+        ret->rate = mul_div_u64(ret->bytes, USEC_PER_SEC, ret->usec);
+        return true;
+}
+
+bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad) {
+        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+        uint64_t usec = to->usec - from->usec;
+
+        if (from->usec == 0 || usec < WINDOW_MIN_USEC || !from->have_psi || !to->have_psi)
+                return false;
+        *ret_some_permyriad = (unsigned) MIN(
+                mul_div_u64(counter_delta(to->memory_some, from->memory_some), PERMYRIAD, usec), PERMYRIAD);
+        *ret_full_permyriad = (unsigned) MIN(
+                mul_div_u64(counter_delta(to->memory_full, from->memory_full), PERMYRIAD, usec), PERMYRIAD);
+        return true;
+}
+
+bool track_throttled(const Track *t) {
+        return t->older[WINDOW_RECENT].usec > 0 && t->older[WINDOW_RECENT].have_psi &&
+               counter_delta(t->last.events_high, t->older[WINDOW_RECENT].events_high) > 0;
+}

@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Tracks: what each cgroup's counters were a moment ago and some seconds ago, so that blame has something
+ * to compare with.
+ *
+ * A track keeps no ring of samples: for each window it keeps two anchors, the older of which is between one
+ * and two windows old (less while the window fills). That is enough for a rate, costs the same for any
+ * sampling period, and bounds the memory. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/sample.h"
+
+#define TRACKS_MAX 32768
+/* The recent window tells who takes in now, the long one who took in before the alarm. */
+#define TRACK_RECENT_USEC (UINT64_C(500) * 1000)
+#define TRACK_LONG_USEC (UINT64_C(5) * 1000 * 1000)
+
+typedef enum TrackWindow {
+        WINDOW_RECENT,
+        WINDOW_LONG,
+        _WINDOW_MAX,
+} TrackWindow;
+
+typedef struct TrackPoint {
+        uint64_t usec;
+        uint64_t current, swap, pgsteal, activate;      /* bytes, bytes, pages, pages */
+        uint64_t memory_some, memory_full, events_high;
+        bool have_memory, have_stat, have_psi;
+} TrackPoint;
+
+typedef struct Track {
+        uint64_t id, parent_id;
+        CgroupKind kind;
+        CgroupFlags flags;
+        CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
+        uint64_t seen;                  /* number of the sample that last had it */
+        TrackPoint last, previous;
+        TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
+} Track;
+
+typedef struct TrackIndex {
+        uint64_t id;
+        uint32_t slot;
+} TrackIndex;
+
+typedef struct Tracks {
+        Track *slots;                   /* TRACKS_MAX, touched only as far as used */
+        TrackIndex *index;              /* sorted by id */
+        uint32_t *free_slots;
+        size_t n, n_free, n_slots;
+        uint64_t sample_number;
+        uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
+        uint64_t dropped;               /* rows that found no place */
+} Tracks;
+
+int tracks_init(Tracks *t);
+void tracks_done(Tracks *t);
+
+/* Takes in one sample. restart_recent: begin the recent window afresh with this sample (from rest to hot). */
+void tracks_update(Tracks *t, const Sample *s, bool restart_recent);
+Track *tracks_find(const Tracks *t, uint64_t id);
+
+/* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
+ * only fetched back (design.md, Blame). */
+typedef struct Intake {
+        uint64_t bytes;
+        uint64_t usec;                  /* over which */
+        uint64_t rate;                  /* bytes per second */
+} Intake;
+
+/* False where the track has no point that is old enough to compare with. */
+bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret);
+
+/* Share of time in which some/all tasks of the cgroup stalled on memory over the recent window, in 1/10000. */
+bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
+/* True where it ran into its memory.high within the recent window. */
+bool track_throttled(const Track *t);
