@@ -141,7 +141,9 @@ def make_ext4(path: Path, label: str, size: str, source: Path | None = None, ino
         argv += ["-N", str(inodes)]
     if source:
         argv += ["-d", str(source)]
-    subprocess.run([*argv, str(path), size], check=True, stderr=subprocess.DEVNULL)
+    p = subprocess.run([*argv, str(path), size], capture_output=True, text=True, check=False)
+    if p.returncode != 0:
+        raise RootError(f"cannot make {path}: {p.stderr.strip()}")
 
 
 def make_swap(path: Path, size: int) -> None:

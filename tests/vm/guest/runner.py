@@ -63,7 +63,7 @@ def run_test(name: str, func, report: Reporter) -> None:
     limit = getattr(func, "limit", DEFAULT_LIMIT)
     report.send("start", test=name, limit=limit)
     vm = vmlib.VM(lambda text: report.send("log", text=text))
-    vm.data = lambda kind, value: report.send("data", test=name, kind=kind, value=value)
+    vm.data = lambda label, value: report.send("data", test=name, label=label, value=value)
     started, outcome, reason = time.monotonic(), "ok", ""
     signal.alarm(limit)
     try:

@@ -26,6 +26,7 @@ LIMITS = ("memory.high", "memory.max", "cgroup.freeze")
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
 KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|general protection|blocked for more than|"
                             r"rcu.*stall|soft lockup|Kernel panic|EXT4-fs error")
+KERNEL_NEWS = re.compile(KERNEL_TROUBLE.pattern + "|Out of memory|oom-kill|Memory cgroup out")
 
 
 class Skip(Exception):
@@ -94,6 +95,15 @@ def size(text: str | int) -> int:
     return int(text[:-1]) << shift if shift else int(text)
 
 
+def kept_between(result: dict, start: float, end: float) -> float:
+    """Percent of the requests between two moments (CLOCK_MONOTONIC seconds) that were served."""
+    width = result["bucket_ms"] / 1000
+    first = max(0, int((start - result["t0_usec"] / 1e6) / width))
+    last = min(len(result["buckets"]) - 1, int((end - result["t0_usec"] / 1e6) / width))
+    planned = (last - first) * result["rate"] * width
+    return round(min(100.0, 100 * sum(result["buckets"][first:last]) / planned), 2) if planned > 0 else 100.0
+
+
 class Unit:
     """A unit that a scenario started."""
 
@@ -129,11 +139,15 @@ class Unit:
 class Victim(Unit):
     """The service: cgd-victim in a slice.  Its figures are there after finish()."""
 
-    def __init__(self, name: str, output: Path) -> None:
+    def __init__(self, name: str, output: Path, seconds: int) -> None:
         super().__init__(name)
         self.output = output
+        self.end = monotonic() + seconds if seconds else 0.0
 
     def finish(self) -> dict:
+        """Wait for its end, or end it now if it was started without one; its figures."""
+        if self.end:
+            wait(self.output.exists, self.end - monotonic() + 30)
         if not self.output.exists():
             sh("systemctl", "kill", "--signal=TERM", self.name, ok=False)
         if not wait(self.output.exists, 60):
@@ -181,7 +195,7 @@ class VM:
 
     def __init__(self, log: Callable[[str], None]) -> None:
         self.log = log
-        self.data: Callable[[str, object], None] = lambda kind, value: None
+        self.data: Callable[[str, object], None] = lambda label, value: None
         self.figures: list[list] = []
         self.units: list[Unit] = []
         self.watches: list[Watch] = []
@@ -217,14 +231,16 @@ class VM:
         self.units.append(made)
         return made
 
-    def victim(self, slice: str = "workload.slice", name: str = "victim", anon: str = "160M",
-               file: str = "64M", options: tuple[str, ...] = (), properties: tuple[str, ...] = ()) -> Victim:
+    def victim(self, slice: str = "workload.slice", name: str = "victim", seconds: int = 0,
+               anon: str = "160M", file: str = "64M", options: tuple[str, ...] = (), properties: tuple[str, ...] = ()) -> Victim:
         """Start the service; returns once its working set is warm and its clock runs."""
         output = RUN / f"{name}.json"
         argv = [str(TESTS / "cgd-victim"), f"--anon={anon}", f"--output={output}", *options]
         if size(file):
             argv.append(f"--file=/data/{name}.dat:{file}")
-        return self.start(name, argv, slice=slice, cls=Victim, output=output,
+        if seconds:
+            argv.append(f"--seconds={seconds}")
+        return self.start(name, argv, slice=slice, cls=Victim, output=output, seconds=seconds,
                           properties=("Type=notify", "TimeoutStartSec=80", *properties))
 
     def hog(self, shape: str = "leak", slice: str = "sideload.slice", name: str = "hog",
@@ -310,8 +326,11 @@ class VM:
         return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
 
     def journal_excerpt(self, lines: int = 60) -> str:
+        """The end of what was logged meanwhile, without the tables of an oom dump."""
         out = sh("journalctl", "-o", "short-monotonic", "--no-pager", f"--after-cursor={self.cursor}", ok=False)
-        return "\n".join(out.splitlines()[-lines:])
+        wanted = [line for line in out.splitlines() if not line.startswith(" " * 10)
+                  and (" kernel: " not in line or KERNEL_NEWS.search(line))]
+        return "\n".join(wanted[-lines:])
 
     # -- the machine -------------------------------------------------------------------------------
     def cgroups(self) -> list[str]:
