@@ -38,10 +38,9 @@ void server_request_done(ServerRequest *request, int r, const char *text);
 /* What `cgctl run` asks for. Borrowed: valid until the request is done. */
 typedef struct ServerRun {
         const char *domain;
-        const char *unit;               /* name wished for, with suffix, or "" = choose one */
-        bool scope;                     /* move the process `pid` into a scope; argv, env, cwd are NULL */
+        bool scope;                     /* move the process `pid` into a scope; else start argv as a service */
         pid_t pid;                      /* the caller, as the kernel or the broker vouches: none other */
-        char **argv;                    /* service: the command */
+        char **argv;                    /* the command; argv[0] absolute; for a scope only to describe it */
         char **env;                     /* "NAME=value" */
         const char *cwd;                /* "" = / */
         uid_t uid;                      /* the caller: a service runs as this user */

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The state of cgd at a glance -> JSON. */
+
+#include "base/units.h"
+#include "serve/json.h"
+
+/* Where the set came from: the directories of all files, each once. */
+static json_t *json_directories(const Policy *policy) {
+        json_t *a = json_array();
+
+        for (size_t i = 0; i < policy->n_domains; i++)
+                for (char **f = policy->domains[i].files; f && *f; f++) {
+                        const char *slash = strrchr(*f, '/');
+                        _cleanup_free_ char *dir = slash ? strndup(*f, (size_t) (slash - *f)) : NULL;
+                        size_t k;
+
+                        /* A drop-in's own directory would say nothing that its parent does not. */
+                        if (dir && (slash = strrchr(dir, '/')) && endswith(dir, ".policy.d"))
+                                dir[slash - dir] = '\0';
+                        if (!dir)
+                                continue;
+                        for (k = 0; k < json_array_size(a); k++)
+                                if (streq(json_string_value(json_array_get(a, k)), dir))
+                                        break;
+                        if (k == json_array_size(a))
+                                (void) json_array_append_new(a, json_text(dir));
+                }
+        return a;
+}
+
+static json_t *json_lease(const Lease *l, const ServerInfo *info) {
+        return json_pack("{s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b}",
+                         "cgroup", json_text(l->path),
+                         "cgroup_id", (json_int_t) l->cgroup_id,
+                         "incident", (json_int_t) l->incident_id,
+                         "step", step_to_string(l->step),
+                         "memory_high_before", json_limit(l->original),
+                         "memory_high", json_limit(l->value),
+                         "since", json_time(info, l->taken_usec),
+                         "expires", json_time(info, l->expires_usec),
+                         "handed_over", (int) l->handed_over);
+}
+
+json_t *json_status(const ServerOps *ops, void *userdata) {
+        const Policy *policy = ops->policy(userdata);
+        const Engine *engine = ops->engine(userdata);
+        json_t *open = json_array(), *contained = json_array(), *last = NULL, *j;
+        const Incident *incident;
+        const Lease *lease;
+        EngineStatus es = {};
+        ServerInfo info = {};
+
+        ops->info(userdata, &info);
+        engine_status(engine, &es);
+        for (size_t i = 0; (incident = engine_incident(engine, i)); i++)
+                if (incident->state != INCIDENT_OVER)
+                        (void) json_array_append_new(open, json_incident(incident, &info, policy, true));
+                else if (!last)
+                        last = json_incident(incident, &info, policy, true);
+        for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
+                (void) json_array_append_new(contained, json_lease(lease, &info));
+
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:s, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o},"
+                      " s:o, s:o, s:o, s:o}",
+                      "version", CGD_VERSION,
+                      "pid", (int) getpid(),
+                      "now", json_time(&info, info.now_usec),
+                      "started", json_time(&info, info.started_usec),
+                      "sensing",
+                              "level", "files",
+                              "pressure", info.psi ? info.psi : "unknown",
+                              "heartbeat_usec", (json_int_t) info.heartbeat_usec,
+                              "samples", (json_int_t) es.samples,
+                      "bus", (int) info.bus,
+                      "policy",
+                              "loaded", json_time(&info, info.loaded_usec),
+                              "domains", (int) policy->n_domains,
+                              "directories", json_directories(policy),
+                              "refused", json_text(info.refused),
+                      "exhaustion_usec", json_limit(es.exhaustion_usec),
+                      "incidents", open,
+                      "last_incident", last ? last : json_null(),
+                      "contained", contained);
+        return j;
+}

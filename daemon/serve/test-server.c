@@ -1,0 +1,506 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The bus face with a made-up engine behind it: who is let in, what comes back, what a full house does.
+ * The server runs in a child process, as in life; the parent is its caller. With `--serve SOCKET` it is a
+ * stand-in for the daemon, for trying cgctl by hand and for tests/golden. */
+
+#include <jansson.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/test.h"
+#include "base/units.h"
+#include "serve/json.h"
+#include "serve/server.h"
+
+static char file_workload[] = "/usr/lib/cgd/policies/workload.policy";
+static char file_sideload[] = "/usr/lib/cgd/policies/sideload.policy";
+static char *files_workload[] = { file_workload, (char *) "/etc/cgd/policies/workload.policy.d/10-local.conf", NULL };
+static char *files_sideload[] = { file_sideload, NULL };
+
+static Condition conditions[] = {
+        { .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
+          .text = (char *) "MemoryPressureAbove=some 10% over 1s", .span = { file_workload, 24, 1 } },
+        { .type = CONDITION_IO_PRESSURE, .threshold_permyriad = 3000, .window_usec = USEC_PER_SEC, .active = false,
+          .text = (char *) "IOPressureAbove=some 30% over 1s", .span = { file_workload, 26, 1 } },
+};
+static Alarm alarms[] = {
+        { .name = (char *) "memory", .conditions = &conditions[0], .n_conditions = 1 },
+        { .name = (char *) "io", .conditions = &conditions[1], .n_conditions = 1 },
+};
+static Resource resources[] = {
+        { .key = "MemoryLow", .value = (char *) "40%" },
+        { .key = "IOWeight", .value = (char *) "500" },
+};
+static Domain domains[] = {
+        { .name = (char *) "sideload", .description = (char *) "Batch work", .slice = (char *) "sideload.slice",
+          .cgroup = (char *) "/sideload.slice", .rank = 100, .blame_share_min_permyriad = 5000,
+          .contain = { .present = true, .mode = MODE_ENFORCE, .mode_span = { file_sideload, 12, 1 },
+                       .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_KILL] = true },
+                       .step_usec = 500 * USEC_PER_MSEC, .kill_budget = 3, .kill_budget_usec = 600 * USEC_PER_SEC },
+          .files = files_sideload },
+        { .name = (char *) "workload", .description = (char *) "Services that people wait for",
+          .slice = (char *) "workload.slice", .cgroup = (char *) "/workload.slice", .rank = 500,
+          .blame_share_min_permyriad = 5000, .resources = resources, .n_resources = ARRAY_SIZE(resources),
+          .alarms = alarms, .n_alarms = ARRAY_SIZE(alarms),
+          .contain = { .present = true, .mode = MODE_CONTAIN, .mode_span = { file_workload, 30, 1 },
+                       .steps = { [STEP_HOLD] = true } },
+          .files = files_workload },
+        { .name = (char *) "system", .slice = (char *) "system.slice", .cgroup = (char *) "/system.slice", .rank = 600 },
+};
+static Policy policy = { domains, ARRAY_SIZE(domains) };
+
+#define T0 (UINT64_C(100) * USEC_PER_SEC)
+static const Incident incidents[] = {
+        { .id = 8, .state = INCIDENT_CONTAINING, .domain = "workload", .alarm = "memory",
+          .condition = "MemoryPressureAbove=some 10% over 1s", .file = "/usr/lib/cgd/policies/workload.policy", .line = 24,
+          .measured = 1830, .threshold = 1000, .started_usec = T0, .first_step_usec = T0 + 12000,
+          .window_usec = 2 * USEC_PER_SEC, .whole_bytes = 512 << 20, .culprit_id = 42,
+          .culprit = "/sideload.slice/hog\x1b[31m.service", .culprit_domain = "sideload",
+          .contract_file = "/usr/lib/cgd/policies/sideload.policy", .contract_line = 12,
+          .candidates = {
+                  { 42, "/sideload.slice/hog\x1b[31m.service", 467 << 20, 9121, VERDICT_CULPRIT },
+                  { 43, "/workload.slice/web.service", 21 << 20, 410, VERDICT_SMALL_SHARE },
+          },
+          .n_candidates = 2,
+          .entries = {
+                  { .usec = T0, .type = ENTRY_ALARM, .before = 1830, .after = 1000 },
+                  { .usec = T0 + 12000, .type = ENTRY_ACTION, .step = STEP_HOLD, .action = ACTION_SET_MEMORY_HIGH,
+                    .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
+                  { .usec = T0 + 13100, .type = ENTRY_OUTCOME, .step = STEP_HOLD, .action = ACTION_SET_MEMORY_HIGH,
+                    .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
+          },
+          .n_entries = 3 },
+        { .id = 7, .state = INCIDENT_OVER, .result = RESULT_PASSED, .domain = "workload", .alarm = "memory",
+          .condition = "MemoryPressureAbove=some 10% over 1s", .started_usec = T0 - 50 * USEC_PER_SEC,
+          .ended_usec = T0 - 48 * USEC_PER_SEC },
+};
+
+static const Lease leases[] = {
+        { .cgroup_id = 42, .incident_id = 8, .step = STEP_HOLD, .original = LIMIT_MAX, .value = 642252800,
+          .taken_usec = T0 + 12000, .expires_usec = T0 + 15 * USEC_PER_SEC, .path = "/sideload.slice/hog\x1b[31m.service" },
+};
+
+/* The made-up engine. */
+const Incident *engine_incident(_unused_ const Engine *e, size_t i) {
+        return i < ARRAY_SIZE(incidents) ? &incidents[i] : NULL;
+}
+
+const Incident *engine_incident_by_id(_unused_ const Engine *e, uint64_t id) {
+        for (size_t i = 0; i < ARRAY_SIZE(incidents); i++)
+                if (incidents[i].id == id)
+                        return &incidents[i];
+        return NULL;
+}
+
+Mode engine_mode(_unused_ const Engine *e, const Domain *d) {
+        return d->contain.mode;
+}
+
+void engine_status(_unused_ const Engine *e, EngineStatus *ret) {
+        *ret = (EngineStatus) { .open_incidents = 1, .contained = 1, .exhaustion_usec = USEC_INFINITY, .samples = 123 };
+}
+
+/* The made-up manager. */
+static const Policy *op_policy(_unused_ void *u) {
+        return &policy;
+}
+
+static const Engine *op_engine(_unused_ void *u) {
+        return (const Engine *) 1;
+}
+
+static const Lease *op_lease(_unused_ void *u, size_t i) {
+        return i < ARRAY_SIZE(leases) ? &leases[i] : NULL;
+}
+
+static void op_info(_unused_ void *u, ServerInfo *ret) {
+        *ret = (ServerInfo) {
+                .now_usec = T0 + USEC_PER_SEC, .realtime_offset_usec = INT64_C(1795341600) * 1000000,
+                .started_usec = 40 * USEC_PER_SEC, .loaded_usec = 40 * USEC_PER_SEC, .heartbeat_usec = 10 * USEC_PER_SEC,
+                .psi = "full", .bus = true,
+        };
+}
+
+static int op_set_mode(_unused_ void *u, const char *domain, Mode mode) {
+        for (size_t i = 0; i < policy.n_domains; i++)
+                if (streq(domains[i].name, domain)) {
+                        if (!domains[i].contain.present)
+                                return -EINVAL;
+                        domains[i].contain.mode = mode;
+                        return 0;
+                }
+        return -ENOENT;
+}
+
+static int on_later(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        sd_event_source_unref(source);
+        server_request_done(userdata, 0, "3 domains; nothing would move");
+        return 0;
+}
+
+static void op_reload(void *u, ServerRequest *q) {
+        sd_event_source *source;
+
+        assert_true(sd_event_add_time_relative(u, &source, CLOCK_MONOTONIC, 20000, 1000, on_later, q) >= 0);
+}
+
+static void op_place(_unused_ void *u, ServerRequest *q, const char *unit) {
+        if (streq(unit, "none.service"))
+                server_request_done(q, -ENOENT, "none.service: there is no such unit");
+        else
+                server_request_done(q, 0, "workload.slice");
+}
+
+static void op_run(_unused_ void *u, ServerRequest *q, const ServerRun *run) {
+        char text[256];
+
+        (void) snprintf(text, sizeof(text), "%s-%s-%d-%s-%s-%s.scope", run->domain, run->scope ? "scope" : "service",
+                        run->scope ? (int) (run->pid > 1) : (int) run->uid, run->argv ? run->argv[0] : "",
+                        run->env ? run->env[0] : "", run->cwd);
+        server_request_done(q, 0, text);
+}
+
+static const ServerOps ops = {
+        .policy = op_policy, .engine = op_engine, .lease = op_lease, .info = op_info, .set_mode = op_set_mode,
+        .reload = op_reload, .place = op_place, .run = op_run, .release = op_place,
+};
+
+static int on_tell(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
+        server_incident_changed(userdata, 8, "step");
+        (void) sd_event_source_set_time_relative(source, 50000);
+        return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
+}
+
+static int serve(const char *path, int ready) {
+        _cleanup_(server_freep) Server *s = NULL;
+        sd_event *event = NULL;
+        int r;
+
+        if ((r = sd_event_new(&event)) < 0 || (r = server_new(event, &ops, event, &s)) < 0 ||
+            (r = server_listen(s, path)) < 0 ||
+            (r = sd_event_add_time_relative(event, NULL, CLOCK_MONOTONIC, 50000, 1000, on_tell, s)) < 0)
+                return r;
+        if (getenv("TEST_SYSTEM_BUS")) {
+                sd_bus *bus = NULL;
+
+                if ((r = sd_bus_open_system(&bus)) < 0 || (r = sd_bus_attach_event(bus, event, 0)) < 0 ||
+                    (r = server_attach_system_bus(s, bus)) < 0)
+                        return r;
+        }
+        if (ready >= 0)
+                (void) close(ready);
+        return sd_event_loop(event);
+}
+
+typedef struct House {
+        char path[64];
+        pid_t pid;
+        sd_bus *bus;
+} House;
+
+static sd_bus *house_connect(House *h) {
+        char address[128];
+        sd_bus *bus = NULL;
+
+        (void) snprintf(address, sizeof(address), "unix:path=%s", h->path);
+        assert_true(sd_bus_new(&bus) >= 0);
+        assert_true(sd_bus_set_address(bus, address) >= 0);
+        assert_true(sd_bus_start(bus) >= 0);
+        return bus;
+}
+
+static int setup(void **state) {
+        House *h = calloc(1, sizeof(*h));
+        int fds[2];
+        char c;
+
+        assert_non_null(h);
+        assert_int_equal(pipe(fds), 0);
+        (void) snprintf(h->path, sizeof(h->path), "/tmp/cgd-test-%d.socket", (int) getpid());
+        h->pid = fork();
+        assert_true(h->pid >= 0);
+        if (h->pid == 0) {
+                (void) close(fds[0]);
+                _exit(serve(h->path, fds[1]) < 0);
+        }
+        (void) close(fds[1]);
+        (void) !read(fds[0], &c, 1);
+        (void) close(fds[0]);
+        h->bus = house_connect(h);
+        *state = h;
+        return 0;
+}
+
+static int teardown(void **state) {
+        House *h = *state;
+
+        sd_bus_flush_close_unref(h->bus);
+        (void) kill(h->pid, SIGKILL);
+        (void) waitpid(h->pid, NULL, 0);
+        (void) unlink(h->path);
+        free(h);
+        return 0;
+}
+
+static json_t *call_json(House *h, const char *member, const char *types, uint64_t arg) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        const char *text;
+        json_t *j;
+        int r;
+
+        if (!*types)
+                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "");
+        else if (*types == 'u')
+                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "u",
+                                       (uint32_t) arg);
+        else
+                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "t",
+                                       arg);
+        if (r < 0)
+                fail_msg("%s: %s", member, error.message);
+        assert_true(sd_bus_message_read(reply, "s", &text) > 0);
+        j = json_loads(text, 0, NULL);
+        assert_non_null(j);
+        return j;
+}
+
+static void test_status(void **state) {
+        json_t *j = call_json(*state, "GetStatus", "", 0), *first;
+
+        assert_int_equal(json_array_size(json_object_get(j, "incidents")), 1);
+        assert_int_equal(json_array_size(json_object_get(j, "contained")), 1);
+        assert_true(json_is_null(json_object_get(j, "exhaustion_usec")));
+        assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "last_incident"), "id")), 7);
+        first = json_array_get(json_object_get(j, "contained"), 0);
+        assert_true(json_is_null(json_object_get(first, "memory_high_before")));
+        /* Terminal sequences do not come through. */
+        assert_string_equal(json_string_value(json_object_get(first, "cgroup")),
+                            "/sideload.slice/hog\\x1b[31m.service");
+        assert_int_equal(json_array_size(json_object_get(json_object_get(j, "policy"), "directories")), 2);
+        json_decref(j);
+}
+
+static void test_domains(void **state) {
+        json_t *j = call_json(*state, "ListDomains", "", 0), *workload, *list;
+
+        assert_int_equal(json_array_size(j), 3);
+        workload = json_array_get(j, 1);
+        list = json_object_get(workload, "alarms");
+        assert_true(json_is_true(json_object_get(json_array_get(list, 0), "active")));
+        assert_true(json_is_false(json_object_get(json_array_get(list, 1), "active")));
+        assert_true(json_is_null(json_object_get(json_array_get(j, 2), "contain")));
+        json_decref(j);
+}
+
+static void test_incidents(void **state) {
+        json_t *j = call_json(*state, "ListIncidents", "u", 0);
+
+        assert_int_equal(json_array_size(j), 2);
+        json_decref(j);
+        j = call_json(*state, "ListIncidents", "u", 1);
+        assert_int_equal(json_array_size(j), 1);
+        assert_string_equal(json_string_value(json_object_get(json_array_get(j, 0), "step")), "hold");
+        json_decref(j);
+        j = call_json(*state, "GetIncident", "t", 0);
+        assert_int_equal(json_integer_value(json_object_get(j, "id")), 8);
+        assert_string_equal(json_string_value(json_object_get(json_object_get(j, "started"), "time")),
+                            "2026-11-22T10:01:40.000000Z");
+        assert_int_equal(json_array_size(json_object_get(j, "candidates")), 2);
+        assert_int_equal(json_integer_value(json_object_get(j, "culprit_rank")), 100);
+        json_decref(j);
+}
+
+/* Calls with up to two strings; the error's name, or NULL. */
+static char *call_error(House *h, const char *member, const char *a, const char *b) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+        char *name = NULL;
+
+        assert_true(sd_bus_message_new_method_call(h->bus, &m, NULL, SERVER_OBJECT, SERVER_INTERFACE, member) >= 0);
+        assert_true(sd_bus_message_append(m, "s", a) >= 0);
+        if (b)
+                assert_true(sd_bus_message_append(m, "s", b) >= 0);
+        if (sd_bus_call(h->bus, m, 0, &error, &reply) < 0)
+                name = strdup(error.name);
+        sd_bus_error_free(&error);
+        return name;
+}
+
+static void expect_error(House *h, const char *member, const char *a, const char *b, const char *expected) {
+        _cleanup_free_ char *name = call_error(h, member, a, b);
+
+        if (!expected)
+                assert_null(name);
+        else {
+                assert_non_null(name);
+                assert_string_equal(name, expected);
+        }
+}
+
+static void test_changes(void **state) {
+        House *h = *state;
+
+        expect_error(h, "SetMode", "sideload", "monitor", NULL);
+        expect_error(h, "SetMode", "sideload", "policy", NULL);
+        expect_error(h, "SetMode", "sideload", "fierce", "org.cgd1.Error.Refused");
+        expect_error(h, "SetMode", "nobody", "off", "org.cgd1.Error.NotFound");
+        expect_error(h, "SetMode", "system", "off", "org.cgd1.Error.Refused");
+        expect_error(h, "PlaceUnit", "web.service", NULL, NULL);
+        expect_error(h, "PlaceUnit", "none.service", NULL, "org.cgd1.Error.NotFound");
+}
+
+static void test_answer_later(void **state) {
+        House *h = *state;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        const char *text;
+
+        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Reload", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_message_read(reply, "s", &text) > 0);
+        assert_string_equal(text, "3 domains; nothing would move");
+}
+
+static void test_run(void **state) {
+        House *h = *state;
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *service = NULL, *scope = NULL;
+        const char *text;
+
+        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, &service, "sbasass",
+                                       "sideload", 0, 2, "/bin/sleep", "9", 1, "A=b", "/tmp") >= 0);
+        assert_true(sd_bus_message_read(service, "s", &text) > 0);
+        if (getuid() == 0)
+                assert_string_equal(text, "sideload-service-0-/bin/sleep-A=b-/tmp.scope");
+        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, &scope, "sbasass",
+                                       "sideload", 1, 0, 0, "") >= 0);
+        assert_true(sd_bus_message_read(scope, "s", &text) > 0);
+        assert_string_equal(text, "sideload-scope-1---.scope");
+        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, NULL, "sbasass",
+                                       "sideload", 0, 1, "sleep", 0, "") < 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, NULL, "sbasass",
+                                       "nobody", 0, 1, "/bin/sleep", 0, "") < 0);
+}
+
+static int on_signal(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+        uint64_t id;
+        const char *what;
+
+        assert_true(sd_bus_message_read(m, "ts", &id, &what) > 0);
+        assert_int_equal(id, 8);
+        assert_string_equal(what, "step");
+        *(bool *) userdata = true;
+        return 0;
+}
+
+static void test_signal(void **state) {
+        House *h = *state;
+        bool seen = false;
+
+        assert_true(sd_bus_match_signal(h->bus, NULL, NULL, SERVER_OBJECT, SERVER_INTERFACE, "IncidentChanged", on_signal,
+                                        &seen) >= 0);
+        for (int i = 0; i < 100 && !seen; i++) {
+                (void) sd_bus_wait(h->bus, 100000);
+                while (sd_bus_process(h->bus, NULL) > 0)
+                        ;
+        }
+        assert_true(seen);
+}
+
+/* More peers than there is room for: the quietest makes room, the newest is served, nobody else suffers. */
+static void test_many_peers(void **state) {
+        House *h = *state;
+        sd_bus *peers[PEERS_MAX + 8];
+
+        for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
+                peers[i] = house_connect(h);
+                assert_true(sd_bus_call_method(peers[i], NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL,
+                                               "") >= 0);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
+                sd_bus_close_unref(peers[i]);
+}
+
+/* A peer that asks and never reads is dropped; the next one is served all the same. */
+static void test_slow_peer(void **state) {
+        House *h = *state;
+        sd_bus *slow = house_connect(h), *good;
+        int r = 0;
+
+        assert_true(sd_bus_call_method(slow, NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL, "") >= 0);
+        for (int i = 0; i < 20000 && r >= 0; i++) {
+                r = sd_bus_call_method_async(slow, NULL, NULL, SERVER_OBJECT, SERVER_INTERFACE, "ListDomains", NULL, NULL,
+                                             "");
+        }
+        good = house_connect(h);
+        assert_true(sd_bus_call_method(good, NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL, "") >= 0);
+        sd_bus_close_unref(good);
+        sd_bus_close_unref(slow);
+}
+
+/* Garbage instead of D-Bus, and a peer that only connects. */
+static void test_garbage(void **state) {
+        House *h = *state;
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int silent, loud;
+
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", h->path);
+        silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        loud = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(silent, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(connect(loud, (struct sockaddr *) &address, sizeof(address)), 0);
+        for (int i = 0; i < 100; i++)
+                (void) send(loud, "\0GARBAGE\xff\xfe\r\n", 12, MSG_NOSIGNAL);
+        json_decref(call_json(h, "GetStatus", "", 0));
+        (void) close(silent);
+        (void) close(loud);
+}
+
+/* Neither root nor of the group: the kernel keeps them out already. */
+static void test_stranger(void **state) {
+        House *h = *state;
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        struct stat st;
+        int status;
+        pid_t pid;
+
+        assert_int_equal(stat(h->path, &st), 0);
+        assert_int_equal(st.st_mode & 0007, 0);
+        if (getuid() != 0)
+                skip();
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s", h->path);
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+                if (setgid(65534) < 0 || setuid(65534) < 0)
+                        _exit(2);
+                _exit(connect(fd, (struct sockaddr *) &address, sizeof(address)) == 0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+}
+
+int main(int argc, char **argv) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_status, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_incidents, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_run, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many_peers, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_slow_peer, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
+        };
+
+        if (argc == 3 && streq(argv[1], "--serve"))
+                return serve(argv[2], -EBADF) < 0;
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
