@@ -379,6 +379,7 @@ static void sample_take(Engine *e, const Sample *s) {
         if (!s)
                 return;
         e->samples++;
+        e->look_usec = e->now;
         forecast_update(&e->forecast, s);
         if (s->n_cgroups == 0)
                 return;
@@ -411,12 +412,14 @@ static void plan_next(Engine *e, Plan *plan) {
         for (size_t k = 0; k < e->n_alarms; k++)
                 if (e->alarms[k].since_usec != 0 && !e->alarms[k].raised)
                         hot = true;
+        /* Counted from the last look, so that events in between neither delay nor multiply samples; after
+         * rest that is at once. */
         if (hot)
-                next = MIN(next, e->now + HOT_USEC);
+                next = MIN(next, MAX(e->now, e->look_usec + HOT_USEC));
         else if (lasts < FORECAST_WATCH_USEC)
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 
-        plan->next_usec = MAX(next, e->now + 1);
+        plan->next_usec = next;
         plan->sample_cgroups = hot;
         plan->sample_all = heartbeat <= plan->next_usec;
 }

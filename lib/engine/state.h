@@ -94,6 +94,7 @@ struct Engine {
         uint64_t next_action_id;
         uint64_t kill_in_flight;        /* action id, 0 = none: one at a time on the host */
         uint64_t stir_until_usec;
+        uint64_t look_usec;             /* when the last sample of any kind was taken */
         uint64_t cgroups_usec;          /* of the last sample with cgroups */
         uint64_t heartbeat_usec;        /* of the last complete sample */
         uint64_t samples;

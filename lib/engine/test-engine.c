@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The engine on scenarios: who is contained, when, how far, and that all is given back. */
+
+
+
+#include "base/test.h"
+#include "engine/world.h"
+
+static World w;
+
+static int setup(void **state _unused_) {
+        world_init(&w, 1024 * MIB, 1024 * MIB);
+        return 0;
+}
+
+static int teardown(void **state _unused_) {
+        world_done(&w);
+        return 0;
+}
+
+static void assert_only_touched(int culprit) {
+        for (int i = 0; i < w.n; i++)
+                if (i != culprit)
+                        assert_int_equal(w.c[i].touched, 0);
+}
+
+static int victim_and_hog(const char *hog_path, uint64_t rate) {
+        int hog;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        hog = world_add(&w, hog_path, CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.c[hog].rate = rate;
+        return hog;
+}
+
+static void test_leak_is_held_then_killed(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        const Incident *i;
+
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_true(w.c[hog].touched > 0);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        i = engine_incident(w.engine, 0);
+        assert_non_null(i);
+        assert_string_equal(i->culprit, "/sideload.slice/hog.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_CULPRIT);
+
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 1);
+        assert_true(w.c[hog].gone);
+        assert_only_touched(hog);
+        assert_true(world_clean(&w));
+        i = engine_incident_by_id(w.engine, 1);
+        assert_int_equal(i->state, INCIDENT_OVER);
+        assert_int_equal(i->result, RESULT_KILLED);
+}
+
+static void test_leak_that_stops_gets_all_back(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].touched > 0);
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(w.kills, 0);
+        assert_only_touched(hog);
+        assert_int_equal(engine_incident(w.engine, 0)->result, RESULT_RECOVERED);
+}
+
+static void test_sibling_is_held_never_killed(void **state _unused_) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+
+        world_run(&w, 90 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        assert_int_equal(w.kills, 0);
+        assert_only_touched(hog);
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+static void test_monitor_only_tells(void **state _unused_) {
+        int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
+        const Incident *i;
+
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(-1);
+        i = engine_incident_by_id(w.engine, 1);
+        assert_non_null(i);
+        assert_string_equal(i->domain, "host");
+        assert_string_equal(i->culprit, w.c[hog].path);
+        assert_int_equal(i->candidates[0].verdict, VERDICT_MODE_MONITOR);
+}
+
+static void test_excluded_and_omitted_are_left(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/backup.service", 100 * MIB);
+
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(-1);
+        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
+        w.c[hog].gone = true;
+        world_run(&w, 20 * USEC_PER_SEC);
+        hog = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
+        w.c[hog].flags = CGROUP_OMIT;
+        w.c[hog].rate = 100 * MIB;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(-1);
+}
+
+static void test_cache_stream_is_found(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/stream.service", 0);
+
+        /* Fills the rest of the machine, then turns over; a leak of a victim's own would be smaller. */
+        w.c[hog].rate = 0;
+        w.c[hog].stream = 200 * MIB;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(hog);
+        assert_true(w.c[hog].touched > 0);
+}
+
+static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
+        int slice;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        slice = world_find(&w, "/sideload.slice");
+        for (int k = 0; k < 100; k++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof(path), "/sideload.slice/job%d.service", k);
+                (void) world_add(&w, path, CGROUP_KIND_UNIT, MIB / 2);
+        }
+        world_run(&w, 25 * USEC_PER_SEC);
+        for (int k = 0; k < w.n; k++)
+                if (strstr(w.c[k].path, "/job"))
+                        w.c[k].rate = MIB;
+        world_run(&w, 9 * USEC_PER_SEC);
+        assert_string_equal(engine_incident(w.engine, 0)->culprit, "/sideload.slice");
+        assert_true(w.c[slice].touched > 0);
+        assert_only_touched(slice);
+}
+
+static void test_rest_is_rest(void **state _unused_) {
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        for (int k = 0; k < 3600; k += 60) {
+                EngineStatus s;
+
+                world_run(&w, 60 * USEC_PER_SEC);
+                engine_status(w.engine, &s);
+                assert_true(s.samples <= (uint64_t) (k + 60) / 10 + 2);
+        }
+        assert_null(engine_incident(w.engine, 0));
+        assert_only_touched(-1);
+}
+
+static void test_growth_after_an_hour_of_calm(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+
+        world_run(&w, 3600 * USEC_PER_SEC);
+        w.c[hog].rate = 20 * MIB;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(w.c[hog].touched > 0);
+        assert_only_touched(hog);
+}
+
+static void test_drift_is_left_alone(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        world_run(&w, 8 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].high = 900 * MIB;
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.c[hog].high, 900 * MIB);
+        assert_int_equal(w.kills, 0);
+}
+
+static void test_writes_that_fail_are_given_up(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        w.refuse_writes = true;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(w.c[hog].touched > 0);
+        assert_true(w.c[hog].touched < 60);
+        assert_int_equal(w.c[hog].high, LIMIT_MAX);
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(test_leak_is_held_then_killed),
+                T(test_leak_that_stops_gets_all_back),
+                T(test_sibling_is_held_never_killed),
+                T(test_monitor_only_tells),
+                T(test_excluded_and_omitted_are_left),
+                T(test_cache_stream_is_found),
+                T(test_hundred_small_ones_are_their_slice),
+                T(test_rest_is_rest),
+                T(test_growth_after_an_hour_of_calm),
+                T(test_drift_is_left_alone),
+                T(test_writes_that_fail_are_given_up),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

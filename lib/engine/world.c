@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The tests' world. See world.h. */
+
+
+
+#include "base/test.h"
+#include "engine/world.h"
+
+static Condition workload_condition = {
+        .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
+        .text = (char *) "MemoryPressureAbove=some 10% over 1s", .span = { "workload.policy", 20, 1 },
+};
+static Condition host_condition = {
+        .type = CONDITION_MEMORY_EXHAUSTION, .threshold_usec = 2 * USEC_PER_SEC, .active = true,
+        .text = (char *) "MemoryExhaustionWithin=2s", .span = { "host.policy", 7, 1 },
+};
+static Alarm workload_alarm = { .name = (char *) "memory", .conditions = &workload_condition, .n_conditions = 1 };
+static Alarm host_alarm = { .name = (char *) "exhaustion", .conditions = &host_condition, .n_conditions = 1 };
+static char *excluded[] = { (char *) "backup.service", NULL };
+
+#define CONTAIN(m, kill)                                                                                \
+        { .present = true, .mode = m, .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_KILL] = kill }, \
+          .step_usec = 500 * USEC_PER_MSEC, .squeeze_floor_bytes = 64 * MIB, .lease_usec = 15 * USEC_PER_SEC,      \
+          .kill_after_usec = 10 * USEC_PER_SEC, .kill_budget = 3, .kill_budget_usec = 600 * USEC_PER_SEC,          \
+          .exclude = excluded }
+
+static const Domain domains_template[] = {
+        { .name = (char *) "host", .slice = (char *) "-.slice", .cgroup = (char *) "/", .rank = 1000,
+          .blame_share_min_permyriad = 5000, .alarms = &host_alarm, .n_alarms = 1 },
+        { .name = (char *) "sideload", .slice = (char *) "sideload.slice", .cgroup = (char *) "/sideload.slice", .rank = 100,
+          .blame_share_min_permyriad = 5000, .contain = CONTAIN(MODE_ENFORCE, true) },
+        { .name = (char *) "system", .slice = (char *) "system.slice", .cgroup = (char *) "/system.slice", .rank = 700,
+          .blame_share_min_permyriad = 5000, .contain = CONTAIN(MODE_MONITOR, false) },
+        { .name = (char *) "workload", .slice = (char *) "workload.slice", .cgroup = (char *) "/workload.slice", .rank = 500,
+          .blame_share_min_permyriad = 5000, .alarms = &workload_alarm, .n_alarms = 1,
+          .contain = CONTAIN(MODE_CONTAIN, false) },
+};
+static Domain domains[ARRAY_SIZE(domains_template)];
+
+void world_init(World *w, uint64_t total, uint64_t swap_total) {
+        static const char *const base[] = { "/", "/init.scope", "/sideload.slice", "/system.slice",
+                                            "/system.slice/systemd-journald.service", "/workload.slice" };
+
+        *w = (World) { .now = 1000 * USEC_PER_SEC, .total = total, .swap_total = swap_total, .swap_free = swap_total, .seed = 1 };
+        memcpy(domains, domains_template, sizeof(domains));
+        w->policy = (Policy) { .domains = domains, .n_domains = ARRAY_SIZE(domains) };
+        for (size_t i = 0; i < ARRAY_SIZE(base); i++) {
+                int k = world_add(w, base[i], i == 0 ? CGROUP_KIND_ROOT : endswith(base[i], ".slice") ? CGROUP_KIND_SLICE : CGROUP_KIND_UNIT,
+                                  endswith(base[i], ".slice") || i == 0 ? 0 : 20 * MIB);
+
+                if (endswith(base[i], "init.scope") || endswith(base[i], "journald.service"))
+                        w->c[k].flags = CGROUP_PROTECTED;
+        }
+        assert_int_equal(engine_new(&(EngineConfig) { .page_bytes = 4096, .heartbeat_usec = 10 * USEC_PER_SEC,
+                                                      .first_incident_id = 1 }, &w->engine), 0);
+}
+
+void world_done(World *w) {
+        w->engine = engine_free(w->engine);
+}
+
+int world_find(World *w, const char *path) {
+        for (int i = 0; i < w->n; i++)
+                if (!w->c[i].gone && streq(w->c[i].path, path))
+                        return i;
+        return -1;
+}
+
+int world_add(World *w, const char *path, CgroupKind kind, uint64_t current) {
+        char parent[128];
+        WorldCgroup *c = &w->c[w->n];
+        char *slash;
+
+        assert_true(w->n < WORLD_MAX);
+        *c = (WorldCgroup) { .kind = kind, .id = (uint64_t) w->n + 100, .current = current, .high = LIMIT_MAX,
+                             .original_high = LIMIT_MAX, .until = UINT64_MAX, .leaf = true };
+        (void) snprintf(c->path, sizeof(c->path), "%s", path);
+        (void) snprintf(parent, sizeof(parent), "%s", path);
+        slash = strrchr(parent, '/');
+        slash[slash == parent] = '\0';
+        c->parent = streq(path, "/") ? -1 : world_find(w, parent);
+        if (c->parent >= 0)
+                w->c[c->parent].leaf = false;
+        return w->n++;
+}
+
+uint64_t world_random(World *w, uint64_t below) {
+        w->seed ^= w->seed << 13;
+        w->seed ^= w->seed >> 7;
+        w->seed ^= w->seed << 17;
+        return w->seed % below;
+}
+
+static uint64_t sum(const World *w, int node, size_t offset) {
+        uint64_t s = *(const uint64_t *) ((const char *) &w->c[node] + offset);
+
+        for (int i = node + 1; i < w->n; i++)
+                if (w->c[i].parent == node && !w->c[i].gone)
+                        s += sum(w, i, offset);
+        return s;
+}
+
+static uint64_t available(const World *w) {
+        uint64_t used = sum(w, 0, offsetof(WorldCgroup, current)) + w->total / 16;
+
+        return used < w->total ? w->total - used : 0;
+}
+
+/* The smallest room that a limit on the way up leaves. */
+static uint64_t room(const World *w, int i) {
+        uint64_t left = UINT64_MAX;
+
+        for (int k = i; k >= 0; k = w->c[k].parent)
+                if (w->c[k].high != LIMIT_MAX) {
+                        uint64_t used = sum(w, k, offsetof(WorldCgroup, current));
+
+                        left = MIN(left, w->c[k].high > used ? w->c[k].high - used : 0);
+                }
+        return left;
+}
+
+static void stall(World *w, int i, uint64_t usec, bool throttled) {
+        for (int k = i; k >= 0; k = w->c[k].parent) {
+                w->c[k].stall += usec;
+                if (k == i || w->c[k].kind != CGROUP_KIND_SLICE)
+                        w->c[k].full += usec;
+                if (throttled && w->c[k].high != LIMIT_MAX)
+                        w->c[k].events_high++;
+        }
+        w->host_stall += usec;
+}
+
+static void world_live(World *w, uint64_t usec) {
+        for (int i = 0; i < w->n; i++) {
+                WorldCgroup *c = &w->c[i];
+                uint64_t want, left, got;
+
+                if (c->gone || (c->rate == 0 && c->stream == 0))
+                        continue;
+                want = c->current >= c->until ? 0 : MIN(c->rate * usec / USEC_PER_SEC, c->until - c->current);
+                left = MIN(room(w, i), available(w));
+                got = MIN(want, left);
+                c->current += got;
+                if (c->stream > 0) {
+                        uint64_t in = c->stream * usec / USEC_PER_SEC;
+                        uint64_t grow = MIN(in, MIN(left, c->until > c->current ? c->until - c->current : 0));
+
+                        c->current += grow;
+                        c->pgsteal += (in - grow) / 4096;
+                }
+                if (got < want) {
+                        stall(w, i, usec * 95 / 100, room(w, i) == 0);
+                        /* What does not fit is fought for: everybody else in the machine stalls too. */
+                        if (available(w) < w->total / 32)
+                                for (int k = 0; k < w->n; k++)
+                                        if (k != i && w->c[k].leaf && !w->c[k].gone && startswith(w->c[k].path, "/workload"))
+                                                stall(w, k, usec * 30 / 100, false);
+                }
+        }
+}
+
+static void world_act(World *w, const Action *a) {
+        WorldCgroup *c = NULL;
+        Outcome *o = &w->outcomes[w->n_outcomes++];
+
+        *o = (Outcome) { .action_id = a->id, .cgroup_id = a->cgroup_id, .type = a->type, .result = OUTCOME_GONE,
+                         .started_usec = w->now, .finished_usec = w->now };
+        for (int i = 0; i < w->n; i++)
+                if (w->c[i].id == a->cgroup_id && !w->c[i].gone)
+                        c = &w->c[i];
+        if (!c)
+                return;
+        c->touched++;
+        if (w->first_touch == 0)
+                w->first_touch = w->now;
+        if (w->refuse_writes) {
+                o->result = OUTCOME_FAILED;
+                o->error = -EIO;
+                return;
+        }
+        o->result = OUTCOME_DONE;
+        o->before = c->high;
+        switch (a->type) {
+        case ACTION_SET_MEMORY_HIGH:
+        case ACTION_RESTORE:
+                if (c->high != a->expect) {
+                        o->result = OUTCOME_DRIFTED;
+                        o->after = c->high;
+                        return;
+                }
+                c->high = o->after = a->value;
+                if (c->current > c->high && c->leaf) {
+                        uint64_t out = MIN(c->current - c->high, w->swap_free);
+
+                        c->current -= out;
+                        c->swap += out;
+                        w->swap_free -= out;
+                }
+                break;
+        case ACTION_KILL:
+                w->kills++;
+                c->killed++;
+                c->gone = true;
+                w->swap_free += c->swap;
+                c->current = 0;
+                break;
+        case ACTION_FORGET:
+        case _ACTION_TYPE_MAX:
+                break;
+        }
+}
+
+static void world_tick(World *w, bool all, bool cgroups) {
+        CgroupSample rows[WORLD_MAX];
+        Sample s = { .usec = w->now, .cgroups = rows, .complete = all };
+        EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
+        Outcome outcomes[PLAN_ACTIONS_MAX];
+        size_t kills = 0;
+
+        sample_host_set(&s, HOST_MEMORY_TOTAL, w->total);
+        sample_host_set(&s, HOST_MEMORY_AVAILABLE, available(w));
+        sample_host_set(&s, HOST_SWAP_TOTAL, w->swap_total);
+        sample_host_set(&s, HOST_SWAP_FREE, w->swap_free);
+        sample_host_set(&s, HOST_MEMORY_SOME, w->host_stall);
+        for (int i = 0; i < w->n && cgroups; i++) {
+                WorldCgroup *c = &w->c[i];
+                CgroupSample *r = &rows[s.n_cgroups];
+
+                if (c->gone)
+                        continue;
+                s.n_cgroups++;
+                *r = (CgroupSample) { .id = c->id, .parent_id = c->parent < 0 ? 0 : w->c[c->parent].id, .path = c->path,
+                                      .kind = c->kind, .flags = c->flags };
+                if (c->parent < 0)
+                        continue;
+                cgroup_sample_set(r, CGROUP_MEMORY_CURRENT, sum(w, i, offsetof(WorldCgroup, current)));
+                cgroup_sample_set(r, CGROUP_SWAP_CURRENT, sum(w, i, offsetof(WorldCgroup, swap)));
+                cgroup_sample_set(r, CGROUP_PGSTEAL, sum(w, i, offsetof(WorldCgroup, pgsteal)));
+                cgroup_sample_set(r, CGROUP_WORKINGSET_ACTIVATE, sum(w, i, offsetof(WorldCgroup, activate)));
+                cgroup_sample_set(r, CGROUP_MEMORY_HIGH, c->high);
+                cgroup_sample_set(r, CGROUP_EVENTS_HIGH, c->events_high);
+                cgroup_sample_set(r, CGROUP_MEMORY_SOME, c->stall);
+                cgroup_sample_set(r, CGROUP_MEMORY_FULL, c->full);
+        }
+        memcpy(outcomes, w->outcomes, sizeof(outcomes));
+        in.outcomes = outcomes;
+        w->n_outcomes = 0;
+        engine_step(w->engine, &w->policy, &in, &w->plan);
+        for (size_t i = 0; i < w->plan.n_actions; i++) {
+                kills += w->plan.actions[i].type == ACTION_KILL;
+                world_act(w, &w->plan.actions[i]);
+        }
+        w->kills_in_flight_max = MAX(w->kills_in_flight_max, kills);
+}
+
+void world_run(World *w, uint64_t usec) {
+        uint64_t end = w->now + usec, stall_before = w->host_stall;
+
+        while (w->now < end) {
+                uint64_t step = 50 * USEC_PER_MSEC;
+
+                world_live(w, step);
+                w->now += step;
+                /* The host's early trigger. */
+                if (w->host_stall - stall_before > 10 * USEC_PER_MSEC) {
+                        EngineInput in = { .now_usec = w->now, .events = &(Event) { .type = EVENT_STIR, .usec = w->now }, .n_events = 1 };
+
+                        engine_step(w->engine, &w->policy, &in, &w->plan);
+                        assert_int_equal(w->plan.n_actions, 0);
+                }
+                stall_before = w->host_stall;
+                if (w->now >= w->plan.next_usec)
+                        world_tick(w, w->plan.sample_all || w->plan.next_usec == 0, w->plan.sample_cgroups || w->plan.sample_all || w->plan.next_usec == 0);
+        }
+}
+
+bool world_clean(const World *w) {
+        for (int i = 0; i < w->n; i++)
+                if (!w->c[i].gone && w->c[i].high != w->c[i].original_high)
+                        return false;
+        return true;
+}

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* A small world for the engine's tests: a machine in virtual time with cgroups that grow, are stalled at their
+ * limits and hurt each other when memory is short. It is no model of the kernel, only of the directions in
+ * which its numbers move. It also keeps the books: who was touched, what was not given back. */
+
+#include "base/units.h"
+#include "engine/engine.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define WORLD_MAX 300
+
+typedef struct WorldCgroup {
+        char path[128];
+        CgroupKind kind;
+        CgroupFlags flags;
+        int parent;
+        bool gone, leaf;
+        uint64_t id, current, swap, high, original_high, stall, full, events_high, pgsteal, activate;
+        uint64_t rate;                  /* grows by this many bytes a second … */
+        uint64_t until;                 /* … until it has this many */
+        uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
+        uint64_t touched;               /* writes by the engine */
+        uint64_t killed;
+        bool expected;                  /* the scenario's culprit: may be touched */
+} WorldCgroup;
+
+typedef struct World {
+        WorldCgroup c[WORLD_MAX];
+        int n;
+        uint64_t now, total, swap_total, swap_free, host_stall;
+        Policy policy;
+        Engine *engine;
+        Plan plan;
+        Outcome outcomes[PLAN_ACTIONS_MAX];
+        size_t n_outcomes;
+        uint64_t first_touch, kills, kills_in_flight_max, seed;
+        bool refuse_writes;
+} World;
+
+void world_init(World *w, uint64_t total, uint64_t swap_total);
+void world_done(World *w);
+/* Parents first. Returns the index. */
+int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
+int world_find(World *w, const char *path);
+/* Runs for so long in steps of at most 50 ms. */
+void world_run(World *w, uint64_t usec);
+/* Everything has the limit it had. */
+bool world_clean(const World *w);
+uint64_t world_random(World *w, uint64_t below);
