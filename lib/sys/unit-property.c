@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Unit property: resource-control directives as text -> the D-Bus properties that systemd takes for them.
+ *
+ * One row a directive; the row's kind says how its value is written and which property carries it. Names and types
+ * are those of org.freedesktop.systemd1(5). Left out: what concerns neither memory, io, cpu nor tasks (ip, bpf,
+ * devices). A directive that the running systemd does not know yet is refused by it, with its own words. */
+
+#include <ctype.h>
+
+#include "base/macro.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "sys/unit-property.h"
+
+typedef enum Kind {
+        KIND_BOOL,              /* b */
+        KIND_STRING,            /* s, checked by systemd */
+        KIND_WEIGHT,            /* t, 1 to 10000; default: not set */
+        KIND_CPU_WEIGHT,        /* … or "idle" */
+        KIND_MEMORY_LOW,        /* t bytes, or KEYScale u for a percentage; default 0 */
+        KIND_MEMORY_HIGH,       /* the same; default infinity */
+        KIND_TASKS,             /* t number, or KEYScale u; default infinity */
+        KIND_CPU_QUOTA,         /* CPUQuotaPerSecUSec t */
+        KIND_SPAN,              /* KEY without "Sec", then "USec": t; default infinity */
+        KIND_SCALE,             /* u, a percentage of UINT32_MAX */
+        KIND_CPU_SET,           /* ay, a bitmap */
+        KIND_DEVICE_BYTES,      /* a(st), base 1000 */
+        KIND_DEVICE_IOPS,       /* a(st) */
+        KIND_DEVICE_WEIGHT,     /* a(st) */
+        KIND_DEVICE_SPAN,       /* KEY without "Sec", then "USec": a(st) */
+} Kind;
+
+static const struct {
+        const char *key;
+        Kind kind;
+} table[] = {
+        { "AllowedCPUs",                      KIND_CPU_SET },
+        { "AllowedMemoryNodes",               KIND_CPU_SET },
+        { "CPUAccounting",                    KIND_BOOL },
+        { "CPUQuota",                         KIND_CPU_QUOTA },
+        { "CPUQuotaPeriodSec",                KIND_SPAN },
+        { "CPUWeight",                        KIND_CPU_WEIGHT },
+        { "DefaultMemoryLow",                 KIND_MEMORY_LOW },
+        { "DefaultMemoryMin",                 KIND_MEMORY_LOW },
+        { "DefaultStartupMemoryLow",          KIND_MEMORY_LOW },
+        { "IOAccounting",                     KIND_BOOL },
+        { "IODeviceLatencyTargetSec",         KIND_DEVICE_SPAN },
+        { "IODeviceWeight",                   KIND_DEVICE_WEIGHT },
+        { "IOReadBandwidthMax",               KIND_DEVICE_BYTES },
+        { "IOReadIOPSMax",                    KIND_DEVICE_IOPS },
+        { "IOWeight",                         KIND_WEIGHT },
+        { "IOWriteBandwidthMax",              KIND_DEVICE_BYTES },
+        { "IOWriteIOPSMax",                   KIND_DEVICE_IOPS },
+        { "ManagedOOMMemoryPressure",         KIND_STRING },
+        { "ManagedOOMMemoryPressureDurationSec", KIND_SPAN },
+        { "ManagedOOMMemoryPressureLimit",    KIND_SCALE },
+        { "ManagedOOMPreference",             KIND_STRING },
+        { "ManagedOOMSwap",                   KIND_STRING },
+        { "MemoryAccounting",                 KIND_BOOL },
+        { "MemoryHigh",                       KIND_MEMORY_HIGH },
+        { "MemoryLow",                        KIND_MEMORY_LOW },
+        { "MemoryMax",                        KIND_MEMORY_HIGH },
+        { "MemoryMin",                        KIND_MEMORY_LOW },
+        { "MemoryPressureThresholdSec",       KIND_SPAN },
+        { "MemoryPressureWatch",              KIND_STRING },
+        { "MemorySwapMax",                    KIND_MEMORY_HIGH },
+        { "MemoryZSwapMax",                   KIND_MEMORY_HIGH },
+        { "MemoryZSwapWriteback",             KIND_BOOL },
+        { "StartupAllowedCPUs",               KIND_CPU_SET },
+        { "StartupAllowedMemoryNodes",        KIND_CPU_SET },
+        { "StartupCPUWeight",                 KIND_CPU_WEIGHT },
+        { "StartupIOWeight",                  KIND_WEIGHT },
+        { "StartupMemoryHigh",                KIND_MEMORY_HIGH },
+        { "StartupMemoryLow",                 KIND_MEMORY_LOW },
+        { "StartupMemoryMax",                 KIND_MEMORY_HIGH },
+        { "StartupMemorySwapMax",             KIND_MEMORY_HIGH },
+        { "StartupMemoryZSwapMax",            KIND_MEMORY_HIGH },
+        { "TasksAccounting",                  KIND_BOOL },
+        { "TasksMax",                         KIND_TASKS },
+};
+
+/* As many as systemd takes (CPU_SETSIZE is 1024, it allows 8192). */
+#define CPU_SET_MAX 8192
+
+static uint32_t scale_of_permyriad(unsigned p) {
+        return (uint32_t) (((uint64_t) p * UINT32_MAX + 5000) / 10000);
+}
+
+static int append_u64(sd_bus_message *m, const char *name, uint64_t v) {
+        return sd_bus_message_append(m, "(sv)", name, "t", v);
+}
+
+/* "CPUQuotaPeriodSec" -> "CPUQuotaPeriodUSec" */
+static int usec_name(const char *key, char *buf, size_t size) {
+        size_t n = strlen(key) - strlen("Sec");
+
+        return snprintf(buf, size, "%.*sUSec", (int) n, key);
+}
+
+static int bool_parse(const char *s, int *ret) {
+        static const char *const yes[] = { "1", "yes", "y", "true", "t", "on" };
+        static const char *const no[] = { "0", "no", "n", "false", "f", "off" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(yes); i++) {
+                if (strcasecmp(s, yes[i]) == 0) {
+                        *ret = 1;
+                        return 0;
+                }
+                if (strcasecmp(s, no[i]) == 0) {
+                        *ret = 0;
+                        return 0;
+                }
+        }
+        return -EINVAL;
+}
+
+/* "0-3 7,9" -> bitmap; returns the bytes in use. */
+static int cpu_set_parse(const char *s, unsigned char *bits) {
+        int used = 0;
+
+        memset(bits, 0, CPU_SET_MAX / 8);
+        for (;;) {
+                unsigned long from, to;
+                char *end;
+
+                s += strspn(s, " \t,");
+                if (!*s)
+                        return used;
+                if (!isdigit((unsigned char) *s))
+                        return -EINVAL;
+                from = to = strtoul(s, &end, 10);
+                if (*end == '-') {
+                        s = end + 1;
+                        if (!isdigit((unsigned char) *s))
+                                return -EINVAL;
+                        to = strtoul(s, &end, 10);
+                }
+                if (from > to || to >= CPU_SET_MAX || (*end && !strchr(" \t,", *end)))
+                        return -EINVAL;
+                for (unsigned long i = from; i <= to; i++)
+                        bits[i / 8] |= (unsigned char) (1u << (i % 8));
+                used = MAX(used, (int) (to / 8) + 1);
+                s = end;
+        }
+}
+
+static int append_cpu_set(sd_bus_message *m, const char *key, const char *value) {
+        unsigned char bits[CPU_SET_MAX / 8];
+        int n = cpu_set_parse(value, bits), r;
+
+        if (n < 0)
+                return n;
+        r = sd_bus_message_open_container(m, 'r', "sv");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", key);
+        if (r >= 0)
+                r = sd_bus_message_open_container(m, 'v', "ay");
+        if (r >= 0)
+                r = sd_bus_message_append_array(m, 'y', bits, (size_t) n);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        if (r >= 0)
+                r = sd_bus_message_close_container(m);
+        return r;
+}
+
+static int device_value_parse(Kind kind, const char *s, uint64_t *ret) {
+        int r;
+
+        if (kind == KIND_DEVICE_SPAN)
+                return usec_parse(s, ret);
+        if (kind == KIND_DEVICE_WEIGHT) {
+                r = u64_parse(s, ret);
+                return r < 0 ? r : *ret < 1 || *ret > 10000 ? -EINVAL : 0;
+        }
+        if (streq(s, "infinity")) {
+                *ret = LIMIT_MAX;
+                return 0;
+        }
+        /* systemd reads operations like bytes: "5K" is 5000. */
+        return bytes_parse(s, 1000, ret);
+}
+
+/* "DEVICE VALUE"; empties the list where there is no value. */
+static int append_device(sd_bus_message *m, Kind kind, const char *name, const char *value) {
+        _cleanup_free_ char *device = NULL;
+        const char *space;
+        uint64_t v;
+        int r;
+
+        if (!*value)
+                return sd_bus_message_append(m, "(sv)", name, "a(st)", 0);
+        space = strrchr(value, ' ');
+        if (!space || space == value)
+                return -EINVAL;
+        r = device_value_parse(kind, space + 1, &v);
+        if (r < 0)
+                return r;
+        while (space > value && space[-1] == ' ')
+                space--;
+        device = strndup(value, (size_t) (space - value));
+        if (!device)
+                return -ENOMEM;
+        return sd_bus_message_append(m, "(sv)", name, "a(st)", 1, device, v);
+}
+
+static int append_size(sd_bus_message *m, Kind kind, const char *key, const char *value) {
+        unsigned permyriad;
+        uint64_t v;
+        int r;
+
+        if (!*value)
+                return append_u64(m, key, kind == KIND_MEMORY_LOW ? 0 : LIMIT_MAX);
+        if (streq(value, "infinity"))
+                return append_u64(m, key, LIMIT_MAX);
+        if (endswith(value, "%")) {
+                char name[64];
+
+                r = permyriad_parse(value, &permyriad);
+                if (r < 0)
+                        return r;
+                if (permyriad > PERMYRIAD)
+                        return -EINVAL;
+                (void) snprintf(name, sizeof name, "%sScale", key);
+                return sd_bus_message_append(m, "(sv)", name, "u", scale_of_permyriad(permyriad));
+        }
+        r = kind == KIND_TASKS ? u64_parse(value, &v) : bytes_parse(value, 1024, &v);
+        return r < 0 ? r : append_u64(m, key, v);
+}
+
+int unit_property_append(sd_bus_message *m, const char *key, const char *value) {
+        char name[64];
+        size_t i;
+        unsigned permyriad;
+        uint64_t v;
+        int r, flag;
+
+        for (i = 0; i < ARRAY_SIZE(table); i++)
+                if (streq(table[i].key, key))
+                        break;
+        if (i == ARRAY_SIZE(table))
+                return -EOPNOTSUPP;
+        if (!value)
+                value = "";
+
+        switch (table[i].kind) {
+        case KIND_BOOL:
+                /* Accounting is on where the default is asked for, as in systemd-system.conf(5). */
+                flag = 1;
+                r = *value ? bool_parse(value, &flag) : 0;
+                return r < 0 ? r : sd_bus_message_append(m, "(sv)", key, "b", flag);
+        case KIND_STRING:
+                if (!*value)
+                        value = streq(key, "ManagedOOMPreference") ? "none" : "auto";
+                return sd_bus_message_append(m, "(sv)", key, "s", value);
+        case KIND_CPU_WEIGHT:
+                if (streq(value, "idle"))
+                        return append_u64(m, key, 0);
+                _fallthrough_;
+        case KIND_WEIGHT:
+                if (!*value)
+                        return append_u64(m, key, UINT64_MAX);
+                r = u64_parse(value, &v);
+                if (r < 0)
+                        return r;
+                return v < 1 || v > 10000 ? -EINVAL : append_u64(m, key, v);
+        case KIND_MEMORY_LOW:
+        case KIND_MEMORY_HIGH:
+        case KIND_TASKS:
+                return append_size(m, table[i].kind, key, value);
+        case KIND_CPU_QUOTA:
+                if (!*value || streq(value, "infinity"))
+                        return append_u64(m, "CPUQuotaPerSecUSec", USEC_INFINITY);
+                r = permyriad_parse(value, &permyriad);
+                if (r < 0)
+                        return r;
+                if (permyriad == 0)
+                        return -EINVAL;
+                return append_u64(m, "CPUQuotaPerSecUSec", permyriad * USEC_PER_SEC / PERMYRIAD);
+        case KIND_SPAN:
+                (void) usec_name(key, name, sizeof name);
+                if (!*value)
+                        return append_u64(m, name, USEC_INFINITY);
+                r = usec_parse(value, &v);
+                return r < 0 ? r : append_u64(m, name, v);
+        case KIND_SCALE:
+                r = *value ? permyriad_parse(value, &permyriad) : 0;
+                if (r < 0)
+                        return r;
+                if (!*value)
+                        permyriad = 0;
+                if (permyriad > PERMYRIAD)
+                        return -EINVAL;
+                return sd_bus_message_append(m, "(sv)", key, "u", scale_of_permyriad(permyriad));
+        case KIND_CPU_SET:
+                return append_cpu_set(m, key, value);
+        case KIND_DEVICE_SPAN:
+                (void) usec_name(key, name, sizeof name);
+                return append_device(m, KIND_DEVICE_SPAN, name, value);
+        case KIND_DEVICE_BYTES:
+        case KIND_DEVICE_IOPS:
+        case KIND_DEVICE_WEIGHT:
+                return append_device(m, table[i].kind, key, value);
+        }
+        return -EOPNOTSUPP;
+}

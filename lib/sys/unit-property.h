@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Unit property: resource-control directives as text -> the D-Bus properties that systemd takes for them. */
+
+#include <systemd/sd-bus.h>
+
+/* Appends one or more "(sv)" for KEY=VALUE of systemd.resource-control(5), as `systemctl set-property` would;
+ * value NULL or "": the default. 0, -EINVAL: not a value of this key, -EOPNOTSUPP: no such key here. */
+int unit_property_append(sd_bus_message *m, const char *key, const char *value);
