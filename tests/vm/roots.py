@@ -96,12 +96,14 @@ def locked(path: Path, waiting: str = "") -> Iterator[None]:
 def mirror() -> str:
     """The archive this machine's apt uses, the one place where a mirror's name comes from."""
     out = subprocess.run(
-        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(ORIGIN) $(LABEL) $(COMPONENT)",
+        ["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(COMPONENT) $(ORIGIN)",
          "Created-By: Packages"], capture_output=True, text=True, check=True).stdout
-    for line in out.splitlines():
-        uri, *rest = line.split()
-        if rest == ["Debian", "Debian", "main"]:
-            return uri
+    targets = [line.split() for line in out.splitlines()]
+    # The origin is known only after an 'apt-get update'; until then the release's name must do.
+    for known in (lambda t: t[2:] == ["main", "Debian"], lambda t: t[1:3] in ([s, "main"] for s in SUITES)):
+        for target in targets:
+            if known(target) and "-security" not in target[1]:
+                return target[0]
     raise RootError("apt on this machine has no Debian archive; run 'apt-get update' or add one to"
                     " /etc/apt/sources.list.d")
 

@@ -11,6 +11,7 @@ import ast
 import json
 import os
 import re
+import shutil
 import sys
 import time
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Iterator
 
 import image
 import qemu
+import timeline
 from roots import SUITES, RootError, cache_dir, locked, tree
 
 HERE = Path(__file__).resolve().parent
@@ -153,6 +155,25 @@ def cmd_test(args: argparse.Namespace) -> int:
     return 1 if failed or not passed + skipped else 0
 
 
+def cmd_demo(args: argparse.Namespace) -> int:
+    suite = (args.suite or ["bookworm"])[0]
+    tally = Tally(suite)
+    with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
+        root_img, root = image.root_image(suite, progress)
+        print(f"  booting {suite}, 1 GiB, slow disks; the whole takes about three minutes", flush=True)
+        job = {"mode": "test", "files": ["demo/demo.py"], "words": []}
+        problem, others = qemu.run(image.work_dir(suite), root, root_img, qemu.Profile(), job, tally.seen)
+    for text in tally.problems + ([problem] if problem else []):
+        print(f"  FAILED {suite}: {text}")
+    for record in tally.datas:
+        colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+        print("\n" + timeline.draw(record["value"], shutil.get_terminal_size().columns, colour))
+    if others > 15:
+        print(f"Other work used {others} % of this computer meanwhile; the picture suffers from that.")
+    bad = problem or tally.problems or tally.count("ok") != len(tally.results) or not tally.datas
+    return 1 if bad else 0
+
+
 def cmd_shell(args: argparse.Namespace) -> int:
     suite = args.suite_name
     with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
@@ -176,7 +197,6 @@ def cmd_build(args: argparse.Namespace) -> int:
 
 
 def cmd_clean(_args: argparse.Namespace) -> int:
-    import shutil
     for path in cache_dir().iterdir():
         if path.is_dir():
             shutil.rmtree(path)
@@ -187,6 +207,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     sub = p.add_subparsers(required=True)
     for name, func, text in (("test", cmd_test, "run the scenarios"),
+                             ("demo", cmd_demo, "draw the main job, without cgd and with it"),
                              ("roots", cmd_roots, "make the Debian trees"),
                              ("build", cmd_build, "build and install, without booting"),
                              ("clean", cmd_clean, "remove the cached trees")):

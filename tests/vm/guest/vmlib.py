@@ -63,12 +63,21 @@ def failed_units() -> list[str]:
     return [line.split()[0] for line in out.splitlines() if line.strip()]
 
 
+def cgd_installed() -> bool:
+    return Path("/usr/bin/cgctl").exists() and bool(sh("systemctl", "cat", CGD_UNIT, ok=False))
+
+
 def read(path: Path | str) -> str:
     """A file's text, or '' if it is gone."""
     try:
         return Path(path).read_text(errors="replace").strip()
     except OSError:
         return ""
+
+
+def meminfo(name: str) -> int:
+    """A line of /proc/meminfo in bytes."""
+    return int(re.search(rf"^{name}:\s+(\d+)", read("/proc/meminfo"), re.M)[1]) << 10
 
 
 def monotonic() -> float:
@@ -190,6 +199,78 @@ class Watch:
         return [r for r in self.records() if "avail_kb" in r]
 
 
+class Pair:
+    """One run of the service beside its neighbour, and what was seen of it."""
+
+    def __init__(self, vm: "VM", seconds: int, lead: float, slices: tuple[str, str], shape: str,
+                 victim: dict, hog: dict) -> None:
+        self.vm = vm
+        self.before = vm.limits()
+        self.watch = vm.watch(follow=slices[1])
+        self.service = vm.victim(slice=slices[0], seconds=seconds, **victim)
+        time.sleep(lead)
+        self.start = monotonic()
+        self.hog = vm.hog(shape, slice=slices[1], **({"seconds": seconds} | hog))
+        self.hog_path = "/" + str(self.hog.path.relative_to(CGROUP))
+        self.gone: float | None = None
+        self.follow(seconds - lead)
+        self.result = self.service.finish()
+
+    def follow(self, seconds: float) -> None:
+        """Until the service's time is over; tells how it goes every few seconds."""
+        told = 0.0
+        while (now := monotonic()) < self.start + seconds:
+            if self.gone is None and not self.hog.alive():
+                self.gone = now
+                self.vm.log(f"{now - self.start:5.1f} s  the neighbour is gone")
+            elif self.gone is None and now - told >= 5:
+                told = now
+                self.vm.log(f"{now - self.start:5.1f} s  the neighbour has {self.hog.memory() >> 20} MiB"
+                            f" (memory.high {self.hog.high()}), available {meminfo('MemAvailable') >> 20} MiB,"
+                            f" swap free {meminfo('SwapFree') >> 20} MiB")
+            time.sleep(0.1)
+
+    def changes(self) -> list[dict]:
+        """What was changed at the neighbour, its slice and what is below it, in order."""
+        self.watch.stop()
+        slice_path = self.hog_path.rsplit("/", 1)[0]
+        return [r for r in self.watch.changes(slice_path)]
+
+    def bystanders(self) -> list[dict]:
+        """What was changed anywhere else."""
+        self.watch.stop()
+        slice_path = self.hog_path.rsplit("/", 1)[0]
+        return [r for r in self.watch.changes() if r["path"] != slice_path
+                and not r["path"].startswith(slice_path + "/")]
+
+    def events(self) -> list[dict]:
+        """The changes in the words of the timeline."""
+        events = []
+        for r in self.changes():
+            if r["file"] != "memory.high":
+                continue
+            old, new = (None if v == "max" else int(v) for v in (r["old"], r["new"]))
+            kind = ("release" if new is None else "hold" if old is None else
+                    "squeeze" if new < old else "raise")
+            events.append({"t_usec": r["t"], "kind": kind, "bytes": new})
+        if self.gone is not None:
+            end = int(self.gone * 1e6)
+            events = [e for e in events if e["t_usec"] < end] + [{"t_usec": end, "kind": "gone"}]
+        return events
+
+    def first_step(self) -> float | None:
+        """Seconds from the neighbour's start to the first change of its limits."""
+        changes = self.changes()
+        return changes[0]["t"] / 1e6 - self.start if changes else None
+
+    def timeline(self, title: str) -> dict:
+        self.watch.stop()
+        return {"title": title, "victim": self.result, "start_usec": int(self.start * 1e6),
+                "events": self.events(),
+                "memory": [[s["t"], s["follow_bytes"] + s.get("follow_swap", 0)]
+                           for s in self.watch.samples()[::5] if "follow_bytes" in s]}
+
+
 class VM:
     """The machine, as seen by one scenario."""
 
@@ -254,6 +335,11 @@ class VM:
         self.watches.append(Watch(name, follow))
         return self.watches[-1]
 
+    def pair(self, *, seconds: int = 40, lead: float = 3, slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
+             shape: str = "leak", victim: dict | None = None, **hog) -> "Pair":
+        """The main job: the service, and after lead seconds its neighbour.  Waits for the end of both."""
+        return Pair(self, seconds, lead, slices, shape, victim or {}, hog)
+
     def victim_figures(self, result: dict, prefix: str = "") -> None:
         self.figure(prefix + "kept", round(result["kept_permyriad"] / 100, 2), "%")
         self.figure(prefix + "longest silence", result["longest_silence_ms"], "ms")
@@ -261,7 +347,7 @@ class VM:
 
     # -- cgd ---------------------------------------------------------------------------------------
     def need_cgd(self) -> None:
-        if not Path("/usr/bin/cgctl").exists() or not sh("systemctl", "cat", CGD_UNIT, ok=False):
+        if not cgd_installed():
             self.skip("cgd is not installed")
 
     def cgd_active(self) -> bool:
@@ -306,15 +392,27 @@ class VM:
             self.cgctl("reload")
 
     def without_cgd(self) -> None:
-        """Take cgd and what it sets away for the rest of this scenario: the baseline."""
-        if not sh("systemctl", "cat", CGD_UNIT, ok=False):
+        """Take cgd and all it sets away, for the rest of this scenario or until with_cgd()."""
+        if not cgd_installed():
             return
         self.stop_cgd()
         for path in Path("/usr/lib/cgd/policies").glob("*.policy"):
             self.mask_policy(path.stem)
-        self.reload_policies()
-        for name in ("workload", "sideload", "system", "user"):
+        sh("systemctl", "daemon-reload", timeout=90)
+        for name in ("workload", "sideload", "hostcritical", "system", "user"):
             sh("systemctl", "revert", f"{name}.slice", ok=False)
+
+    def with_cgd(self) -> None:
+        """As installed and started at boot."""
+        self.need_cgd()
+        self.drop_policies()
+        sh("systemctl", "daemon-reload", timeout=90)
+        sh("systemctl", "start", CGD_UNIT)
+
+    def drop_policies(self) -> None:
+        for path in self.dropins:
+            path.unlink(missing_ok=True)
+        self.dropins.clear()
 
     def journal_cursor(self) -> str:
         out = sh("journalctl", "-n0", "--show-cursor", ok=False)
@@ -346,9 +444,6 @@ class VM:
         return [f"{path}/{f}: {before[path][f]} -> {now[path][f]}" for path in sorted(before)
                 if path in now for f in LIMITS if before[path][f] != now[path][f]]
 
-    def available(self) -> int:
-        return int(re.search(r"MemAvailable:\s+(\d+)", read("/proc/meminfo"))[1]) << 10
-
     def pressure(self, path: str = "", what: str = "memory", kind: str = "some") -> int:
         """Total stall time in microseconds, of the host or of one cgroup."""
         text = read(CGROUP / path.lstrip("/") / f"{what}.pressure" if path else f"/proc/pressure/{what}")
@@ -363,6 +458,23 @@ class VM:
             return self.pressure() - before < 10_000
         wait(calm, timeout, 0)
 
+    def rest(self) -> None:
+        """End what was started and let the machine come to rest, between two parts of one scenario."""
+        for unit in reversed(self.units):
+            unit.stop()
+        sh("systemctl", "reset-failed", *[u.name for u in self.units], ok=False)
+        self.units.clear()
+        for watch in self.watches:
+            watch.stop()
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        self.settle()
+
+    def why(self) -> str:
+        """The account of the latest incident since the scenario began."""
+        ids = [e["CGD_INCIDENT_ID"] for e in self.journal() if "CGD_INCIDENT_ID" in e]
+        return self.cgctl("why", ids[0], ok=False) if ids else ""
+
     def cleanup(self) -> list[str]:
         """Put everything back; returns what was wrong."""
         problems = []
@@ -372,15 +484,15 @@ class VM:
             watch.stop()
         for step in reversed(self.undo):
             step()
-        for path in self.dropins:
-            path.unlink(missing_ok=True)
-        if self.dropins:
+        changed = bool(self.dropins)
+        self.drop_policies()
+        if changed:
             sh("systemctl", "daemon-reload", ok=False)
         if self.cgd_was_active:
             if not self.cgd_active():
                 sh("systemctl", "reset-failed", CGD_UNIT, ok=False)
                 sh("systemctl", "start", CGD_UNIT, ok=False)
-            elif self.dropins:
+            elif changed:
                 self.cgctl("reload", ok=False)
         for path in Path("/data").glob("*.dat"):
             path.unlink()

@@ -32,6 +32,8 @@ def test_leak(vm: VM) -> None:
     vm.log(f"the neighbour is {'gone after %.0f s' % (gone - began) if gone else 'still there'}")
     result = victim.finish()
     watch.stop()
+    samples = watch.samples()
+    vm.figure("swap left", min(r["swapfree_kb"] for r in samples) >> 10, "MiB")
     vm.victim_figures(result)
     vm.figure("kept while the neighbour lived", kept_between(result, began, gone or monotonic()), "%")
     vm.figure("neighbour stopped after", round((gone or monotonic()) - began, 1), "s")
