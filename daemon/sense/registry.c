@@ -1,0 +1,596 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Registry: the cgroups that are known. See registry.h.
+ *
+ * Invariant: a node is one cgroup for its whole life, known by its kernfs id: another cgroup that took its name
+ * is another node. Children are sorted by name, so that walking the tree gives the order a sample needs.
+ *
+ * Why a tree of kept directory fds: listing the directories costs more than reading the counters. On cgroupfs
+ * the link count of a directory is its subdirectories plus two, and the read that every pass makes of each child
+ * anyway proves that the child lives. As many living children as there are subdirectories are all of them, so a
+ * directory is listed only when something changed.
+ *
+ * fds: directories may take half of the room, files of what is hot the rest; whoever finds no room is opened and
+ * closed at each read. Nothing is evicted: the slow pass reads all in turn, and under that an LRU only misses.
+ *
+ * Left out on purpose: what lies deeper than DEPTH_MAX or beyond KNOWN_MAX. Counters are hierarchical, so it is
+ * seen in its ancestors; without these bounds a user with a delegated cgroup could grow us without end. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+#include <sys/xattr.h>
+
+#include "base/macro.h"
+#include "base/str.h"
+#include "sense/registry.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+#define DEPTH_MAX 32
+#define KNOWN_MAX 20000
+#define PATH_BYTES_MAX 4096
+/* For everyone else in the daemon: bus, leases, sockets. */
+#define FDS_RESERVE 128
+
+static const char *const file_names[_KNOWN_FILE_MAX] = {
+        [FILE_MEMORY_CURRENT] = "memory.current",
+        [FILE_SWAP_CURRENT] = "memory.swap.current",
+        [FILE_MEMORY_STAT] = "memory.stat",
+        [FILE_MEMORY_EVENTS] = "memory.events",
+        [FILE_MEMORY_PRESSURE] = "memory.pressure",
+        [FILE_MEMORY_HIGH] = "memory.high",
+        [FILE_MEMORY_MAX] = "memory.max",
+        [FILE_MEMORY_LOW] = "memory.low",
+        [FILE_MEMORY_MIN] = "memory.min",
+        [FILE_CGROUP_EVENTS] = "cgroup.events",
+};
+
+/* Whose failure would take the means of recovery with it. init.scope is PID 1. */
+static const char *const protected_units[] = {
+        "init.scope",
+        "systemd-journald.service",
+        "systemd-logind.service",
+        "systemd-udevd.service",
+        "dbus.service",
+        "dbus-broker.service",
+        "cgd.service",
+};
+
+const char *known_name(const Known *n) {
+        return n->path + n->name_offset;
+}
+
+static bool is_unit_name(const char *name) {
+        /* All unit types that systemd gives a cgroup to, but slices. */
+        return endswith(name, ".service") || endswith(name, ".scope") || endswith(name, ".mount") ||
+               endswith(name, ".swap") || endswith(name, ".socket");
+}
+
+static CgroupKind kind_below(const Known *parent, const char *name) {
+        switch (parent->kind) {
+        case CGROUP_KIND_ROOT:
+        case CGROUP_KIND_SLICE:
+                if (endswith(name, ".slice"))
+                        return CGROUP_KIND_SLICE;
+                return is_unit_name(name) ? CGROUP_KIND_UNIT : CGROUP_KIND_FOREIGN;
+        case CGROUP_KIND_UNIT:
+        case CGROUP_KIND_INNER:
+                return CGROUP_KIND_INNER;
+        case CGROUP_KIND_FOREIGN:
+                return CGROUP_KIND_FOREIGN;
+        }
+        return CGROUP_KIND_FOREIGN;
+}
+
+/* By name only where systemd itself gives the names: in a delegated tree anyone could hide behind them. */
+static bool is_protected(const Registry *g, const Known *n) {
+        if (n->parent && n->parent->flags & CGROUP_PROTECTED)
+                return true;
+        if (g->own_cgroup && streq(g->own_cgroup, n->path))
+                return true;
+        if (n->kind != CGROUP_KIND_UNIT)
+                return false;
+        for (size_t i = 0; i < ARRAY_SIZE(protected_units); i++)
+                if (streq(known_name(n), protected_units[i]))
+                        return true;
+        return false;
+}
+
+static bool xattr_is_set(int fd, const char *name) {
+        char value[8];
+        ssize_t n = fgetxattr(fd, name, value, sizeof value);
+
+        /* systemd writes "1"; a parser of booleans would take these too. */
+        return n >= 1 && (value[0] == '1' || value[0] == 'y' || value[0] == 't');
+}
+
+static void drop_fd(Registry *g, int *fd) {
+        if (*fd < 0)
+                return;
+        *fd = safe_close(*fd);
+        g->fds_kept--;
+}
+
+void registry_cool(Registry *g, Known *n) {
+        for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
+                drop_fd(g, &n->fds[i]);
+}
+
+static void known_free_one(Registry *g, Known *n) {
+        if ((n->held_until_usec > 0 || n->hot_until_usec > 0) && g->n_gone < REGISTRY_GONE_MAX)
+                g->gone_ids[g->n_gone++] = n->id;
+        registry_cool(g, n);
+        drop_fd(g, &n->dir_fd);
+        free(n->path);
+        free(n);
+        g->n_known--;
+}
+
+/* The whole subtree, without recursion: the leaves first. */
+static void known_free(Registry *g, Known *n) {
+        Known *top = n;
+
+        for (;;) {
+                if (n->children) {
+                        n = n->children;
+                        continue;
+                }
+                if (n == top)
+                        break;
+
+                Known *parent = n->parent;
+
+                parent->children = n->next;
+                known_free_one(g, n);
+                n = parent;
+        }
+        known_free_one(g, top);
+}
+
+Known *known_next(const Known *n) {
+        if (n->children)
+                return n->children;
+        while (n && !n->next)
+                n = n->parent;
+        return n ? n->next : NULL;
+}
+
+static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t id) {
+        size_t parent_length = parent && parent->parent ? strlen(parent->path) : 0;
+        Known *n = calloc(1, sizeof *n);
+
+        if (!n)
+                return NULL;
+        n->path = malloc(parent_length + 1 + strlen(name) + 1);
+        if (!n->path) {
+                free(n);
+                return NULL;
+        }
+        (void) sprintf(n->path, "%.*s/%s", (int) parent_length, parent ? parent->path : "", name);
+        n->name_offset = (unsigned) parent_length + 1;
+        n->id = id;
+        n->parent = parent;
+        n->depth = parent ? parent->depth + 1 : 0;
+        n->kind = parent ? kind_below(parent, name) : CGROUP_KIND_ROOT;
+        n->unlisted = true;
+        n->dir_fd = -EBADF;
+        for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
+                n->fds[i] = -EBADF;
+        if (is_protected(g, n))
+                n->flags |= CGROUP_PROTECTED;
+        n->domain = strv_contains(g->domains, n->path);
+        g->n_known++;
+        return n;
+}
+
+int registry_init(Registry *g, const char *root, const char *own_cgroup) {
+        struct rlimit limit;
+        struct statfs sb;
+        uint64_t id;
+        int r;
+
+        *g = (Registry) { .root_fd = -EBADF };
+        if (own_cgroup) {
+                g->own_cgroup = strdup(own_cgroup);
+                if (!g->own_cgroup)
+                        return -ENOMEM;
+        }
+        g->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (g->root_fd < 0) {
+                r = -errno;
+                goto fail;
+        }
+        r = cgroup_id(g->root_fd, &id);
+        if (r < 0)
+                goto fail;
+        if (fstatfs(g->root_fd, &sb) == 0)
+                g->trust_links = (unsigned long) sb.f_type == CGROUP2_SUPER_MAGIC ||
+                                 (unsigned long) sb.f_type == TMPFS_MAGIC;
+        g->fds_max = 64;
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_RESERVE)
+                g->fds_max = MAX(g->fds_max, MIN((size_t) limit.rlim_cur - FDS_RESERVE, (size_t) 16384));
+
+        r = -ENOMEM;
+        g->root = known_new(g, NULL, "", id);
+        if (!g->root)
+                goto fail;
+        g->root->dir_fd = fcntl(g->root_fd, F_DUPFD_CLOEXEC, 3);
+        if (g->root->dir_fd < 0) {
+                r = -errno;
+                goto fail;
+        }
+        g->fds_kept++;
+        return 0;
+
+fail:
+        registry_done(g);
+        return r;
+}
+
+void registry_done(Registry *g) {
+        if (g->root)
+                known_free(g, g->root);
+        g->root = NULL;
+        g->root_fd = safe_close(g->root_fd);
+        free(g->own_cgroup);
+        g->own_cgroup = NULL;
+        g->domains = strv_free(g->domains);
+}
+
+int registry_set_domains(Registry *g, char *const *paths) {
+        _cleanup_strv_ char **copy = NULL;
+
+        for (char *const *p = paths; p && *p; p++) {
+                int r = strv_extend(&copy, *p);
+
+                if (r < 0)
+                        return r;
+        }
+        strv_free(g->domains);
+        g->domains = TAKE_PTR(copy);
+        for (Known *n = g->root; n; n = known_next(n))
+                n->domain = strv_contains(g->domains, n->path);
+        return 0;
+}
+
+Known *registry_find(const Registry *g, uint64_t id) {
+        for (Known *n = g->root; n; n = known_next(n))
+                if (n->id == id && !n->gone)
+                        return n;
+        return NULL;
+}
+
+/* Opens the directory and makes sure that it is the same cgroup. Only "not there" marks it gone: with no fd
+ * left, for one, nothing is known about it. */
+static int known_open(Registry *g, Known *n) {
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t id;
+        int r;
+
+        if (n->parent && n->parent->dir_fd >= 0)
+                fd = cgroup_open(n->parent->dir_fd, known_name(n));
+        else
+                fd = cgroup_open(g->root_fd, n->path);
+        if (fd < 0) {
+                r = fd;
+                fd = -EBADF;
+                if (r == -ENOENT)
+                        n->gone = true;
+                return r;
+        }
+        r = cgroup_id(fd, &id);
+        if (r < 0)
+                return r;
+        if (id != n->id) {
+                n->gone = true;
+                return -ENOENT;
+        }
+        return TAKE_FD(fd);
+}
+
+int registry_dir(Registry *g, Known *n, int *ret_close) {
+        int fd;
+
+        *ret_close = -EBADF;
+        if (n->gone)
+                return -ENOENT;
+        if (n->dir_fd >= 0)
+                return n->dir_fd;
+        fd = known_open(g, n);
+        if (fd < 0)
+                return fd;
+        if (g->fds_kept < g->fds_max / 2) {
+                g->fds_kept++;
+                return n->dir_fd = fd;
+        }
+        return *ret_close = fd;
+}
+
+int registry_hold_dir(Registry *g, Known *n) {
+        int fd;
+
+        if (n->gone)
+                return -ENOENT;
+        if (n->dir_fd >= 0)
+                return n->dir_fd;
+        fd = known_open(g, n);
+        if (fd < 0)
+                return fd;
+        g->fds_kept++;
+        return n->dir_fd = fd;
+}
+
+int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size) {
+        _cleanup_close_ int dir_close = -EBADF, file_close = -EBADF;
+        int dir_fd, fd = n->fds[f], e;
+        ssize_t k;
+
+        if (n->gone)
+                return -ENODEV;
+        if (fd < 0) {
+                dir_fd = registry_dir(g, n, &dir_close);
+                if (dir_fd < 0)
+                        return n->gone ? -ENODEV : dir_fd;
+                fd = openat(dir_fd, file_names[f], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
+                if (fd < 0) {
+                        e = errno;
+                        /* A removed cgroup finds none of its files; one without a controller lacks a few. */
+                        if (e == ENODEV || (e == ENOENT && !cgroup_is_alive(dir_fd, n->id))) {
+                                n->gone = true;
+                                return -ENODEV;
+                        }
+                        return -e;
+                }
+                if (keep && g->fds_kept < g->fds_max) {
+                        g->fds_kept++;
+                        n->fds[f] = fd;
+                } else
+                        file_close = fd;
+        }
+
+        /* One read gives the whole of a kernel file as it was at one moment; a second would only say EOF. */
+        do
+                k = pread(fd, buf, size - 1, 0);
+        while (k < 0 && errno == EINTR);
+        if (k < 0) {
+                e = errno;
+                if (e == ENODEV)
+                        n->gone = true;
+                return -e;
+        }
+        if ((size_t) k == size - 1)
+                return -ENOBUFS;
+        buf[k] = 0;
+        return (int) k;
+}
+
+void registry_reflag(Registry *g, Known *n) {
+        _cleanup_close_ int dir_close = -EBADF;
+        int dir_fd = registry_dir(g, n, &dir_close);
+        CgroupFlags flags = n->flags & CGROUP_PROTECTED;
+        struct stat st, root_st;
+        uint64_t v;
+
+        if (dir_fd < 0)
+                return;
+        /* Only the preference of who owns the machine counts: else any user could shield what he delegates to
+         * himself (systemd-oomd has the same rule). */
+        if (fstat(dir_fd, &st) == 0 && fstat(g->root_fd, &root_st) == 0 && st.st_uid == root_st.st_uid) {
+                if (xattr_is_set(dir_fd, "user.oomd_omit"))
+                        flags |= CGROUP_OMIT;
+                if (xattr_is_set(dir_fd, "user.oomd_avoid"))
+                        flags |= CGROUP_AVOID;
+        }
+        if (n->parent && file_read_limit_at(dir_fd, "memory.oom.group", &v) == 0 && v == 1)
+                flags |= CGROUP_OOM_GROUP;
+        n->flags = flags;
+}
+
+typedef struct Entry {
+        char *name;                     /* offset into the names while they may still move */
+        uint64_t ino;
+} Entry;
+
+static int entry_compare(const void *a, const void *b) {
+        return strcmp(((const Entry *) a)->name, ((const Entry *) b)->name);
+}
+
+/* The subdirectories, sorted by name. All names are one allocation, *ret_names. */
+static int list_directory(int dir_fd, Entry **ret, size_t *ret_n, char **ret_names) {
+        _cleanup_free_ Entry *entries = NULL;
+        _cleanup_free_ char *names = NULL;
+        size_t n = 0, entries_size = 0, names_length = 0, names_size = 0;
+        char buf[4096] __attribute__((__aligned__(8)));
+
+        if (lseek(dir_fd, 0, SEEK_SET) < 0)
+                return -errno;
+        for (;;) {
+                ssize_t k = getdents64(dir_fd, buf, sizeof buf);
+
+                if (k < 0)
+                        return -errno;
+                if (k == 0)
+                        break;
+                for (ssize_t i = 0; i < k;) {
+                        const struct dirent64 *d = (const struct dirent64 *) (buf + i);
+                        size_t length = strlen(d->d_name);
+
+                        i += d->d_reclen;
+                        if (d->d_type != DT_DIR || streq(d->d_name, ".") || streq(d->d_name, ".."))
+                                continue;
+                        if (n == entries_size) {
+                                size_t size = MAX(entries_size * 2, (size_t) 16);
+                                Entry *e = realloc(entries, size * sizeof *e);
+
+                                if (!e)
+                                        return -ENOMEM;
+                                entries = e;
+                                entries_size = size;
+                        }
+                        if (names_length + length + 1 > names_size) {
+                                size_t size = MAX(names_size * 2, names_length + length + 512);
+                                char *p = realloc(names, size);
+
+                                if (!p)
+                                        return -ENOMEM;
+                                names = p;
+                                names_size = size;
+                        }
+                        memcpy(names + names_length, d->d_name, length + 1);
+                        entries[n++] = (Entry) { (char *) names_length, d->d_ino };
+                        names_length += length + 1;
+                }
+        }
+        for (size_t i = 0; i < n; i++)
+                entries[i].name = names + (size_t) entries[i].name;
+        if (n > 1)
+                qsort(entries, n, sizeof *entries, entry_compare);
+        *ret = TAKE_PTR(entries);
+        *ret_n = n;
+        *ret_names = TAKE_PTR(names);
+        return 0;
+}
+
+static Known *child_add(Registry *g, Known *parent, const char *name) {
+        _cleanup_close_ int fd = -EBADF;
+        uint64_t id;
+        Known *n;
+
+        if (g->n_known >= KNOWN_MAX || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
+                g->incomplete = true;
+                return NULL;
+        }
+        fd = parent->dir_fd >= 0 ? cgroup_open(parent->dir_fd, name) : -EBADF;
+        if (fd == -EBADF) {
+                char path[PATH_BYTES_MAX];
+
+                (void) snprintf(path, sizeof path, "%s/%s", parent->parent ? parent->path : "", name);
+                fd = cgroup_open(g->root_fd, path);
+        }
+        if (fd < 0) {
+                if (fd != -ENOENT)
+                        g->incomplete = true;
+                fd = -EBADF;
+                return NULL;
+        }
+        if (cgroup_id(fd, &id) < 0)
+                return NULL;
+        n = known_new(g, parent, name, id);
+        if (!n) {
+                g->incomplete = true;
+                return NULL;
+        }
+        if (g->fds_kept < g->fds_max / 2) {
+                g->fds_kept++;
+                n->dir_fd = TAKE_FD(fd);
+        }
+        registry_reflag(g, n);
+        return n;
+}
+
+/* Is the entry the cgroup that the node knows? On a 64-bit kernel the inode number is the id; where they differ
+ * (a 32-bit kernel, overlayfs under a fake tree) opening tells. */
+static bool entry_is(Registry *g, const Entry *e, Known *n) {
+        _cleanup_close_ int fd = -EBADF;
+
+        if (n->gone)
+                return false;
+        if (e->ino == n->id)
+                return true;
+        fd = known_open(g, n);
+        return fd >= 0;
+}
+
+/* Merges the directory with the children, both sorted by name. */
+static void merge(Registry *g, Known *n, const Entry *entries, size_t n_entries) {
+        Known **link = &n->children;
+
+        for (size_t i = 0; i < n_entries;) {
+                Known *c = *link;
+                int order = c ? strcmp(known_name(c), entries[i].name) : 1;
+
+                if (order < 0 || (order == 0 && !entry_is(g, &entries[i], c))) {
+                        *link = c->next;
+                        c->next = NULL;
+                        n->n_children--;
+                        known_free(g, c);
+                } else if (order == 0) {
+                        link = &c->next;
+                        i++;
+                } else {
+                        Known *added = child_add(g, n, entries[i].name);
+
+                        if (added) {
+                                added->next = *link;
+                                *link = added;
+                                link = &added->next;
+                                n->n_children++;
+                        }
+                        i++;
+                }
+        }
+        while (*link) {
+                Known *c = *link;
+
+                *link = c->next;
+                c->next = NULL;
+                n->n_children--;
+                known_free(g, c);
+        }
+}
+
+void registry_refresh(Registry *g, Known *n) {
+        _cleanup_close_ int dir_close = -EBADF;
+        _cleanup_free_ Entry *entries = NULL;
+        _cleanup_free_ char *names = NULL;
+        size_t n_entries;
+        struct stat st;
+        int dir_fd, r;
+
+        if (n->depth >= DEPTH_MAX)
+                return;
+        dir_fd = registry_dir(g, n, &dir_close);
+        if (dir_fd < 0) {
+                if (!n->gone)
+                        g->incomplete = true;
+                return;
+        }
+        /* 1 is what file systems say that do not count; 2 is a leaf. */
+        if (g->trust_links && !n->unlisted && fstat(dir_fd, &st) == 0 && st.st_nlink >= 2 &&
+            st.st_nlink - 2 == n->n_children)
+                return;
+
+        r = list_directory(dir_fd, &entries, &n_entries, &names);
+        if (r < 0) {
+                if (r == -ENOENT || r == -ENODEV)
+                        n->gone = true;
+                else
+                        g->incomplete = true;
+                return;
+        }
+        merge(g, n, entries, n_entries);
+        n->unlisted = false;
+}
+
+bool registry_sweep(Registry *g, Known *n) {
+        bool any = false;
+
+        for (Known **link = &n->children; *link;) {
+                Known *c = *link;
+
+                if (!c->gone) {
+                        link = &c->next;
+                        continue;
+                }
+                *link = c->next;
+                c->next = NULL;
+                n->n_children--;
+                known_free(g, c);
+                any = true;
+        }
+        return any;
+}

@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Registry: the cgroups that are known, as a tree, with the fds kept for reading them. */
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/sample.h"
+
+/* The files that are read of a cgroup. */
+typedef enum KnownFile {
+        FILE_MEMORY_CURRENT,
+        FILE_SWAP_CURRENT,
+        FILE_MEMORY_STAT,
+        FILE_MEMORY_EVENTS,
+        FILE_MEMORY_PRESSURE,
+        FILE_MEMORY_HIGH,
+        FILE_MEMORY_MAX,
+        FILE_MEMORY_LOW,
+        FILE_MEMORY_MIN,
+        FILE_CGROUP_EVENTS,
+        _KNOWN_FILE_MAX,
+} KnownFile;
+
+/* Larger than any of them: memory.stat has about 60 lines of 40 bytes. */
+#define KNOWN_TEXT_MAX 8192
+
+/* What a cgroup had taken in at one moment, to measure its intake from. */
+typedef struct Mark {
+        uint64_t current, swap;         /* bytes */
+        uint64_t pgsteal, pgscan, refault, activate;    /* pages */
+        bool have_use, have_stat;
+} Mark;
+
+typedef struct Known Known;
+
+struct Known {
+        uint64_t id;
+        Known *parent, *children, *next;        /* children sorted by name */
+        char *path;                             /* from the hierarchy's root, "/a.slice/b.service" */
+        unsigned name_offset;
+        unsigned n_children;
+        unsigned depth;
+        CgroupKind kind;
+        CgroupFlags flags;
+
+        bool gone;                      /* a read said so; registry_sweep() frees it */
+        bool unlisted;                  /* its children are to be enumerated whatever the link count says */
+        bool no_memory;                 /* the memory controller is not enabled here, so nowhere below */
+        bool domain;                    /* the slice of a domain */
+        bool holds;                     /* a domain's slice, or a cgroup held or hot, lies below */
+        bool limited;                   /* memory.high was not "max" when it was read last */
+
+        int dir_fd;
+        int fds[_KNOWN_FILE_MAX];       /* -EBADF = not kept */
+
+        unsigned walk;                  /* number of the walk that met it last */
+        uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
+        uint32_t fresh;                 /* … of which these stand for the present sample */
+        uint64_t current, swap, pgsteal, pgscan, refault, activate;
+        uint64_t stat_usec;             /* when memory.stat was read last */
+        Mark base;                      /* at the last complete sample */
+        Mark recent;                    /* at the last hot sample */
+        uint64_t hot_until_usec;        /* took in much lately */
+        uint64_t held_until_usec;       /* somebody asked for its fd to act on it */
+};
+
+#define REGISTRY_GONE_MAX 64
+
+typedef struct Registry {
+        int root_fd;
+        Known *root;
+        size_t n_known;
+        bool trust_links;               /* the file system counts subdirectories in st_nlink */
+        bool incomplete;                /* something could not be listed since this was last cleared */
+        size_t fds_kept, fds_max;
+        char *own_cgroup;               /* NULL = not known */
+        char **domains;                 /* cgroup paths of the policy's slices */
+        uint64_t gone_ids[REGISTRY_GONE_MAX];   /* watched cgroups that went; the sensor empties it */
+        size_t n_gone;
+} Registry;
+
+/* root: directory of the hierarchy. own_cgroup is copied; NULL is fine. Negative errno where root cannot be
+ * opened. */
+int registry_init(Registry *g, const char *root, const char *own_cgroup);
+void registry_done(Registry *g);
+
+/* The domains' cgroup paths; copied. 0 or -ENOMEM (the old ones stay). */
+int registry_set_domains(Registry *g, char *const *paths);
+
+const char *known_name(const Known *n);
+Known *registry_find(const Registry *g, uint64_t id);
+
+/* A directory fd of n: the kept one, or one that is opened and kept while there is room, else put into *ret_close for the
+ * caller to close. -ENOENT: it is gone, and marked so. */
+int registry_dir(Registry *g, Known *n, int *ret_close);
+
+/* Opens and keeps the directory fd even where there is no room for more. */
+int registry_hold_dir(Registry *g, Known *n);
+
+/* Reads a file of n into buf (terminated), in one read; `keep` its fd if there is room. Returns the length;
+ * -ENOENT: no such file; -ENODEV: n is gone, and marked so; -ENOBUFS: longer than buf; or another errno. */
+int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size);
+
+/* Brings n's children up to date with the directory; lists it only where the link count says that something changed
+ * or where that cannot be told. */
+void registry_refresh(Registry *g, Known *n);
+
+/* Frees those children of n that are marked gone. True if there were any. */
+bool registry_sweep(Registry *g, Known *n);
+
+/* Looks again at what an owner can change at any time: xattrs, memory.oom.group. */
+void registry_reflag(Registry *g, Known *n);
+
+/* Closes the kept fds of n's files, not of its directory. */
+void registry_cool(Registry *g, Known *n);
+
+/* Top-down, parents before children, siblings by name: the one after n, NULL past the last. */
+Known *known_next(const Known *n);

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Sensor: PSI triggers, the host's files, and the walk of the cgroups, behind one face.
+ *
+ * Invariant: what a sample points to (paths, rows, directory fds) lives until the next sensor_sample(); nothing
+ * is freed in between.
+ * Left out on purpose: the loop's timing. When to sample, and what, is in the engine's plan. */
+
+#include <fcntl.h>
+
+#include "base/macro.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "sense/registry.h"
+#include "sense/sense.h"
+#include "sense/trigger.h"
+#include "sense/walk.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+#include "sys/procfs.h"
+#include "sys/psi.h"
+
+/* Whoever is acted on stays in every sample for so long after the last action, and while its limit is set. */
+#define HELD_USEC (60 * USEC_PER_SEC)
+
+typedef enum HostFile {
+        HOST_MEMINFO,
+        HOST_PRESSURE_MEMORY,
+        HOST_PRESSURE_IO,
+        HOST_PRESSURE_CPU,
+        _HOST_FILE_MAX,
+} HostFile;
+
+static const char *const host_files[_HOST_FILE_MAX] = {
+        [HOST_MEMINFO] = "meminfo",
+        [HOST_PRESSURE_MEMORY] = "pressure/memory",
+        [HOST_PRESSURE_IO] = "pressure/io",
+        [HOST_PRESSURE_CPU] = "pressure/cpu",
+};
+
+struct Sensor {
+        SensorHandler handler;
+        void *userdata;
+        int proc_fd;
+        int host_fds[_HOST_FILE_MAX];   /* kept; -EBADF where it could not be opened */
+        Registry registry;
+        Walk walk;
+        Triggers triggers;
+        bool have_registry, have_triggers;
+        size_t n_known;                 /* when missing triggers were tried last */
+        Sample sample;
+};
+
+static char *own_cgroup(int proc_fd) {
+        char buf[4096 + 1024], path[4096];
+
+        if (file_read_at(proc_fd, "self/cgroup", buf, sizeof buf) < 0 ||
+            proc_cgroup_parse(buf, path, sizeof path) < 0 || streq(path, "/"))
+                return NULL;
+        return strdup(path);
+}
+
+int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandler handler, void *userdata,
+               Sensor **ret) {
+        Sensor *s = calloc(1, sizeof *s);
+        _cleanup_free_ char *own = NULL;
+        int r;
+
+        if (!s)
+                return -ENOMEM;
+        s->handler = handler;
+        s->userdata = userdata;
+        for (size_t i = 0; i < _HOST_FILE_MAX; i++)
+                s->host_fds[i] = -EBADF;
+        s->proc_fd = open(proc, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (s->proc_fd < 0) {
+                r = -errno;
+                goto fail;
+        }
+        own = own_cgroup(s->proc_fd);
+
+        r = registry_init(&s->registry, root, own);
+        if (r < 0)
+                goto fail;
+        s->have_registry = true;
+        walk_init(&s->walk, &s->registry, (uint64_t) sysconf(_SC_PAGESIZE));
+
+        r = triggers_init(&s->triggers, event, s->registry.root_fd, proc, handler, userdata);
+        if (r < 0)
+                goto fail;
+        s->have_triggers = true;
+        *ret = s;
+        return 0;
+
+fail:
+        sensor_free(s);
+        return r;
+}
+
+Sensor *sensor_free(Sensor *s) {
+        if (!s)
+                return NULL;
+        if (s->have_triggers)
+                triggers_done(&s->triggers);
+        if (s->have_registry) {
+                walk_done(&s->walk);
+                registry_done(&s->registry);
+        }
+        for (size_t i = 0; i < _HOST_FILE_MAX; i++)
+                safe_close(s->host_fds[i]);
+        safe_close(s->proc_fd);
+        free(s);
+        return NULL;
+}
+
+int sensor_set_policy(Sensor *s, const Policy *policy) {
+        _cleanup_strv_ char **paths = NULL;
+        int r;
+
+        for (size_t i = 0; i < policy->n_domains; i++) {
+                r = strv_extend(&paths, policy->domains[i].cgroup);
+                if (r < 0)
+                        return r;
+        }
+        r = registry_set_domains(&s->registry, paths);
+        if (r < 0)
+                return r;
+        return triggers_set(&s->triggers, policy);
+}
+
+static int read_host(Sensor *s, HostFile f, char *buf, size_t size) {
+        ssize_t n;
+
+        if (s->host_fds[f] < 0)
+                s->host_fds[f] = openat(s->proc_fd, host_files[f], O_RDONLY | O_CLOEXEC | O_NOCTTY);
+        if (s->host_fds[f] < 0)
+                return -errno;
+        /* One read, as of one moment; the parsers notice what is cut off. */
+        do
+                n = pread(s->host_fds[f], buf, size - 1, 0);
+        while (n < 0 && errno == EINTR);
+        if (n < 0) {
+                n = -errno;
+                s->host_fds[f] = safe_close(s->host_fds[f]);
+                return (int) n;
+        }
+        buf[n] = 0;
+        return (int) n;
+}
+
+static void sample_host(Sensor *s, Sample *sample) {
+        static const struct {
+                HostFile file;
+                HostField some, full;
+        } pressure[] = {
+                { HOST_PRESSURE_MEMORY, HOST_MEMORY_SOME, HOST_MEMORY_FULL },
+                { HOST_PRESSURE_IO, HOST_IO_SOME, HOST_IO_FULL },
+                { HOST_PRESSURE_CPU, HOST_CPU_SOME, _HOST_FIELD_MAX },
+        };
+        char buf[4096];
+        PsiTotals psi;
+
+        if (read_host(s, HOST_MEMINFO, buf, sizeof buf) >= 0)
+                meminfo_parse(buf, sample);
+        for (size_t i = 0; i < ARRAY_SIZE(pressure); i++) {
+                if (read_host(s, pressure[i].file, buf, sizeof buf) < 0 || psi_parse(buf, &psi) < 0)
+                        continue;
+                if (psi.have_some)
+                        sample_host_set(sample, pressure[i].some, psi.some_usec);
+                if (psi.have_full && pressure[i].full != _HOST_FIELD_MAX)
+                        sample_host_set(sample, pressure[i].full, psi.full_usec);
+        }
+}
+
+static void report_gone(Sensor *s, uint64_t now_usec) {
+        for (size_t i = 0; i < s->registry.n_gone; i++) {
+                Event e = { .type = EVENT_CGROUP_GONE, .usec = now_usec, .cgroup_id = s->registry.gone_ids[i] };
+
+                s->handler(&e, s->userdata);
+        }
+        s->registry.n_gone = 0;
+}
+
+const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
+        Sample *sample = &s->sample;
+        uint64_t swap_total;
+
+        *sample = (Sample) { .usec = now_usec };
+        sample_host(s, sample);
+        if (scope == SAMPLE_HOST)
+                return sample;
+
+        s->walk.host_swapless = sample_host_get(sample, HOST_SWAP_TOTAL, &swap_total) && swap_total == 0;
+        /* A hot walk measures from the last complete one. */
+        if (scope == SAMPLE_ALL || !s->walk.have_base) {
+                walk_all(&s->walk, now_usec);
+                sample->complete = !s->walk.incomplete && !s->registry.incomplete;
+        } else
+                walk_hot(&s->walk, now_usec);
+        sample->cgroups = s->walk.rows;
+        sample->n_cgroups = s->walk.n_rows;
+
+        /* A slice that starts later than we do, or again: the heartbeat tries, and whenever somebody is new. */
+        if (triggers_are_missing(&s->triggers) && (scope == SAMPLE_ALL || s->registry.n_known != s->n_known))
+                triggers_retry(&s->triggers);
+        s->n_known = s->registry.n_known;
+        report_gone(s, now_usec);
+        return sample;
+}
+
+int sensor_cgroup(Sensor *s, uint64_t id, int *ret_fd, const char **ret_path) {
+        Known *n = registry_find(&s->registry, id);
+        int fd;
+
+        if (!n)
+                return -ENOENT;
+        fd = registry_hold_dir(&s->registry, n);
+        if (fd < 0)
+                return fd;
+        n->held_until_usec = s->walk.now_usec + HELD_USEC;
+        *ret_fd = fd;
+        *ret_path = n->path;
+        return 0;
+}
+
+PsiState sensor_psi_state(const Sensor *s) {
+        return triggers_state(&s->triggers);
+}

@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Walk: from the registry to the rows of a sample.
+ *
+ * Invariant: a row's field was read in this walk, or follows from one that was: no swap in the parent means none in
+ * the child, and reclaim counters of a parent that stand still mean that the children's do. Anything else that is
+ * not known now is absent.
+ *
+ * Why two walks: the complete one runs every few seconds for ever and must cost next to nothing at rest, the hot one
+ * runs ten times a second while someone suffers and must find who takes in memory. Both use that all memory
+ * counters are hierarchical: memory.stat, the dear one, is read of a level only where the parent's moved, and
+ * the hot walk goes down only into what took in a share of its level.
+ *
+ * Left out on purpose: any judgement. What is hot here is what is worth reading; who is to blame is the
+ * engine's matter. Counters that go back are handed on as read. */
+
+#include "base/macro.h"
+#include "base/units.h"
+#include "sense/walk.h"
+#include "sys/cgroup.h"
+#include "sys/psi.h"
+
+/* The engine wants a child with 60 % of its parent, and shows those with less. A twentieth leaves room for the
+ * intake of ten seconds ago to weigh against that of the last half second. */
+#define HOT_SHARE 20
+/* Below this nobody is worth a closer look: page cache of a log line, a per-CPU batch of charges. */
+#define HOT_BYTES_MIN (UINT64_C(1) << 20)
+#define HOT_RECENT_BYTES_MIN (UINT64_C(256) << 10)
+/* Stays hot for so long after it was found so: rows must not flicker between two reclaim batches. */
+#define HOT_USEC (3 * USEC_PER_SEC)
+/* Kept file fds hold about 5 KiB of kernel memory each: given up when the incident is over for so long. */
+#define COOL_USEC (30 * USEC_PER_SEC)
+/* memory.stat costs about ten times as much as memory.current: so many of a level a walk, the longest unread first. */
+#define STATS_MAX 32
+/* A level with more children than this is read in turns. */
+#define LEVEL_MAX 512
+
+#define BIT(f) (UINT32_C(1) << (f))
+#define STAT_BITS \
+        (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE))
+
+void walk_init(Walk *w, Registry *g, uint64_t page_bytes) {
+        *w = (Walk) { .registry = g, .page_bytes = page_bytes };
+}
+
+void walk_done(Walk *w) {
+        free(w->rows);
+        *w = (Walk) {};
+}
+
+static void known_set(Known *n, CgroupField f, uint64_t *field, uint64_t v) {
+        *field = v;
+        n->have |= BIT(f);
+        n->fresh |= BIT(f);
+}
+
+/* memory.current and memory.swap.current: what every walk reads of everyone it meets. */
+static void read_use(Walk *w, Known *n, bool keep) {
+        char *buf = w->text;
+        const Known *p = n->parent;
+        uint64_t v;
+        int r;
+
+        n->fresh = 0;
+        if (!p)
+                return; /* the root has neither */
+        if (p->no_memory && p->parent) {
+                n->no_memory = true;
+                return;
+        }
+
+        r = registry_read(w->registry, n, FILE_MEMORY_CURRENT, keep, buf, KNOWN_TEXT_MAX);
+        n->no_memory = r == -ENOENT;
+        if (r < 0 || cgroup_limit_parse(buf, &v) < 0)
+                return;
+        known_set(n, CGROUP_MEMORY_CURRENT, &n->current, v);
+
+        if (w->host_swapless || (p->fresh & BIT(CGROUP_SWAP_CURRENT) && p->swap == 0)) {
+                known_set(n, CGROUP_SWAP_CURRENT, &n->swap, 0);
+                return;
+        }
+        if (registry_read(w->registry, n, FILE_SWAP_CURRENT, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
+            cgroup_limit_parse(buf, &v) == 0)
+                known_set(n, CGROUP_SWAP_CURRENT, &n->swap, v);
+}
+
+static void read_stat(Walk *w, Known *n, bool keep) {
+        static const char *const keys[] = {
+                "pgsteal",
+                "pgscan",
+                "workingset_refault_anon",
+                "workingset_refault_file",
+                "workingset_activate_anon",
+                "workingset_activate_file",
+        };
+        uint64_t v[ARRAY_SIZE(keys)];
+        char *buf = w->text;
+        uint32_t found;
+
+        if (n->no_memory)
+                return;
+        n->stat_usec = w->now_usec;
+        n->have &= ~STAT_BITS;
+        n->fresh &= ~STAT_BITS;
+        if (registry_read(w->registry, n, FILE_MEMORY_STAT, keep, buf, KNOWN_TEXT_MAX) < 0)
+                return;
+        found = cgroup_keyed_scan(buf, keys, ARRAY_SIZE(keys), v);
+        if (found & BIT(0))
+                known_set(n, CGROUP_PGSTEAL, &n->pgsteal, v[0]);
+        if (found & BIT(1))
+                known_set(n, CGROUP_PGSCAN, &n->pgscan, v[1]);
+        if ((found & (BIT(2) | BIT(3))) == (BIT(2) | BIT(3)))
+                known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, v[2] + v[3]);
+        if ((found & (BIT(4) | BIT(5))) == (BIT(4) | BIT(5)))
+                known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, v[4] + v[5]);
+}
+
+static Mark known_mark(const Known *n) {
+        return (Mark) {
+                .current = n->current,
+                .swap = n->have & BIT(CGROUP_SWAP_CURRENT) ? n->swap : 0,
+                .pgsteal = n->pgsteal,
+                .pgscan = n->pgscan,
+                .refault = n->refault,
+                .activate = n->have & BIT(CGROUP_WORKINGSET_ACTIVATE) ? n->activate : 0,
+                .have_use = n->have & BIT(CGROUP_MEMORY_CURRENT),
+                .have_stat = n->have & BIT(CGROUP_PGSTEAL),
+        };
+}
+
+/* True where reclaim did something since the mark, or that cannot be told. */
+static bool stat_moved(const Known *n, const Mark *since) {
+        if (!(n->fresh & BIT(CGROUP_PGSTEAL)) || !since->have_stat)
+                return true;
+        return n->pgsteal != since->pgsteal || n->pgscan != since->pgscan || n->refault != since->refault ||
+               n->activate != since->activate;
+}
+
+static uint64_t rise(uint64_t later, uint64_t earlier) {
+        return later > earlier ? later - earlier : 0;
+}
+
+/* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once), less what
+ * only came back. Who was born since the mark took in all that he has. */
+static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
+        uint64_t stolen = 0, back = 0, bytes;
+
+        if (!(n->have & BIT(CGROUP_MEMORY_CURRENT)))
+                return 0;
+        if (n->have & BIT(CGROUP_PGSTEAL) && (since->have_stat || !since->have_use)) {
+                stolen = rise(n->pgsteal, since->pgsteal) * w->page_bytes;
+                back = rise(n->activate, since->activate) * w->page_bytes;
+        }
+        bytes = rise(n->current, since->current) + MAX(rise(n->swap, since->swap), stolen);
+        return rise(bytes, back);
+}
+
+/* A row with what is fresh. NULL when out of memory. */
+static CgroupSample *row_add(Walk *w, const Known *n) {
+        CgroupSample *row;
+
+        if (w->n_rows == w->rows_size) {
+                size_t size = MAX(w->rows_size * 2, (size_t) 64);
+
+                row = realloc(w->rows, size * sizeof *row);
+                if (!row) {
+                        w->incomplete = true;
+                        return NULL;
+                }
+                w->rows = row;
+                w->rows_size = size;
+        }
+        row = &w->rows[w->n_rows++];
+        *row = (CgroupSample) {
+                .id = n->id,
+                .parent_id = n->parent ? n->parent->id : 0,
+                .path = n->path,
+                .kind = n->kind,
+                .flags = n->flags,
+        };
+        if (n->fresh & BIT(CGROUP_MEMORY_CURRENT))
+                cgroup_sample_set(row, CGROUP_MEMORY_CURRENT, n->current);
+        if (n->fresh & BIT(CGROUP_SWAP_CURRENT))
+                cgroup_sample_set(row, CGROUP_SWAP_CURRENT, n->swap);
+        if (n->fresh & BIT(CGROUP_PGSTEAL))
+                cgroup_sample_set(row, CGROUP_PGSTEAL, n->pgsteal);
+        if (n->fresh & BIT(CGROUP_PGSCAN))
+                cgroup_sample_set(row, CGROUP_PGSCAN, n->pgscan);
+        if (n->fresh & BIT(CGROUP_WORKINGSET_REFAULT))
+                cgroup_sample_set(row, CGROUP_WORKINGSET_REFAULT, n->refault);
+        if (n->fresh & BIT(CGROUP_WORKINGSET_ACTIVATE))
+                cgroup_sample_set(row, CGROUP_WORKINGSET_ACTIVATE, n->activate);
+        return row;
+}
+
+/* Everything else there is to know of one that matters. */
+static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
+        static const struct {
+                KnownFile file;
+                CgroupField field;
+        } limits[] = {
+                { FILE_MEMORY_HIGH, CGROUP_MEMORY_HIGH },
+                { FILE_MEMORY_MAX, CGROUP_MEMORY_MAX },
+                { FILE_MEMORY_LOW, CGROUP_MEMORY_LOW },
+                { FILE_MEMORY_MIN, CGROUP_MEMORY_MIN },
+        };
+        static const char *const event_keys[] = { "low", "high", "max", "oom", "oom_kill" };
+        static const char *const state_keys[] = { "populated", "frozen" };
+        Registry *g = w->registry;
+        char *buf = w->text;
+        uint64_t v[ARRAY_SIZE(event_keys)], limit;
+        uint32_t found;
+        PsiTotals psi;
+
+        if (!n->parent)
+                return; /* the host's fields say it all */
+        if (!n->no_memory) {
+                for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
+                        if (registry_read(g, n, limits[i].file, keep, buf, KNOWN_TEXT_MAX) < 0 ||
+                            cgroup_limit_parse(buf, &limit) < 0)
+                                continue;
+                        cgroup_sample_set(row, limits[i].field, limit);
+                        if (limits[i].file == FILE_MEMORY_HIGH)
+                                n->limited = limit != LIMIT_MAX;
+                }
+                if (registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+                        found = cgroup_keyed_scan(buf, event_keys, ARRAY_SIZE(event_keys), v);
+                        for (size_t i = 0; i < ARRAY_SIZE(event_keys); i++)
+                                if (found & BIT(i))
+                                        cgroup_sample_set(row, (CgroupField) (CGROUP_EVENTS_LOW + i), v[i]);
+                }
+        }
+        if (registry_read(g, n, FILE_MEMORY_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
+                if (psi.have_some)
+                        cgroup_sample_set(row, CGROUP_MEMORY_SOME, psi.some_usec);
+                if (psi.have_full)
+                        cgroup_sample_set(row, CGROUP_MEMORY_FULL, psi.full_usec);
+        }
+        if (registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+                found = cgroup_keyed_scan(buf, state_keys, ARRAY_SIZE(state_keys), v);
+                if (found & BIT(0))
+                        cgroup_sample_set(row, CGROUP_POPULATED, v[0]);
+                if (found & BIT(1))
+                        cgroup_sample_set(row, CGROUP_FROZEN, v[1]);
+        }
+}
+
+static bool is_held(const Walk *w, const Known *n) {
+        return n->held_until_usec > w->now_usec || (n->held_until_usec > 0 && n->limited);
+}
+
+static bool is_hot(const Walk *w, const Known *n) {
+        return n->hot_until_usec > w->now_usec;
+}
+
+/* Lists n's children and reads what all of them use; one that went while we looked may have a successor of the
+ * same name, so after a loss it looks once more. In a very wide level everyone has his turn, and what matters
+ * has it always. This is the only place that frees nodes, and it does so before the level has rows. */
+static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
+        Registry *g = w->registry;
+
+        registry_refresh(g, n);
+        for (int pass = 0; pass < 2; pass++) {
+                unsigned parts = in_turns ? n->n_children / LEVEL_MAX + 1 : 1, i = 0;
+
+                for (Known *c = n->children; c; c = c->next, i++) {
+                        if (c->walk == w->number)
+                                continue;
+                        c->walk = w->number;
+                        c->fresh = 0;
+                        if ((i + w->number) % parts != 0 && c->have && !c->domain && !c->holds && !is_held(w, c) &&
+                            !is_hot(w, c))
+                                continue;
+                        read_use(w, c, keep);
+                        /* Without the controller no read has told whether it lives. */
+                        if (c->no_memory && !c->gone) {
+                                int to_close, fd = registry_dir(g, c, &to_close);
+
+                                if (fd >= 0 && !cgroup_is_alive(fd, c->id))
+                                        c->gone = true;
+                                safe_close(to_close);
+                        }
+                }
+                if (!registry_sweep(g, n))
+                        break;
+                registry_refresh(g, n);
+        }
+}
+
+static void walk_begin(Walk *w, uint64_t now_usec) {
+        Known *root = w->registry->root;
+
+        w->n_rows = 0;
+        w->incomplete = false;
+        w->now_usec = now_usec;
+        w->number++;
+        w->registry->incomplete = false;
+
+        /* Marks the way to all that must be reached. */
+        for (Known *n = root; n; n = known_next(n))
+                n->holds = false;
+        for (Known *n = root; n; n = known_next(n))
+                if (n->domain || is_held(w, n))
+                        for (Known *p = n->parent; p && !p->holds; p = p->parent)
+                                p->holds = true;
+
+        root->fresh = 0;
+}
+
+static void level_all(Walk *w, Known *n) {
+        bool moved = stat_moved(n, &n->base);
+
+        n->base = n->recent = known_mark(n);
+        read_level(w, n, false, false);
+
+        for (Known *c = n->children; c; c = c->next) {
+                CgroupSample *row;
+
+                if (moved || !(c->have & BIT(CGROUP_PGSTEAL)))
+                        read_stat(w, c, false);
+                else
+                        c->fresh |= c->have & STAT_BITS; /* they stand still, as the parent's do */
+                if (c->gone)
+                        continue;
+                if (w->cooling) {
+                        registry_cool(w->registry, c);
+                        c->hot_until_usec = 0;
+                }
+                if (c->domain || is_held(w, c) || is_hot(w, c)) {
+                        registry_reflag(w->registry, c);
+                        row = row_add(w, c);
+                        if (row)
+                                row_detail(w, c, row, false);
+                } else
+                        (void) row_add(w, c);
+                level_all(w, c);
+        }
+}
+
+void walk_all(Walk *w, uint64_t now_usec) {
+        Known *root = w->registry->root;
+
+        walk_begin(w, now_usec);
+        w->cooling = w->hot_usec > 0 && w->hot_usec + COOL_USEC < now_usec;
+        read_stat(w, root, true);
+        (void) row_add(w, root);
+        level_all(w, root);
+        if (w->cooling)
+                w->hot_usec = 0;
+        w->have_base = true;
+}
+
+/* Pages that were stolen make an intake too, but memory.stat is dear: only where the parent's moved, only of those
+ * whose use changed, and no more than STATS_MAX at a time, in turns. */
+static void read_stats(Walk *w, Known *n) {
+        unsigned changed = 0, parts, i = 0;
+
+        for (const Known *c = n->children; c; c = c->next)
+                changed += c->current != c->recent.current || c->swap != c->recent.swap;
+        parts = changed / STATS_MAX + 1;
+        for (Known *c = n->children; c; c = c->next)
+                if ((c->current != c->recent.current || c->swap != c->recent.swap) && i++ % parts == w->number % parts)
+                        read_stat(w, c, true);
+}
+
+static void level_hot(Walk *w, Known *n) {
+        uint64_t whole = 0, whole_recent = 0;
+
+        if (stat_moved(n, &n->recent)) {
+                read_level(w, n, true, true);
+                read_stats(w, n);
+        } else
+                read_level(w, n, true, true);
+        n->recent = known_mark(n);
+
+        for (const Known *c = n->children; c; c = c->next) {
+                whole += intake(w, c, &c->base);
+                whole_recent += intake(w, c, &c->recent);
+        }
+
+        for (Known *c = n->children; c; c = c->next) {
+                uint64_t share = intake(w, c, &c->base), recent = intake(w, c, &c->recent);
+                bool known_hot = is_hot(w, c), deeper;
+                CgroupSample *row;
+
+                if ((share >= HOT_BYTES_MIN && share >= whole / HOT_SHARE) ||
+                    (recent >= HOT_RECENT_BYTES_MIN && recent >= whole_recent / HOT_SHARE)) {
+                        c->hot_until_usec = w->now_usec + HOT_USEC;
+                        if (!known_hot)
+                                registry_reflag(w->registry, c);
+                }
+                deeper = c->holds || is_hot(w, c);
+                if (!deeper && !c->domain && !is_held(w, c)) {
+                        if (c->fresh)
+                                (void) row_add(w, c);
+                        c->recent = known_mark(c);
+                        continue;
+                }
+
+                if (c->stat_usec != w->now_usec)
+                        read_stat(w, c, true);
+                if (c->gone)
+                        continue;
+                row = row_add(w, c);
+                if (row)
+                        row_detail(w, c, row, true);
+                if (deeper)
+                        level_hot(w, c);
+                else
+                        c->recent = known_mark(c);
+        }
+}
+
+void walk_hot(Walk *w, uint64_t now_usec) {
+        Known *root = w->registry->root;
+
+        walk_begin(w, now_usec);
+        w->hot_usec = now_usec;
+        read_stat(w, root, true);
+        (void) row_add(w, root);
+        level_hot(w, root);
+}

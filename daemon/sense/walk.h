@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Walk: from the registry to the rows of a sample. */
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "model/sample.h"
+#include "sense/registry.h"
+
+typedef struct Walk {
+        Registry *registry;
+        CgroupSample *rows;
+        size_t n_rows, rows_size;
+        uint64_t now_usec;
+        uint64_t page_bytes;
+        bool host_swapless;             /* no swap on this host: nobody has any */
+        bool incomplete;                /* a cgroup found no row */
+        bool have_base;                 /* there was a complete walk */
+        bool cooling;                   /* this walk gives up the fds of the last incident */
+        unsigned number;                /* of this walk; drives the turns in very wide levels */
+        uint64_t hot_usec;              /* the last hot walk; 0 = none since the fds were given up */
+        char text[KNOWN_TEXT_MAX];      /* one file at a time; not on the stack, which recursion multiplies */
+} Walk;
+
+void walk_init(Walk *w, Registry *g, uint64_t page_bytes);
+void walk_done(Walk *w);
+
+/* Every cgroup; sets the mark that intake is measured from. */
+void walk_all(Walk *w, uint64_t now_usec);
+
+/* Top-down only where intake is, where the policy's slices are, and where somebody holds a cgroup. */
+void walk_hot(Walk *w, uint64_t now_usec);
