@@ -120,7 +120,7 @@ static bool plan_action(Engine *e, Plan *plan, Containment *c, ActionType type, 
                 .incident_id = c->incident_id,
                 .cgroup_id = type == ACTION_KILL ? c->kill_target : c->cgroup_id,
                 .value = value,
-                .expect = c->level,
+                .expect = c->written,
                 .original = c->original,
                 .lease_usec = d ? d->contain.lease_usec : 15 * USEC_PER_SEC,
         };
@@ -203,6 +203,7 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *r
                 .incident_id = i->id,
                 .original = row->value[CGROUP_MEMORY_HIGH],
                 .level = row->value[CGROUP_MEMORY_HIGH],
+                .written = row->value[CGROUP_MEMORY_HIGH],
                 .evidence_usec = e->now,
                 .rise_wait_usec = CALM_USEC,
         };
@@ -250,7 +251,17 @@ static void budget_spend(Engine *e, const Domain *d) {
         k->usec[k->n++] = e->now;
 }
 
-/* Of a contained slice the unit that uses most is killed, never the slice. */
+/* Took something in lately, or waits for room now. One that does neither is a bystander, however large. */
+static bool takes_part(const Engine *e, uint64_t id) {
+        const Track *t = tracks_find(&e->tracks, id);
+        unsigned some, full;
+        Intake in;
+
+        return t && ((track_intake(t, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
+                     (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
+}
+
+/* Of a contained slice the unit is killed that uses most among those that take part, never the slice. */
 static const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *largest = NULL;
         uint64_t most = 0;
@@ -265,7 +276,7 @@ static const CgroupSample *kill_victim(const Engine *e, const Containment *c, co
                 if (strncmp(u->path, c->path, n) != 0 || u->path[n] != '/' || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
                     (path_unit(u->path, unit, sizeof(unit)) && domain_excludes(d, unit)) ||
-                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory))
+                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || !takes_part(e, u->id))
                         continue;
                 (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
                 /* avoid ranks last: only where there is nothing else. */
@@ -471,6 +482,8 @@ void containment_outcome(Engine *e, const Outcome *o) {
         switch (o->result) {
         case OUTCOME_DONE:
                 c->failures = 0;
+                if (o->type == ACTION_SET_MEMORY_HIGH)
+                        c->written = c->level = o->after;
                 if (o->type == ACTION_KILL)
                         c->killed = true;
                 else if (o->type == ACTION_RESTORE)
@@ -497,8 +510,7 @@ void containment_outcome(Engine *e, const Outcome *o) {
         case _OUTCOME_RESULT_MAX:
                 c->phase = PHASE_HELD;
                 c->step_usec = e->now;
-                if (o->type == ACTION_SET_MEMORY_HIGH && o->before != 0)
-                        c->level = o->before;
+                c->level = c->written;
                 /* A first step that cannot be taken leaves nothing to undo. */
                 if (++c->failures >= FAILURES_MAX && (o->type == ACTION_RESTORE || c->level == c->original))
                         containment_end(e, c, RESULT_NOT_ALLOWED);

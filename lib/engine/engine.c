@@ -485,6 +485,7 @@ int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *p
         *o = (OpenIncident) { .id = i->id, .alarm = -1, .mark_usec = now_usec };
         *c = (Containment) {
                 .cgroup_id = cgroup_id, .incident_id = i->id, .step = step, .original = original, .level = value,
+                .written = value,
                 .step_usec = now_usec, .evidence_usec = now_usec, .rise_wait_usec = CALM_USEC,
         };
         strcpy(c->path, path);

@@ -1,0 +1,773 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The manager: one loop, one tick. PSI triggers, outcomes and timers never act: they queue what they know
+ * and wake the tick, which samples, lets the engine decide, and hands its plan to act.
+ *
+ * At rest one timer is armed, the heartbeat; a tick between two heartbeats exists only because the engine
+ * asked for it or the kernel woke us. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <syslog.h>
+#include <systemd/sd-daemon.h>
+#include <time.h>
+
+#include "act/act.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "engine/engine.h"
+#include "manager.h"
+#include "place/place.h"
+#include "policy/compile.h"
+#include "record/journal.h"
+#include "sense/sense.h"
+#include "serve/serve.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+#include "sys/policy-files.h"
+
+#define EVENTS_MAX 256
+#define OUTCOMES_MAX 128
+/* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
+#define RELEASE_USEC (1500 * USEC_PER_MSEC)
+
+struct Manager {
+        ManagerConfig config;
+        sd_event *event;
+        sd_event_source *timer, *wake;
+        sd_bus *bus;
+        int lock_fd, runtime_fd;
+
+        Policy *policy;
+        Engine *engine;
+        Sensor *sensor;
+        Actor *actor;
+        Placer *placer;
+        Server *server;
+        Journal *journal;
+
+        Plan plan;
+        Event events[EVENTS_MAX];
+        size_t n_events;
+        Outcome outcomes[OUTCOMES_MAX];
+        size_t n_outcomes;
+        uint64_t events_dropped;
+
+        uint64_t started_usec, loaded_usec, heartbeat_usec;
+        char *refused;                  /* diagnostics of the last reload, if it was refused */
+        bool watchdog;
+};
+
+static uint64_t now_usec(clockid_t clock) {
+        struct timespec t;
+
+        (void) clock_gettime(clock, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+static void manager_wake(Manager *m) {
+        (void) sd_event_source_set_enabled(m->wake, SD_EVENT_ONESHOT);
+}
+
+static void on_event(const Event *event, void *userdata) {
+        Manager *m = userdata;
+
+        if (m->n_events < EVENTS_MAX)
+                m->events[m->n_events++] = *event;
+        else
+                m->events_dropped++;    /* the same trouble, said 256 times within one tick */
+        manager_wake(m);
+}
+
+static void on_outcome(const Outcome *outcome, void *userdata) {
+        Manager *m = userdata;
+
+        /* Places are never short: act has fewer actions under way than this. */
+        if (m->n_outcomes < OUTCOMES_MAX)
+                m->outcomes[m->n_outcomes++] = *outcome;
+        manager_wake(m);
+}
+
+/* Incident ids go on across restarts, so that one id means one incident in the journal. */
+static void incident_id_save(Manager *m, uint64_t id) {
+        _cleanup_close_ int fd = openat(m->runtime_fd, "incident-id", O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0644);
+
+        if (fd < 0 || dprintf(fd, "%" PRIu64 "\n", id) < 0)
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
+                            "%s/incident-id: cannot be written: %m; incident ids may repeat after a restart, ignoring.",
+                            m->config.runtime_dir);
+}
+
+static uint64_t incident_id_load(Manager *m) {
+        uint64_t id;
+
+        return file_read_limit_at(m->runtime_fd, "incident-id", &id) == 0 && id < UINT64_MAX / 2 ? id + 1 : 1;
+}
+
+static void tell_news(Manager *m) {
+        const News *news;
+        size_t n = engine_news(m->engine, &news);
+        EngineStatus status;
+
+        for (size_t k = 0; k < n; k++) {
+                const Incident *i = engine_incident_by_id(m->engine, news[k].incident_id);
+                IncidentEntryType t = news[k].entry.type;
+
+                if (!i)
+                        continue;
+                journal_entry(m->journal, i, &news[k].entry);
+                if (t == ENTRY_ALARM)
+                        incident_id_save(m, i->id);
+                server_incident_changed(m->server, i->id, t == ENTRY_ALARM ? "started" : t == ENTRY_CALM ? "over" :
+                                                          t == ENTRY_ACTION ? "step" : "changed");
+        }
+        if (n > 0) {
+                engine_status(m->engine, &status);
+                (void) sd_notifyf(false, "STATUS=%u open incidents, %u cgroups contained", status.open_incidents,
+                                  status.contained);
+        }
+}
+
+static void submit(Manager *m, const Action *a) {
+        const char *path;
+        int fd, r;
+
+        r = sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path);
+        if (r >= 0)
+                r = actor_submit(m->actor, a, fd, path);
+        if (r < 0)
+                on_outcome(&(Outcome) {
+                        .action_id = a->id, .cgroup_id = a->cgroup_id, .type = a->type, .error = r,
+                        .result = r == -ENOENT ? OUTCOME_GONE : OUTCOME_FAILED,
+                        .started_usec = now_usec(CLOCK_MONOTONIC), .finished_usec = now_usec(CLOCK_MONOTONIC) }, m);
+}
+
+static void step(Manager *m, const Sample *sample) {
+        Event events[EVENTS_MAX];
+        Outcome outcomes[OUTCOMES_MAX];
+        EngineInput input = {
+                .now_usec = now_usec(CLOCK_MONOTONIC), .sample = sample,
+                .events = events, .n_events = m->n_events, .outcomes = outcomes, .n_outcomes = m->n_outcomes,
+        };
+
+        memcpy(events, m->events, m->n_events * sizeof(Event));
+        memcpy(outcomes, m->outcomes, m->n_outcomes * sizeof(Outcome));
+        m->n_events = m->n_outcomes = 0;
+
+        engine_step(m->engine, m->policy, &input, &m->plan);
+        for (size_t i = 0; i < m->plan.n_actions; i++)
+                submit(m, &m->plan.actions[i]);
+        for (size_t i = 0; i < input.n_events; i++)
+                if (events[i].type == EVENT_RELOADED)
+                        actor_reassert(m->actor);
+        tell_news(m);
+}
+
+static int bus_connect(Manager *m);
+
+static void on_scanned(int r, const char *message, void *userdata) {
+        Manager *m = userdata;
+
+        if (r < 0)
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "%s", message ?: strerror(-r));
+}
+
+static void heartbeat(Manager *m) {
+        m->heartbeat_usec = now_usec(CLOCK_MONOTONIC);
+        if (!m->bus)
+                (void) bus_connect(m);
+        (void) place_scan(m->placer, on_scanned, m);
+        if (m->watchdog)
+                (void) sd_notify(false, "WATCHDOG=1");
+}
+
+static void tick(Manager *m) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+
+        if (now >= m->plan.next_usec) {
+                bool all = m->plan.sample_all;
+                const Sample *s = sensor_sample(
+                        m->sensor, all ? SAMPLE_ALL : m->plan.sample_cgroups ? SAMPLE_HOT : SAMPLE_HOST, now);
+
+                step(m, s);
+                if (all)
+                        heartbeat(m);
+        } else
+                step(m, NULL);
+
+        /* What comes before the heartbeat is wanted on time; the heartbeat may share a wakeup. */
+        (void) sd_event_source_set_time(m->timer, m->plan.next_usec);
+        (void) sd_event_source_set_time_accuracy(
+                m->timer, m->plan.next_usec > now + 5 * USEC_PER_SEC ? USEC_PER_SEC : USEC_PER_MSEC);
+        (void) sd_event_source_set_enabled(m->timer, SD_EVENT_ONESHOT);
+}
+
+static int on_timer(sd_event_source *s _unused_, uint64_t usec _unused_, void *userdata) {
+        tick(userdata);
+        return 0;
+}
+
+static int on_wake(sd_event_source *s _unused_, void *userdata) {
+        tick(userdata);
+        return 0;
+}
+
+/* Policy */
+
+static int policy_load(Manager *m, Policy **ret, char **ret_diagnostics) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_(policy_sources_done) PolicySources sources = {};
+        int r;
+
+        r = policy_files_load(NULL, &sources, &d);
+        if (r >= 0)
+                r = policy_compile(sources.items, sources.n_items, &d, &p);
+        (void) m;
+        if (diagnostics_format(&d, SEVERITY_WARNING, ret_diagnostics) < 0)
+                *ret_diagnostics = NULL;
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(p);
+        return 0;
+}
+
+typedef struct ReloadAnswer {
+        Manager *manager;
+        ServerRequest *request;         /* NULL: by SIGHUP */
+        char *text;
+} ReloadAnswer;
+
+static void reload_answer(ReloadAnswer *a, int r, const char *text) {
+        if (a->request)
+                server_request_done(a->request, r, text);
+        free(a->text);
+        free(a);
+}
+
+static void on_moves(int r, const char *message, const PlaceMove *moves, size_t n_moves, void *userdata) {
+        ReloadAnswer *a = userdata;
+        _cleanup_str_ Str s = {};
+        _cleanup_free_ char *text = NULL;
+
+        str_append(&s, a->text);
+        if (r < 0) {
+                str_append(&s, "Which running units would move is not known: ");
+                str_append_escaped(&s, message ?: strerror(-r));
+                str_append(&s, "\n");
+        }
+        for (size_t i = 0; i < n_moves; i++) {
+                str_append_escaped(&s, moves[i].unit);
+                str_appendf(&s, ": in %s, would move to %s at its next start (now: cgctl place %s)\n", moves[i].from,
+                            moves[i].to, moves[i].unit);
+        }
+        reload_answer(a, str_finish(&s, &text), text);
+}
+
+static void on_applied(int r, const char *message, void *userdata) {
+        ReloadAnswer *a = userdata;
+        _cleanup_str_ Str s = {};
+
+        if (r < 0) {
+                journal_say(a->manager->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "%s", message ?: strerror(-r));
+                str_append(&s, a->text);
+                str_append(&s, message ?: strerror(-r));
+                str_append(&s, "\n");
+                free(a->text);
+                if (str_finish(&s, &a->text) < 0)
+                        a->text = NULL;
+        }
+        /* A daemon that is being started has nobody to tell. */
+        if (!a->request) {
+                reload_answer(a, 0, NULL);
+                return;
+        }
+        r = place_would_move(a->manager->placer, on_moves, a);
+        if (r < 0)
+                on_moves(r, "the system bus is not connected", NULL, 0, a);
+}
+
+/* Puts a compiled set into force. request may be NULL. */
+static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const char *warnings) {
+        Policy *old = m->policy;
+        ReloadAnswer *a = calloc(1, sizeof(ReloadAnswer));
+        _cleanup_str_ Str s = {};
+        int r;
+
+        m->policy = p;
+        m->loaded_usec = now_usec(CLOCK_MONOTONIC);
+        free(m->refused);
+        m->refused = NULL;
+        r = sensor_set_policy(m->sensor, p);
+        if (r < 0)
+                journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING, "Cannot set the pressure triggers: %s", strerror(-r));
+        r = placer_set_policy(m->placer, p);
+        if (r < 0)
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "Cannot set up placement: %s", strerror(-r));
+        if (old) {
+                step(m, NULL);          /* the engine lets go of the old set while it still exists */
+                policy_free(old);
+        }
+        journal_say(m->journal, MESSAGE_LOADED, LOG_INFO, "Policy set loaded: %zu domains.", p->n_domains);
+
+        if (!a) {
+                if (request)
+                        server_request_done(request, -ENOMEM, NULL);
+                return;
+        }
+        str_append(&s, warnings ?: "");
+        str_appendf(&s, "%zu domains in force\n", p->n_domains);
+        *a = (ReloadAnswer) { .manager = m, .request = request };
+        if (str_finish(&s, &a->text) < 0)
+                a->text = NULL;
+        r = place_apply_resources(m->placer, on_applied, a);
+        if (r < 0)
+                on_applied(r, "The slices' resources were not applied: the system bus is not connected", a);
+        manager_wake(m);
+}
+
+static void manager_reload(Manager *m, ServerRequest *request) {
+        _cleanup_free_ char *diagnostics = NULL;
+        Policy *p = NULL;
+        int r;
+
+        (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
+        r = policy_load(m, &p, &diagnostics);
+        (void) sd_notify(false, "READY=1");
+        if (r < 0) {
+                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "The policy set is refused, the old one stays in force: %s",
+                            diagnostics && *diagnostics ? diagnostics : strerror(-r));
+                free(m->refused);
+                m->refused = strdup(diagnostics ?: strerror(-r));
+                if (request)
+                        server_request_done(request, -EBADMSG, m->refused);
+                return;
+        }
+        policy_enforce(m, p, request, diagnostics);
+}
+
+/* The bus's operations */
+
+static const Policy *op_policy(void *userdata) {
+        return ((Manager *) userdata)->policy;
+}
+
+static const Engine *op_engine(void *userdata) {
+        return ((Manager *) userdata)->engine;
+}
+
+static const Lease *op_lease(void *userdata, size_t i) {
+        return actor_lease(((Manager *) userdata)->actor, i);
+}
+
+static const char *psi_word(PsiState s) {
+        switch (s) {
+        case PSI_FULL:
+                return "full";
+        case PSI_COARSE:
+                return "coarse";
+        case PSI_POLLED:
+                return "polled";
+        case PSI_OFF:
+                return "off";
+        }
+        return "off";
+}
+
+static void op_info(void *userdata, ServerInfo *ret) {
+        Manager *m = userdata;
+
+        *ret = (ServerInfo) {
+                .now_usec = now_usec(CLOCK_MONOTONIC),
+                .realtime_offset_usec = (int64_t) (now_usec(CLOCK_REALTIME) - now_usec(CLOCK_MONOTONIC)),
+                .started_usec = m->started_usec,
+                .loaded_usec = m->loaded_usec,
+                .heartbeat_usec = m->config.heartbeat_usec,
+                .psi = psi_word(sensor_psi_state(m->sensor)),
+                .bus = m->bus && sd_bus_is_ready(m->bus) > 0,
+                .refused = m->refused,
+        };
+}
+
+static int op_set_mode(void *userdata, const char *domain, Mode mode) {
+        Manager *m = userdata;
+        const Domain *d = policy_find(m->policy, domain);
+        int r;
+
+        if (!d)
+                return -ENOENT;
+        if (!d->contain.present)
+                return -EINVAL;
+        r = engine_set_mode(m->engine, m->policy, domain, mode);
+        if (r < 0)
+                return r;
+        journal_say(m->journal, MESSAGE_LOADED, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
+                    mode_to_string(engine_mode(m->engine, d)));
+        m->plan.next_usec = 0;          /* what the new mode no longer allows is given back now */
+        m->plan.sample_cgroups = true;
+        manager_wake(m);
+        return 0;
+}
+
+static void op_reload(void *userdata, ServerRequest *request) {
+        manager_reload(userdata, request);
+}
+
+static void on_placed(int r, const char *message, void *userdata) {
+        server_request_done(userdata, r, message);
+}
+
+static void placed(ServerRequest *request, int r) {
+        if (r < 0)
+                server_request_done(request, r, r == -ENOTCONN ? "the system bus is not connected; see 'cgctl status'" : NULL);
+}
+
+static void op_place(void *userdata, ServerRequest *request, const char *unit) {
+        placed(request, place_unit(((Manager *) userdata)->placer, unit, on_placed, request));
+}
+
+static void op_release(void *userdata, ServerRequest *request, const char *unit) {
+        placed(request, place_release(((Manager *) userdata)->placer, unit, on_placed, request));
+}
+
+static void op_run(void *userdata, ServerRequest *request, const ServerRun *run) {
+        uint32_t pid = (uint32_t) run->pid;
+        PlaceRun p = {
+                .domain = run->domain,
+                .argv = run->argv,
+                .environment = run->env,
+                .directory = run->cwd && *run->cwd ? run->cwd : NULL,
+                .uid = run->uid,
+                .gid = run->gid,
+                .pids = run->scope ? &pid : NULL,
+                .n_pids = run->scope ? 1 : 0,
+        };
+        int r = place_run(((Manager *) userdata)->placer, &p, on_placed, request);
+
+        if (r == -ENOENT)
+                server_request_done(request, r, "no such domain; 'cgctl domains' lists them");
+        else
+                placed(request, r);
+}
+
+static const ServerOps server_ops = {
+        .policy = op_policy,
+        .engine = op_engine,
+        .lease = op_lease,
+        .info = op_info,
+        .set_mode = op_set_mode,
+        .reload = op_reload,
+        .place = op_place,
+        .run = op_run,
+        .release = op_release,
+};
+
+/* The bus */
+
+static void bus_drop(Manager *m) {
+        if (!m->bus)
+                return;
+        (void) server_attach_system_bus(m->server, NULL);
+        actor_set_bus(m->actor, NULL);
+        placer_set_bus(m->placer, NULL);
+        m->bus = sd_bus_close_unref(m->bus);
+}
+
+static int on_disconnected(sd_bus_message *msg _unused_, void *userdata, sd_bus_error *error _unused_) {
+        bus_drop(userdata);             /* the heartbeat connects again */
+        return 0;
+}
+
+static int on_reloading(sd_bus_message *msg, void *userdata, sd_bus_error *error _unused_) {
+        int active;
+
+        if (sd_bus_message_read(msg, "b", &active) >= 0 && !active)
+                on_event(&(Event) { .type = EVENT_RELOADED, .usec = now_usec(CLOCK_MONOTONIC) }, userdata);
+        return 0;
+}
+
+/* Never waits: connecting, authentication and the calls below happen on the loop. */
+static int bus_connect(Manager *m) {
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
+        int r;
+
+        r = sd_bus_open_system_with_description(&bus, "cgd");
+        if (r < 0)
+                return r;
+        (void) sd_bus_set_exit_on_disconnect(bus, false);
+        r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        if (r < 0)
+                return r;
+        r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",
+                                      "org.freedesktop.DBus.Local", "Disconnected", on_disconnected, NULL, m);
+        if (r < 0)
+                return r;
+        r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                                      "org.freedesktop.systemd1.Manager", "Reloading", on_reloading, NULL, m);
+        if (r < 0)
+                return r;
+        /* systemd tells nobody about reloads until somebody subscribes. */
+        r = sd_bus_call_method_async(bus, NULL, "org.freedesktop.systemd1", "/org/freedesktop/systemd1",
+                                     "org.freedesktop.systemd1.Manager", "Subscribe", NULL, NULL, NULL);
+        if (r < 0)
+                return r;
+        m->bus = TAKE_PTR(bus);
+        actor_set_bus(m->actor, m->bus);
+        placer_set_bus(m->placer, m->bus);
+        r = server_attach_system_bus(m->server, m->bus);
+        if (r < 0)
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
+                            "org.cgd1: cannot be offered on the system bus: %s; cgctl uses %s instead.", strerror(-r),
+                            SERVER_SOCKET);
+        return 0;
+}
+
+/* Start and end */
+
+static int on_signal(sd_event_source *s _unused_, const struct signalfd_siginfo *si, void *userdata) {
+        Manager *m = userdata;
+
+        if (si->ssi_signo == SIGHUP)
+                manager_reload(m, NULL);
+        else
+                (void) sd_event_exit(m->event, 0);
+        return 0;
+}
+
+static int fail(int r, const char *what) {
+        (void) fprintf(stderr, "<3>cgd: %s: %s\n", what, strerror(-r));
+        return r;
+}
+
+static int hierarchy_check(const char *root) {
+        CgroupHierarchy h;
+        int r = cgroup_hierarchy(root, &h);
+
+        if (r < 0)
+                return fail(r, "cannot tell what is mounted at /sys/fs/cgroup");
+        switch (h) {
+        case HIERARCHY_UNIFIED:
+                return 0;
+        case HIERARCHY_HYBRID:
+        case HIERARCHY_LEGACY:
+                (void) fprintf(stderr, "<3>cgd: this machine uses cgroup v1 (%s hierarchy): its memory and io controllers cannot "
+                                       "be used. Boot with systemd.unified_cgroup_hierarchy=1 on the kernel command line.\n",
+                               h == HIERARCHY_HYBRID ? "hybrid" : "legacy");
+                return -EOPNOTSUPP;
+        case HIERARCHY_NONE:
+                (void) fprintf(stderr, "<3>cgd: no cgroup2 file system at %s. cgd needs one with the memory controller.\n", root);
+                return -EOPNOTSUPP;
+        }
+        return -EOPNOTSUPP;
+}
+
+static int lock_take(Manager *m) {
+        m->lock_fd = openat(m->runtime_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (m->lock_fd < 0)
+                return fail(-errno, "cannot open its lock file");
+        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                if (errno != EWOULDBLOCK)
+                        return fail(-errno, "cannot lock its lock file");
+                (void) fprintf(stderr, "<3>cgd: another cgd is running already ('systemctl status cgd'); leaving.\n");
+                return -EBUSY;
+        }
+        return 0;
+}
+
+/* Leases of a cgd before: taken over where the cgroup still is, to be lifted by the usual rules. */
+static void adopt(Manager *m) {
+        uint64_t now = now_usec(CLOCK_MONOTONIC);
+        const Lease *l;
+
+        for (size_t i = 0; (l = actor_lease(m->actor, i)); i++) {
+                const char *path;
+                int fd, r;
+
+                r = sensor_cgroup(m->sensor, l->cgroup_id, &fd, &path);
+                if (r >= 0)
+                        r = engine_adopt(m->engine, now, l->cgroup_id, path, l->step, l->original, l->value);
+                if (r >= 0)
+                        tell_news(m);
+        }
+}
+
+static int sources_add(Manager *m) {
+        int r;
+
+        r = sd_event_add_time(m->event, &m->timer, CLOCK_MONOTONIC, 0, USEC_PER_MSEC, on_timer, m);
+        if (r < 0)
+                return r;
+        r = sd_event_add_defer(m->event, &m->wake, on_wake, m);
+        if (r < 0)
+                return r;
+        /* After all else of one turn of the loop, so that what came together is decided together. */
+        r = sd_event_source_set_priority(m->wake, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0)
+                return r;
+        r = sd_event_source_set_enabled(m->wake, SD_EVENT_OFF);
+        if (r < 0)
+                return r;
+        static const int signals[] = { SIGTERM, SIGINT, SIGHUP };
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+                r = sd_event_add_signal(m->event, NULL, signals[i], on_signal, m);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
+static int signals_block(void) {
+        sigset_t set;
+
+        (void) sigemptyset(&set);
+        (void) sigaddset(&set, SIGTERM);
+        (void) sigaddset(&set, SIGINT);
+        (void) sigaddset(&set, SIGHUP);
+        /* Before any thread is made: each inherits the mask, and only the loop takes signals. */
+        return sigprocmask(SIG_BLOCK, &set, NULL) < 0 ? -errno : 0;
+}
+
+static int manager_start(Manager *m) {
+        _cleanup_free_ char *diagnostics = NULL, *leases = NULL;
+        uint64_t interval;
+        Policy *p = NULL;
+        int r;
+
+        r = signals_block();
+        if (r < 0)
+                return fail(r, "cannot block signals");
+        r = sd_event_new(&m->event);
+        if (r < 0)
+                return fail(r, "cannot make an event loop");
+        r = sources_add(m);
+        if (r < 0)
+                return fail(r, "cannot add its event sources");
+        r = journal_new(&m->journal);
+        if (r < 0)
+                return fail(r, "cannot start the journal's thread");
+        r = engine_new(&(EngineConfig) { .page_bytes = (uint64_t) sysconf(_SC_PAGESIZE),
+                                         .heartbeat_usec = m->config.heartbeat_usec,
+                                         .first_incident_id = incident_id_load(m) }, &m->engine);
+        if (r < 0)
+                return fail(r, "cannot make the engine");
+        r = sensor_new(m->event, m->config.cgroup_root, m->config.proc, on_event, m, &m->sensor);
+        if (r < 0)
+                return fail(r, "cannot open /sys/fs/cgroup and /proc for sampling");
+        if (asprintf(&leases, "%s/leases", m->config.runtime_dir) < 0)
+                return fail(-ENOMEM, "cannot name its lease file");
+        r = actor_new(m->event, m->config.cgroup_root, leases, on_outcome, m, &m->actor);
+        if (r < 0)
+                return fail(r, "cannot open the lease file (is /run full or read-only?)");
+        r = placer_new(m->event, m->config.proc, "/run/systemd", &m->placer);
+        if (r < 0)
+                return fail(r, "cannot set up placement");
+        r = server_new(m->event, &server_ops, m, &m->server);
+        if (r < 0)
+                return fail(r, "cannot make the bus server");
+
+        r = policy_load(m, &p, &diagnostics);
+        if (r < 0) {
+                /* Without any policy there is nothing to guard, but cgd must be there to be reloaded. */
+                (void) fprintf(stderr, "<3>cgd: the policy set is refused, nothing is guarded until 'cgctl reload' succeeds:\n%s",
+                               diagnostics ?: strerror(-r));
+                m->refused = strdup(diagnostics ?: strerror(-r));
+                p = calloc(1, sizeof(Policy));
+                if (!p)
+                        return fail(-ENOMEM, "cannot make an empty policy");
+        } else if (diagnostics && *diagnostics)
+                (void) fprintf(stderr, "<4>%s", diagnostics);
+        m->policy = p;
+        r = sensor_set_policy(m->sensor, p);
+        if (r < 0)
+                (void) fail(r, "cannot set the pressure triggers");
+        (void) placer_set_policy(m->placer, p);
+        m->loaded_usec = m->started_usec = now_usec(CLOCK_MONOTONIC);
+
+        step(m, sensor_sample(m->sensor, SAMPLE_ALL, now_usec(CLOCK_MONOTONIC)));
+        adopt(m);
+        r = server_listen(m->server, SERVER_SOCKET);
+        if (r < 0)
+                (void) fail(r, "cannot listen at " SERVER_SOCKET "; cgctl will need the system bus");
+        if (bus_connect(m) >= 0) {
+                ReloadAnswer *a = calloc(1, sizeof(ReloadAnswer));
+
+                if (a) {
+                        a->manager = m;
+                        r = place_apply_resources(m->placer, on_applied, a);
+                        if (r < 0)
+                                on_applied(r, NULL, a);
+                }
+        }
+        if (sensor_psi_state(m->sensor) != PSI_FULL)
+                journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING,
+                            "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
+                            psi_word(sensor_psi_state(m->sensor)));
+        m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
+        manager_wake(m);
+        return 0;
+}
+
+int manager_new(const ManagerConfig *config, Manager **ret) {
+        _cleanup_(manager_freep) Manager *m = NULL;
+        int r;
+
+        r = hierarchy_check(config->cgroup_root);
+        if (r < 0)
+                return r;
+        m = calloc(1, sizeof(Manager));
+        if (!m)
+                return fail(-ENOMEM, "cannot start");
+        m->config = *config;
+        m->lock_fd = -EBADF;
+        (void) mkdir(config->runtime_dir, 0755);
+        m->runtime_fd = open(config->runtime_dir, O_DIRECTORY | O_RDONLY | O_CLOEXEC);
+        if (m->runtime_fd < 0)
+                return fail(-errno, "cannot open /run/cgd");
+        r = lock_take(m);
+        if (r < 0)
+                return r;
+        r = manager_start(m);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+Manager *manager_free(Manager *m) {
+        if (!m)
+                return NULL;
+        if (m->server)
+                bus_drop(m);
+        server_free(m->server);
+        placer_free(m->placer);
+        actor_free(m->actor);
+        sensor_free(m->sensor);
+        engine_free(m->engine);
+        journal_free(m->journal);
+        policy_free(m->policy);
+        sd_event_source_disable_unref(m->timer);
+        sd_event_source_disable_unref(m->wake);
+        sd_event_unref(m->event);
+        free(m->refused);
+        safe_close(m->lock_fd);
+        safe_close(m->runtime_fd);
+        free(m);
+        return NULL;
+}
+
+int manager_run(Manager *m) {
+        int r, left;
+
+        journal_say(m->journal, MESSAGE_STARTED, LOG_INFO, "cgd " CGD_VERSION " guards %zu domains.", m->policy->n_domains);
+        (void) sd_notifyf(false, "READY=1\nSTATUS=%zu domains", m->policy->n_domains);
+        r = sd_event_loop(m->event);
+        (void) sd_notify(false, "STOPPING=1\nSTATUS=giving everything back");
+        left = actor_release_all(m->actor, RELEASE_USEC);
+        if (left > 0)
+                (void) fprintf(stderr, "<4>cgd: %d changes could not be given back in time; ExecStopPost= will try again.\n", left);
+        journal_say(m->journal, MESSAGE_STOPPED, LOG_INFO, "cgd has stopped; everything is given back.");
+        return r;
+}
