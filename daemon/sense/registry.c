@@ -2,19 +2,22 @@
 
 /* Registry: the cgroups that are known. See registry.h.
  *
- * Invariant: a node is one cgroup for its whole life, known by its kernfs id: another cgroup that took its name
- * is another node. Children are sorted by name, so that walking the tree gives the order a sample needs.
+ * Invariant: a node is one cgroup for its whole life, known by its kernfs id: another cgroup that took its
+ * name is another node. Children are sorted by name, so that walking the tree gives the order a sample
+ * needs.
  *
- * Why a tree of kept directory fds: listing the directories costs more than reading the counters. On cgroupfs
- * the link count of a directory is its subdirectories plus two, and the read that every pass makes of each child
- * anyway proves that the child lives. As many living children as there are subdirectories are all of them, so a
- * directory is listed only when something changed.
+ * Why a tree of kept directory fds: listing the directories costs more than reading the counters. On
+ * cgroupfs the link count of a directory is its subdirectories plus two, and the read that every pass makes
+ * of each child anyway proves that the child lives. As many living children as there are subdirectories are
+ * all of them, so a directory is listed only when something changed.
  *
- * fds: directories may take half of the room, files of what is hot the rest; whoever finds no room is opened and
- * closed at each read. Nothing is evicted: the slow pass reads all in turn, and under that an LRU only misses.
+ * fds: directories may take half of the room, files of what is hot the rest; whoever finds no room is opened
+ * and closed at each read. Nothing is evicted: the slow pass reads all in turn, and under that an LRU only
+ * misses.
  *
- * Left out on purpose: what lies deeper than DEPTH_MAX or beyond KNOWN_MAX. Counters are hierarchical, so it is
- * seen in its ancestors; without these bounds a user with a delegated cgroup could grow us without end. */
+ * Left out on purpose: what lies deeper than DEPTH_MAX or beyond KNOWN_MAX. Counters are hierarchical, so
+ * it is seen in its ancestors; without these bounds a user with a delegated cgroup could grow us without
+ * end. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -377,8 +380,8 @@ void registry_reflag(Registry *g, Known *n) {
 
         if (dir_fd < 0)
                 return;
-        /* Only the preference of who owns the machine counts: else any user could shield what he delegates to
-         * himself (systemd-oomd has the same rule). */
+        /* Only the preference of who owns the machine counts: else any user could shield what he
+         * delegates to himself (systemd-oomd has the same rule). */
         if (fstat(dir_fd, &st) == 0 && fstat(g->root_fd, &root_st) == 0 && st.st_uid == root_st.st_uid) {
                 if (xattr_is_set(dir_fd, "user.oomd_omit"))
                         flags |= CGROUP_OMIT;
@@ -492,8 +495,8 @@ static Known *child_add(Registry *g, Known *parent, const char *name) {
         return n;
 }
 
-/* Is the entry the cgroup that the node knows? On a 64-bit kernel the inode number is the id; where they differ
- * (a 32-bit kernel, overlayfs under a fake tree) opening tells. */
+/* Is the entry the cgroup that the node knows? On a 64-bit kernel the inode number is the id; where they
+ * differ (a 32-bit kernel, overlayfs under a fake tree) opening tells. */
 static bool entry_is(Registry *g, const Entry *e, Known *n) {
         _cleanup_close_ int fd = -EBADF;
 

@@ -93,8 +93,8 @@ int registry_set_domains(Registry *g, char *const *paths);
 const char *known_name(const Known *n);
 Known *registry_find(const Registry *g, uint64_t id);
 
-/* A directory fd of n: the kept one, or one that is opened and kept while there is room, else put into *ret_close for the
- * caller to close. -ENOENT: it is gone, and marked so. */
+/* A directory fd of n: the kept one, or one that is opened and kept while there is room, else put into
+ * *ret_close for the caller to close. -ENOENT: it is gone, and marked so. */
 int registry_dir(Registry *g, Known *n, int *ret_close);
 
 /* Opens and keeps the directory fd even where there is no room for more. */
@@ -104,8 +104,8 @@ int registry_hold_dir(Registry *g, Known *n);
  * -ENOENT: no such file; -ENODEV: n is gone, and marked so; -ENOBUFS: longer than buf; or another errno. */
 int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size);
 
-/* Brings n's children up to date with the directory; lists it only where the link count says that something changed
- * or where that cannot be told. */
+/* Brings n's children up to date with the directory; lists it only where the link count says that
+ * something changed or where that cannot be told. */
 void registry_refresh(Registry *g, Known *n);
 
 /* Frees those children of n that are marked gone. True if there were any. */

@@ -29,16 +29,18 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Sets the PSI triggers of the policy's active memory pressure conditions, and the host's early trigger (10 ms in
- * 500 ms on /proc/pressure/memory -> EVENT_STIR). Slices that do not exist yet are tried again at every SAMPLE_ALL.
- * A trigger that cannot be had (no PSI, no right) is not fatal: see sensor_psi_state(). Old triggers are closed off the loop's
- * thread (closing waits for an RCU grace period). */
+/* Sets the PSI triggers of the policy's active memory pressure conditions, and the host's early trigger
+ * (10 ms in 500 ms on /proc/pressure/memory -> EVENT_STIR). Slices that do not exist yet are tried again
+ * at every SAMPLE_ALL. A trigger that cannot be had (no PSI, no right) is not fatal: see
+ * sensor_psi_state(). Old triggers are closed off the loop's thread (closing waits for an RCU grace
+ * period). */
 int sensor_set_policy(Sensor *s, const Policy *policy);
 
 /* Takes a sample; never fails as a whole: what cannot be read is absent. Borrowed until the next call. */
 const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec);
 
-/* A held directory fd (borrowed) and full path of a cgroup in the last samples; -ENOENT where it is not known. */
+/* A held directory fd (borrowed) and full path of a cgroup in the last samples; -ENOENT where it is not
+ * known. */
 int sensor_cgroup(Sensor *s, uint64_t id, int *ret_fd, const char **ret_path);
 
 typedef enum PsiState {

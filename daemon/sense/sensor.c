@@ -2,9 +2,9 @@
 
 /* Sensor: PSI triggers, the host's files, and the walk of the cgroups, behind one face.
  *
- * Invariant: what a sample points to (paths, rows, directory fds) lives until the next sensor_sample(); nothing
- * is freed in between.
- * Left out on purpose: the loop's timing. When to sample, and what, is in the engine's plan. */
+ * Invariant: what a sample points to (paths, rows, directory fds) lives until the next sensor_sample();
+ * nothing is freed in between. Left out on purpose: the loop's timing. When to sample, and what, is in
+ * the engine's plan. */
 
 #include <fcntl.h>
 
@@ -20,7 +20,8 @@
 #include "sys/procfs.h"
 #include "sys/psi.h"
 
-/* Whoever is acted on stays in every sample for so long after the last action, and while its limit is set. */
+/* Whoever is acted on stays in every sample for so long after the last action, and while its limit is
+ * set. */
 #define HELD_USEC (60 * USEC_PER_SEC)
 
 typedef enum HostFile {
@@ -200,7 +201,8 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
         sample->cgroups = s->walk.rows;
         sample->n_cgroups = s->walk.n_rows;
 
-        /* A slice that starts later than we do, or again: the heartbeat tries, and whenever somebody is new. */
+        /* A slice that starts later than we do, or again: the heartbeat tries, and whenever somebody is
+         * new. */
         if (triggers_are_missing(&s->triggers) && (scope == SAMPLE_ALL || s->registry.n_known != s->n_known))
                 triggers_retry(&s->triggers);
         s->n_known = s->registry.n_known;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Sense, on fake trees: the order and kinds of the rows, what each walk reads, and everything that a tree can do
- * to its reader. */
+/* Sense, on fake trees: the order and kinds of the rows, what each walk reads, and everything that a tree
+ * can do to its reader. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -20,7 +20,8 @@
 #define PRESSURE \
         "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n"
 
-/* One tree a test, made where the environment says: link counts are trusted on tmpfs only, so both ways count. */
+/* One tree a test, made where the environment says: link counts are trusted on tmpfs only, so both ways
+ * count. */
 typedef struct Fixture {
         char root[64], proc[80];
         sd_event *event;
@@ -420,7 +421,8 @@ static void test_born_and_gone(void **state) {
         /* Another one under the same name is another one, and the old one's going is told. */
         f->n_events = 0;
         delete(f, "side.slice/new.service");
-        /* On cgroupfs a kept fd of a removed cgroup gives ENODEV; on tmpfs it reads on, and only the count tells. */
+        /* On cgroupfs a kept fd of a removed cgroup gives ENODEV; on tmpfs it reads on, and only the
+         * count tells. */
         if (streq(where, "/dev/shm"))
                 (void) sensor_sample(f->sensor, SAMPLE_ALL, 203 * SEC);
         make(f, "side.slice/new.service", 40 * MB);

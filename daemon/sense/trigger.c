@@ -2,13 +2,13 @@
 
 /* Triggers: the kernel wakes us when a domain's tasks stall on memory.
  *
- * Invariant: a trigger's fd is closed on a thread of its own, never on the loop: the close waits for an RCU grace
- * period, 3 ms and more, and that is when the loop is wanted most.
- * EPOLLERR comes first: a removed cgroup's trigger reports EPOLLPRI for ever too, which would turn the loop into
- * a busy one and every turn into a false alarm.
+ * Invariant: a trigger's fd is closed on a thread of its own, never on the loop: the close waits for an RCU
+ * grace period, 3 ms and more, and that is when the loop is wanted most. EPOLLERR comes first: a removed
+ * cgroup's trigger reports EPOLLPRI for ever too, which would turn the loop into a busy one and every turn
+ * into a false alarm.
  *
- * Left out on purpose: deciding. A trigger queues an event; whether the alarm holds is the engine's matter,
- * which looks at the totals of the samples. */
+ * Left out on purpose: deciding. A trigger queues an event; whether the alarm holds is the engine's
+ * matter, which looks at the totals of the samples. */
 
 #include <fcntl.h>
 #include <limits.h>
@@ -21,8 +21,8 @@
 #include "sys/cgroup.h"
 #include "sys/psi.h"
 
-/* Somebody on this host waited 10 ms of 500 for memory: look, before a promise is broken. The shortest window
- * the kernel takes, and a threshold that a single reclaim batch does not reach. */
+/* Somebody on this host waited 10 ms of 500 for memory: look, before a promise is broken. The shortest
+ * window the kernel takes, and a threshold that a single reclaim batch does not reach. */
 #define STIR_THRESHOLD_USEC (10 * USEC_PER_MSEC)
 #define STIR_WINDOW_USEC (500 * USEC_PER_MSEC)
 /* All of it is resident under mlockall(). */

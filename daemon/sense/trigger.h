@@ -48,7 +48,8 @@ struct Triggers {
 int triggers_init(Triggers *t, sd_event *event, int root_fd, const char *proc, SensorHandler handler, void *userdata);
 void triggers_done(Triggers *t);
 
-/* Replaces all triggers by those of the policy (NULL: the host's only). 0, or -ENOMEM with the old ones kept. */
+/* Replaces all triggers by those of the policy (NULL: the host's only). 0, or -ENOMEM with the old ones
+ * kept. */
 int triggers_set(Triggers *t, const Policy *policy);
 
 /* Tries those again whose cgroup was not there. */

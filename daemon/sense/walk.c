@@ -2,14 +2,14 @@
 
 /* Walk: from the registry to the rows of a sample.
  *
- * Invariant: a row's field was read in this walk, or follows from one that was: no swap in the parent means none in
- * the child, and reclaim counters of a parent that stand still mean that the children's do. Anything else that is
- * not known now is absent.
+ * Invariant: a row's field was read in this walk, or follows from one that was: no swap in the parent means
+ * none in the child, and reclaim counters of a parent that stand still mean that the children's do. Anything
+ * else that is not known now is absent.
  *
- * Why two walks: the complete one runs every few seconds for ever and must cost next to nothing at rest, the hot one
- * runs ten times a second while someone suffers and must find who takes in memory. Both use that all memory
- * counters are hierarchical: memory.stat, the dear one, is read of a level only where the parent's moved, and
- * the hot walk goes down only into what took in a share of its level.
+ * Why two walks: the complete one runs every few seconds for ever and must cost next to nothing at rest, the
+ * hot one runs ten times a second while someone suffers and must find who takes in memory. Both use that all
+ * memory counters are hierarchical: memory.stat, the dear one, is read of a level only where the parent's
+ * moved, and the hot walk goes down only into what took in a share of its level.
  *
  * Left out on purpose: any judgement. What is hot here is what is worth reading; who is to blame is the
  * engine's matter. Counters that go back are handed on as read. */
@@ -20,8 +20,8 @@
 #include "sys/cgroup.h"
 #include "sys/psi.h"
 
-/* The engine wants a child with 60 % of its parent, and shows those with less. A twentieth leaves room for the
- * intake of ten seconds ago to weigh against that of the last half second. */
+/* The engine wants a child with 60 % of its parent, and shows those with less. A twentieth leaves room
+ * for the intake of ten seconds ago to weigh against that of the last half second. */
 #define HOT_SHARE 20
 /* Below this nobody is worth a closer look: page cache of a log line, a per-CPU batch of charges. */
 #define HOT_BYTES_MIN (UINT64_C(1) << 20)
@@ -30,7 +30,8 @@
 #define HOT_USEC (3 * USEC_PER_SEC)
 /* Kept file fds hold about 5 KiB of kernel memory each: given up when the incident is over for so long. */
 #define COOL_USEC (30 * USEC_PER_SEC)
-/* memory.stat costs about ten times as much as memory.current: so many of a level a walk, the longest unread first. */
+/* memory.stat costs about ten times as much as memory.current: so many of a level a walk, the longest
+ * unread first. */
 #define STATS_MAX 32
 /* A level with more children than this is read in turns. */
 #define LEVEL_MAX 512
@@ -140,8 +141,8 @@ static uint64_t rise(uint64_t later, uint64_t earlier) {
         return later > earlier ? later - earlier : 0;
 }
 
-/* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once), less what
- * only came back. Who was born since the mark took in all that he has. */
+/* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once),
+ * less what only came back. Who was born since the mark took in all that he has. */
 static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
         uint64_t stolen = 0, back = 0, bytes;
 
@@ -253,9 +254,10 @@ static bool is_hot(const Walk *w, const Known *n) {
         return n->hot_until_usec > w->now_usec;
 }
 
-/* Lists n's children and reads what all of them use; one that went while we looked may have a successor of the
- * same name, so after a loss it looks once more. In a very wide level everyone has his turn, and what matters
- * has it always. This is the only place that frees nodes, and it does so before the level has rows. */
+/* Lists n's children and reads what all of them use; one that went while we looked may have a successor
+ * of the same name, so after a loss it looks once more. In a very wide level everyone has his turn, and
+ * what matters has it always. This is the only place that frees nodes, and it does so before the level
+ * has rows. */
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
@@ -350,8 +352,8 @@ void walk_all(Walk *w, uint64_t now_usec) {
         w->have_base = true;
 }
 
-/* Pages that were stolen make an intake too, but memory.stat is dear: only where the parent's moved, only of those
- * whose use changed, and no more than STATS_MAX at a time, in turns. */
+/* Pages that were stolen make an intake too, but memory.stat is dear: only where the parent's moved, only
+ * of those whose use changed, and no more than STATS_MAX at a time, in turns. */
 static void read_stats(Walk *w, Known *n) {
         unsigned changed = 0, parts, i = 0;
 

@@ -3,9 +3,9 @@
 /* Cgroups as directories: which hierarchy this is, opening without escaping it, identity, and the three text
  * formats that cgroup v2 files have.
  *
- * Invariant: a parser gives a value only where the kernel wrote the whole of it; what is missing, cut off or no
- * number leaves the caller's variable alone, so that "unknown" never turns into zero.
- * Left out on purpose: nested keyed files (io.stat), which belong to the io part. */
+ * Invariant: a parser gives a value only where the kernel wrote the whole of it; what is missing, cut off
+ * or no number leaves the caller's variable alone, so that "unknown" never turns into zero. Left out on
+ * purpose: nested keyed files (io.stat), which belong to the io part. */
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -16,7 +16,8 @@
 #include "base/units.h"
 #include "sys/cgroup.h"
 
-/* Names of cgroups are at most 255 bytes; a path in the kernel has no limit, the ones we handle have this. */
+/* Names of cgroups are at most 255 bytes; a path in the kernel has no limit, the ones we handle have
+ * this. */
 #define CGROUP_PATH_MAX 4096
 
 /* FILEID_KERNFS of the kernel's include/linux/exportfs.h: the handle is the 64-bit id and nothing else. */

@@ -29,13 +29,15 @@ int cgroup_id(int dir_fd, uint64_t *ret);
 bool cgroup_is_alive(int dir_fd, uint64_t id);
 
 /* One number of a flat keyed file (memory.stat, memory.events, cgroup.events: "KEY VALUE\n" lines, see
- * Documentation/admin-guide/cgroup-v2.rst, "Interface Files"). text is one read of the whole file. False, and
- * *ret untouched, where the key is missing, its value is no number, or its line was cut off before the newline. */
+ * Documentation/admin-guide/cgroup-v2.rst, "Interface Files"). text is one read of the whole file. False,
+ * and *ret untouched, where the key is missing, its value is no number, or its line was cut off before
+ * the newline. */
 bool cgroup_keyed_get(const char *text, const char *key, uint64_t *ret);
 
-/* Many keys in one pass: sets bit i of the returned mask and ret_values[i] for each keys[i] that was found. */
+/* Many keys in one pass: sets bit i of the returned mask and ret_values[i] for each keys[i] that was
+ * found. */
 uint32_t cgroup_keyed_scan(const char *text, const char *const *keys, size_t n_keys, uint64_t *ret_values);
 
-/* A file of one number, or "max" (LIMIT_MAX): memory.current, memory.high. text is one read of the whole file.
- * -EINVAL for anything else; a text without its newline was cut off and is refused too. */
+/* A file of one number, or "max" (LIMIT_MAX): memory.current, memory.high. text is one read of the whole
+ * file. -EINVAL for anything else; a text without its newline was cut off and is refused too. */
 int cgroup_limit_parse(const char *text, uint64_t *ret);
