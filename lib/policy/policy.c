@@ -62,6 +62,7 @@ void domain_done(Domain *d) {
         free(d->contain.pre_kill_exec);
         strv_free(d->contain.exclude);
         strv_free(d->files);
+        strv_free(d->inactive);
         *d = (Domain) {};
 }
 

@@ -103,7 +103,7 @@ typedef struct Match {
 
 typedef struct Domain {
         char *name;                     /* of the file, without .policy */
-        char *description;
+        char *description;              /* never NULL */
         char *slice;                    /* "workload.slice", "-.slice" */
         char *cgroup;                   /* "/workload.slice", "/a.slice/a-b.slice" for a-b.slice, "/" for -.slice */
         unsigned rank;                  /* 0 to 1000; -.slice counts as 1000 */
@@ -113,8 +113,9 @@ typedef struct Domain {
         size_t n_resources;
         Alarm *alarms;
         size_t n_alarms;
-        Contain contain;
+        Contain contain;                /* .mode is off where there is no [Contain] */
         char **files;                   /* the file and its drop-ins, in the order read */
+        char **inactive;                /* what was asked for and is not acted on in this version: "KEY=VALUE: why" */
 } Domain;
 
 typedef struct Policy {
