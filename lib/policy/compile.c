@@ -21,7 +21,7 @@ static void draft_done(Draft *d) {
         free(d->unit_spans);
         free(d->user_spans);
         free(d->executable_spans);
-        free(d->alarm_reset);
+        free(d->alarm_touched);
 }
 
 static bool name_is_valid(const char *s) {
@@ -119,6 +119,7 @@ static int draft_set_condition(Draft *draft, size_t alarm, const ValueContext *c
         Condition x = {}, *p;
         int r;
 
+        draft->alarm_touched[alarm] = true;
         if (!*text) {
                 size_t kept = 0;
 
@@ -128,7 +129,6 @@ static int draft_set_condition(Draft *draft, size_t alarm, const ValueContext *c
                         else
                                 a->conditions[kept++] = a->conditions[i];
                 a->n_conditions = kept;
-                draft->alarm_reset[alarm] = true;
                 return 0;
         }
         if (a->n_conditions >= CONDITIONS_MAX)
@@ -279,7 +279,7 @@ static int draft_init(Draft *draft, const PolicySource *source) {
 static int draft_alarm(Draft *draft, const Section *section, Diagnostics *diagnostics, size_t *ret) {
         Domain *d = &draft->domain;
         Alarm *alarms;
-        bool *reset;
+        bool *touched;
         char *name;
 
         if (!section->argument || !name_is_valid(section->argument)) {
@@ -301,15 +301,15 @@ static int draft_alarm(Draft *draft, const Section *section, Diagnostics *diagno
         alarms = realloc(d->alarms, (d->n_alarms + 1) * sizeof(Alarm));
         if (alarms)
                 d->alarms = alarms;
-        reset = realloc(draft->alarm_reset, (d->n_alarms + 1) * sizeof(bool));
-        if (reset)
-                draft->alarm_reset = reset;
+        touched = realloc(draft->alarm_touched, (d->n_alarms + 1) * sizeof(bool));
+        if (touched)
+                draft->alarm_touched = touched;
         name = strdup(section->argument);
-        if (!alarms || !reset || !name) {
+        if (!alarms || !touched || !name) {
                 free(name);
                 return -ENOMEM;
         }
-        reset[d->n_alarms] = false;
+        touched[d->n_alarms] = false;
         alarms[d->n_alarms] = (Alarm) { .name = name, .span = section->span };
         *ret = d->n_alarms++;
         return 0;
@@ -474,7 +474,7 @@ static int draft_finish(Draft *draft, Diagnostics *diagnostics) {
                         d->alarms[kept++] = *a;
                         continue;
                 }
-                if (!draft->alarm_reset[i])
+                if (!draft->alarm_touched[i])
                         diagnostics_add(diagnostics, SEVERITY_ERROR, a->span,
                                         "[Alarm %s] has no condition: expected a line such as MemoryPressureAbove=some 10%% over 1s",
                                         a->name);

@@ -12,7 +12,7 @@ typedef struct Draft {
         Span span;                      /* line 1 of its file */
         Span slice_span, rank_span, contain_span, resources_span;       /* line 0: not written */
         Span *unit_spans, *user_spans, *executable_spans;       /* one for each entry of the lists */
-        bool *alarm_reset;              /* one for each alarm: emptied on purpose */
+        bool *alarm_touched;            /* one for each alarm: has had a condition, though it was emptied or refused */
 } Draft;
 
 /* What only the whole set shows: two domains that claim the same. Adds to d. 0 or -ENOMEM. */
