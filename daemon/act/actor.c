@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Actor: carries out actions and keeps their leases.
+ *
+ * Invariants: no write to memory.high without its lease in the file before; every action submitted has one
+ * outcome; a value that is none of ours is left alone, and its lease ends there. Leases belong to the loop's thread,
+ * the writes to the worker's: they meet in the job alone.
+ *
+ * Which values are ours: what the engine expects, what the lease says was written last and before that (that write
+ * may have failed or be under way), what systemd was told, and, for two seconds after a reload, the original,
+ * for then it was systemd that put it back and nobody else. */
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include "act/act.h"
+#include "act/handover.h"
+#include "act/leases.h"
+#include "act/limit.h"
+#include "act/worker.h"
+#include "base/macro.h"
+#include "base/units.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+#include "sys/unit.h"
+
+#define RUN_SYSTEMD "/run/systemd"
+/* systemd puts cgroup values back after it said that the reload is over, one unit at a time: look again after
+ * 50 ms, then at doubling intervals up to this. */
+#define REASSERT_FIRST_USEC (50 * USEC_PER_MSEC)
+#define REASSERT_LAST_USEC (2 * USEC_PER_SEC)
+/* At the end: for a write that is still inside the kernel. It has set the limit by then; see limit.c. */
+#define QUIESCE_USEC (150 * USEC_PER_MSEC)
+
+struct Actor {
+        int root_fd;
+        Leases *leases;
+        Worker *worker;
+        Handover *handover;
+        ActorHandler handler;
+        void *userdata;
+        sd_event_source *reassert_timer;
+        uint64_t reassert_usec;         /* the next interval */
+        uint64_t reloaded_usec;         /* CLOCK_MONOTONIC; 0 = never */
+};
+
+static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
+        size_t n = 0;
+
+        accept[n++] = h->lease.value;
+        accept[n++] = h->previous;
+        if (h->lease.handed_over)
+                accept[n++] = h->handed_value;
+        if (a->reloaded_usec != 0 && now_monotonic_usec() < a->reloaded_usec + REASSERT_LAST_USEC)
+                accept[n++] = h->lease.original;
+        return n;
+}
+
+/* The cgroups that went away without anybody asking for their values back. */
+static void collect_gone(Actor *a) {
+        for (size_t i = 0; i < LEASES_MAX; i++) {
+                HeldLease *h = leases_at(a->leases, i);
+
+                if (h && !h->ended && !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id))
+                        handover_end(a->handover, h, true);
+        }
+}
+
+static void set_is_done(Actor *a, Job *job, HeldLease *h) {
+        const Outcome *o = &job->outcome;
+
+        switch (o->result) {
+        case OUTCOME_DONE:
+                /* Nothing is in doubt any more, unless a newer one is under way. */
+                if (h->lease.value == job->action.value)
+                        h->previous = h->lease.value;
+                handover_wake(a->handover);
+                return;
+        case OUTCOME_GONE:
+                handover_end(a->handover, h, true);
+                return;
+        case OUTCOME_DRIFTED:
+                handover_end(a->handover, h, false);
+                return;
+        case OUTCOME_FAILED:
+                /* What came after it knows the lease; and a lease whose first write failed holds nothing. */
+                if (o->error == -ECANCELED)
+                        return;
+                if (job->quiet)
+                        return;
+                if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over)
+                        handover_end(a->handover, h, true);
+                else
+                        (void) leases_set(a->leases, h, h->previous, h->lease.step, h->lease.expires_usec);
+                return;
+        case OUTCOME_TIMEOUT:
+        case _OUTCOME_RESULT_MAX:
+                return;
+        }
+}
+
+static void restore_is_done(Actor *a, Job *job, HeldLease *h) {
+        /* Where it failed the lease stays: the engine or the way out tries again. */
+        if (job->outcome.result != OUTCOME_FAILED)
+                handover_end(a->handover, h, job->outcome.result != OUTCOME_DRIFTED);
+}
+
+static void on_done(Job *job, void *userdata) {
+        Actor *a = userdata;
+        HeldLease *h = leases_find_serial(a->leases, job->lease_serial);
+        Outcome outcome = job->outcome;
+
+        if (h && !h->ended)
+                switch (job->action.type) {
+                case ACTION_SET_MEMORY_HIGH:
+                        set_is_done(a, job, h);
+                        break;
+                case ACTION_RESTORE:
+                        restore_is_done(a, job, h);
+                        break;
+                case ACTION_KILL:
+                case ACTION_FORGET:
+                case _ACTION_TYPE_MAX:
+                        break;
+                }
+        if (outcome.type == ACTION_KILL)
+                collect_gone(a);
+        if (!job->quiet)
+                a->handler(&outcome, a->userdata);
+}
+
+/* A lease for a first write. Where systemd has still to be told that the one before is over, that one goes on. */
+static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char *path, HeldLease **ret) {
+        HeldLease *h = leases_find_ended(a->leases, action->cgroup_id);
+        uint64_t now = now_monotonic_usec();
+        Lease lease = {
+                .cgroup_id = action->cgroup_id,
+                .incident_id = action->incident_id,
+                .step = action->step,
+                .original = action->original,
+                .value = action->value,
+                .taken_usec = now,
+                .expires_usec = now + action->lease_usec,
+        };
+        int r;
+
+        if (h) {
+                r = leases_set(a->leases, h, action->value, action->step, lease.expires_usec);
+                if (r < 0)
+                        return r;
+                h->previous = action->expect;
+                h->lease.incident_id = action->incident_id;
+                h->ended = false;
+                *ret = h;
+                return 0;
+        }
+        if (strlen(path) >= sizeof lease.path)
+                return -ENAMETOOLONG;
+        strcpy(lease.path, path);
+        r = leases_take(a->leases, &lease, action->expect, &h);
+        if (r == -ENOSPC) {
+                collect_gone(a);
+                r = leases_take(a->leases, &lease, action->expect, &h);
+        }
+        if (r < 0)
+                return r;
+        h->dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        *ret = h;
+        return 0;
+}
+
+static int submit_set(Actor *a, Job *job, int cgroup_fd, const char *path) {
+        const Action *action = &job->action;
+        HeldLease *h = leases_find(a->leases, action->cgroup_id);
+        int r;
+
+        job->accept[job->n_accept++] = action->expect;
+        if (h) {
+                job->n_accept += accept_of(a, h, job->accept + job->n_accept);
+                r = leases_set(a->leases, h, action->value, action->step,
+                               now_monotonic_usec() + action->lease_usec);
+        } else
+                r = lease_begin(a, action, cgroup_fd, path, &h);
+        if (r < 0)
+                return r;
+        job->lease_serial = h->serial;
+        return 0;
+}
+
+int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path) {
+        HeldLease *h = leases_find(a->leases, action->cgroup_id);
+        Job *job = worker_take(a->worker, cgroup_fd >= 0 ? cgroup_fd : h ? h->dir_fd : -EBADF);
+        int r;
+
+        if (!job)
+                return -ENOSPC;
+        job->action = *action;
+        switch (action->type) {
+        case ACTION_SET_MEMORY_HIGH:
+                r = submit_set(a, job, cgroup_fd, path);
+                if (r < 0) {
+                        worker_refuse(a->worker, job, OUTCOME_FAILED, r);
+                        return 0;
+                }
+                break;
+        case ACTION_RESTORE:
+                job->accept[job->n_accept++] = action->expect;
+                if (h) {
+                        job->n_accept += accept_of(a, h, job->accept + job->n_accept);
+                        job->lease_serial = h->serial;
+                }
+                break;
+        case ACTION_KILL:
+                break;
+        case ACTION_FORGET:
+                if (h)
+                        handover_end(a->handover, h, !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id));
+                worker_refuse(a->worker, job, OUTCOME_DONE, 0);
+                return 0;
+        case _ACTION_TYPE_MAX:
+                worker_refuse(a->worker, job, OUTCOME_FAILED, -EINVAL);
+                return 0;
+        }
+        worker_submit(a->worker, job);
+        return 0;
+}
+
+/* Writes the lease's value once more, wherever it fell back to one that was there before. */
+static void lease_reassert(Actor *a, HeldLease *h) {
+        Job *job = worker_take(a->worker, h->dir_fd);
+
+        /* A full queue: the next round finds it. */
+        if (!job)
+                return;
+        job->quiet = true;
+        job->lease_serial = h->serial;
+        job->action.type = ACTION_SET_MEMORY_HIGH;
+        job->action.cgroup_id = h->lease.cgroup_id;
+        job->action.value = h->lease.value;
+        job->accept[job->n_accept++] = h->lease.original;
+        job->accept[job->n_accept++] = h->previous;
+        if (h->lease.handed_over) {
+                job->accept[job->n_accept++] = h->handed_value;
+                job->accept[job->n_accept++] = h->handed_before;
+        }
+        worker_submit(a->worker, job);
+}
+
+static void reassert_all(Actor *a) {
+        for (size_t i = 0; i < LEASES_MAX; i++) {
+                HeldLease *h = leases_at(a->leases, i);
+
+                if (h && !h->ended)
+                        lease_reassert(a, h);
+        }
+}
+
+static int on_reassert(sd_event_source *s, uint64_t usec, void *userdata) {
+        Actor *a = userdata;
+
+        (void) usec;
+        reassert_all(a);
+        if (a->reassert_usec <= REASSERT_LAST_USEC) {
+                (void) sd_event_source_set_time_relative(s, a->reassert_usec);
+                (void) sd_event_source_set_enabled(s, SD_EVENT_ONESHOT);
+        }
+        a->reassert_usec *= 2;
+        return 0;
+}
+
+void actor_reassert(Actor *a) {
+        a->reloaded_usec = now_monotonic_usec();
+        a->reassert_usec = REASSERT_FIRST_USEC;
+        (void) on_reassert(a->reassert_timer, 0, a);
+}
+
+static void on_lost(HeldLease *h, void *userdata) {
+        lease_reassert(userdata, h);
+}
+
+/* Brings what the file said into agreement with the machine. */
+static void adopt(Actor *a) {
+        for (size_t i = 0; i < LEASES_MAX; i++) {
+                HeldLease *h = leases_at(a->leases, i);
+                uint64_t current;
+                int fd;
+
+                if (!h)
+                        continue;
+                fd = cgroup_open(a->root_fd, h->lease.path);
+                if (fd < 0 || !cgroup_is_alive(fd, h->lease.cgroup_id) ||
+                    file_read_limit_at(fd, "memory.high", &current) < 0) {
+                        (void) safe_close(fd);
+                        handover_end(a->handover, h, true);
+                        continue;
+                }
+                h->dir_fd = fd;
+                if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value))
+                        handover_end(a->handover, h, true);
+                else if (limit_equal(current, h->lease.value))
+                        continue;
+                else if (limit_equal(current, h->previous) ||
+                         (h->lease.handed_over && limit_equal(current, h->handed_value)))
+                        (void) leases_set(a->leases, h, current, h->lease.step, h->lease.expires_usec);
+                else
+                        handover_end(a->handover, h, false);
+        }
+}
+
+int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler, void *userdata,
+              Actor **ret) {
+        Actor *a = calloc(1, sizeof *a);
+        int r;
+
+        if (!a)
+                return -ENOMEM;
+        a->handler = handler;
+        a->userdata = userdata;
+        a->root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        r = a->root_fd < 0 ? -errno : 0;
+        if (r >= 0)
+                r = leases_new(lease_file, &a->leases);
+        if (r >= 0)
+                r = handover_new(event, RUN_SYSTEMD, a->leases, on_lost, a, &a->handover);
+        if (r >= 0)
+                r = worker_new(event, on_done, a, &a->worker);
+        if (r >= 0)
+                r = sd_event_add_time(event, &a->reassert_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
+                                      on_reassert, a);
+        if (r < 0) {
+                actor_free(a);
+                return r;
+        }
+        (void) sd_event_source_set_description(a->reassert_timer, "reassert");
+        (void) sd_event_source_set_enabled(a->reassert_timer, SD_EVENT_OFF);
+        adopt(a);
+        *ret = a;
+        return 0;
+}
+
+Actor *actor_free(Actor *a) {
+        if (!a)
+                return NULL;
+        (void) worker_free(a->worker);
+        (void) handover_free(a->handover);
+        (void) leases_free(a->leases);
+        sd_event_source_disable_unref(a->reassert_timer);
+        (void) safe_close(a->root_fd);
+        free(a);
+        return NULL;
+}
+
+void actor_set_bus(Actor *a, sd_bus *bus) {
+        handover_set_bus(a->handover, bus);
+}
+
+const Lease *actor_lease(const Actor *a, size_t i) {
+        for (size_t k = 0; k < LEASES_MAX; k++) {
+                const HeldLease *h = leases_at(a->leases, k);
+
+                if (h && !h->ended && i-- == 0)
+                        return &h->lease;
+        }
+        return NULL;
+}
+
+static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
+        uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
+        int error;
+
+        return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2, h->lease.original,
+                            NULL, &before, &after, &error);
+}
+
+int actor_release_all(Actor *a, uint64_t deadline_usec) {
+        uint64_t now = now_monotonic_usec();
+        int failed = 0;
+
+        (void) worker_quiesce(a->worker, now + MIN(deadline_usec, QUIESCE_USEC));
+        for (size_t i = 0; i < LEASES_MAX; i++) {
+                HeldLease *h = leases_at(a->leases, i);
+                OutcomeResult result;
+
+                if (!h || h->ended)
+                        continue;
+                result = give_back(h, h->dir_fd);
+                if (result == OUTCOME_FAILED)
+                        failed++;
+                else
+                        handover_end(a->handover, h, result != OUTCOME_DRIFTED);
+        }
+        handover_finish(a->handover, now + deadline_usec);
+        leases_remove_if_empty(a->leases);
+        return failed;
+}
+
+typedef struct Release {
+        int root_fd;
+        const char *run;
+        sd_bus *bus;
+        bool bus_tried;
+        int error;
+} Release;
+
+/* The bus of PID 1 itself: there also while the broker is not. */
+static sd_bus *private_bus(Release *rel) {
+        _cleanup_free_ char *address = NULL;
+
+        if (rel->bus_tried)
+                return rel->bus;
+        rel->bus_tried = true;
+        if (asprintf(&address, "unix:path=%s/private", rel->run) < 0) {
+                address = NULL;
+                return NULL;
+        }
+        if (sd_bus_new(&rel->bus) < 0 || sd_bus_set_address(rel->bus, address) < 0 || sd_bus_start(rel->bus) < 0)
+                rel->bus = sd_bus_unref(rel->bus);
+        return rel->bus;
+}
+
+static void release_one(const HeldLease *h, void *userdata) {
+        Release *rel = userdata;
+        _cleanup_close_ int fd = cgroup_open(rel->root_fd, h->lease.path);
+        OutcomeResult result = fd < 0 ? OUTCOME_GONE : give_back(h, fd);
+        uint64_t values[3] = { h->handed_value, h->handed_before, h->lease.original };
+        char unit[UNIT_NAME_SIZE];
+
+        if (result == OUTCOME_FAILED)
+                rel->error = -EIO;
+        if (!h->lease.handed_over || unit_of_cgroup(h->lease.path, unit) < 0)
+                return;
+        /* Best effort: without it systemd keeps the value in memory until its next reload. */
+        if (result != OUTCOME_DRIFTED && private_bus(rel))
+                (void) unit_set_memory_high_sync(rel->bus, unit, h->lease.original, USEC_PER_SEC);
+        if (!h->had_dropin)
+                (void) unit_memory_high_dropin_remove(rel->run, unit, values, result == OUTCOME_DRIFTED ? 2 : 3);
+}
+
+int leases_release_file_at(const char *root, const char *run, const char *lease_file) {
+        Release rel = { .root_fd = -EBADF, .run = run };
+        int r;
+
+        rel.root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (rel.root_fd < 0)
+                return -errno;
+        r = leases_read(lease_file, release_one, &rel);
+        if (r >= 0)
+                r = rel.error;
+        /* What could not be given back stays written down. */
+        if (r >= 0 && unlink(lease_file) < 0 && errno != ENOENT)
+                r = -errno;
+        sd_bus_flush_close_unref(rel.bus);
+        (void) safe_close(rel.root_fd);
+        return r;
+}
+
+int leases_release_file(const char *root, const char *lease_file) {
+        return leases_release_file_at(root, RUN_SYSTEMD, lease_file);
+}

@@ -1,0 +1,141 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Limit: one change of memory.high, with the look before and the look after.
+ *
+ * Invariant: a value is overwritten only if it is one that we wrote or knew; anything else is somebody's and
+ * stays. The look and the write are two system calls, so somebody who writes in the microseconds between
+ * them loses; the kernel offers nothing better.
+ *
+ * The kernel sets the new limit first and then reclaims on the writer's time (mm/memcontrol.c,
+ * memory_high_write()), until usage is below, nothing yields, or a signal is pending. The limit is what
+ * counts: the reclaim the hog does itself when it next allocates. So kernels that know O_NONBLOCK (6.16) are asked
+ * not to reclaim, and the others are interrupted by a timer, see worker.c. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <limits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "act/limit.h"
+#include "base/macro.h"
+#include "base/units.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+uint64_t limit_round(uint64_t value) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
+
+        /* PAGE_COUNTER_MAX in include/linux/page_counter.h */
+        if (value / page >= LONG_MAX / page)
+                return LIMIT_MAX;
+        return value - value % page;
+}
+
+bool limit_equal(uint64_t a, uint64_t b) {
+        return limit_round(a) == limit_round(b);
+}
+
+static bool is_gone(int error) {
+        return error == -ENOENT || error == -ENODEV;
+}
+
+static int limit_write(int dir_fd, uint64_t value) {
+        _cleanup_close_ int fd = openat(dir_fd, "memory.high",
+                                        O_WRONLY | O_TRUNC | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+        char text[32];
+        int n;
+
+        if (fd < 0)
+                return -errno;
+        if (value == LIMIT_MAX)
+                n = snprintf(text, sizeof text, "max\n");
+        else
+                n = snprintf(text, sizeof text, "%" PRIu64 "\n", value);
+        for (;;) {
+                ssize_t k = write(fd, text, (size_t) n);
+
+                if (k == n)
+                        return 0;
+                if (k >= 0)
+                        return -EIO;
+                if (errno != EINTR)
+                        return -errno;
+        }
+}
+
+OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size_t n_accept, uint64_t value,
+                           const atomic_bool *cancelled, uint64_t *ret_before, uint64_t *ret_after,
+                           int *ret_error) {
+        uint64_t before, after;
+        bool ours = false;
+        int r;
+
+        if (!cgroup_is_alive(dir_fd, id))
+                return OUTCOME_GONE;
+        r = file_read_limit_at(dir_fd, "memory.high", &before);
+        if (r < 0)
+                goto fail;
+        *ret_before = *ret_after = before;
+        if (limit_equal(before, value))
+                return OUTCOME_DONE;
+        for (size_t i = 0; i < n_accept; i++)
+                ours = ours || limit_equal(before, accept[i]);
+        if (!ours)
+                return OUTCOME_DRIFTED;
+        if (cancelled && atomic_load(cancelled)) {
+                *ret_error = -ECANCELED;
+                return OUTCOME_FAILED;
+        }
+        r = limit_write(dir_fd, value);
+        if (r < 0)
+                goto fail;
+        r = file_read_limit_at(dir_fd, "memory.high", &after);
+        if (r < 0)
+                goto fail;
+        *ret_after = after;
+        return limit_equal(after, value) ? OUTCOME_DONE : OUTCOME_DRIFTED;
+
+fail:
+        /* The file may be missing because the controller is, and that is no vanished cgroup. */
+        if (is_gone(r) && !cgroup_is_alive(dir_fd, id))
+                return OUTCOME_GONE;
+        *ret_error = r == -ENOENT ? -EOPNOTSUPP : r;
+        return OUTCOME_FAILED;
+}
+
+void limit_run_set(Job *job) {
+        Outcome *o = &job->outcome;
+
+        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
+                                 &job->cancelled, &o->before, &o->after, &o->error);
+        /* Whoever cancelled it decides what the file holds now: say nothing about that. */
+        if (atomic_load(&job->cancelled) && o->result != OUTCOME_GONE) {
+                o->result = OUTCOME_FAILED;
+                o->error = -ECANCELED;
+        }
+}
+
+/* A set of the same cgroup may still be inside its write, reclaiming, for seconds. Once the file shows its
+ * value the kernel will not touch the limit again on its behalf, so there is nothing to wait for. Before
+ * that it is between its look and its write, which is microseconds. */
+static void wait_for_overtaken(Job *job) {
+        const Job *set = job->overtaken;
+
+        while (set && !atomic_load(&set->finished)) {
+                uint64_t now;
+
+                if (file_read_limit_at(job->dir_fd, "memory.high", &now) < 0 ||
+                    limit_equal(now, set->action.value))
+                        break;
+                (void) nanosleep(&(struct timespec) { .tv_nsec = 500 * 1000 }, NULL);
+        }
+}
+
+void limit_run_restore(Job *job) {
+        Outcome *o = &job->outcome;
+
+        wait_for_overtaken(job);
+        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
+                                 NULL, &o->before, &o->after, &o->error);
+}

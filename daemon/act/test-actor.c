@@ -1,0 +1,585 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Acting on a tree of ordinary files: no kernel answers here, so a file holds what was written last. */
+
+#include <fcntl.h>
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "act/act.h"
+#include "act/leases.h"
+#include "act/limit.h"
+#include "act/worker.h"
+#include "base/test.h"
+#include "base/units.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define HOG "/sideload.slice/hog.service"
+
+static char base[64], root[96], run[96], lease_file[96];
+static sd_event *event;
+static Actor *actor;
+static int hog_fd = -EBADF;
+static uint64_t hog_id, action_id;
+static Outcome outcomes[64];
+static size_t n_outcomes;
+
+static void on_outcome(const Outcome *o, void *userdata) {
+        (void) userdata;
+        outcomes[n_outcomes++ % ARRAY_SIZE(outcomes)] = *o;
+}
+
+static void sh(const char *format, ...) _printf_(1, 2);
+static void sh(const char *format, ...) {
+        char command[1024];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(command, sizeof command, format, ap);
+        va_end(ap);
+        assert_int_equal(system(command), 0);
+}
+
+static void make_cgroup(const char *path) {
+        sh("mkdir -p '%s%s' && cd '%s%s' && echo max >memory.high && echo 1048576 >memory.current && "
+           "echo 'populated 1\nfrozen 0' >cgroup.events && echo '1\n2' >cgroup.procs && : >cgroup.kill && "
+           "echo '8:0 rbps=4096 wbps=max riops=max wiops=max' >io.max",
+           root, path, root, path);
+}
+
+static void start(void) {
+        assert_int_equal(actor_new(event, root, lease_file, on_outcome, NULL, &actor), 0);
+}
+
+static int setup(void **state) {
+        (void) state;
+        (void) snprintf(base, sizeof base, "/tmp/cgd-test-actor-XXXXXX");
+        if (!mkdtemp(base))
+                return -1;
+        (void) snprintf(root, sizeof root, "%s/cgroup", base);
+        (void) snprintf(run, sizeof run, "%s/run", base);
+        (void) snprintf(lease_file, sizeof lease_file, "%s/leases", base);
+        make_cgroup(HOG);
+        hog_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        {
+                int fd = cgroup_open(hog_fd, HOG);
+
+                close(hog_fd);
+                hog_fd = fd;
+        }
+        assert_true(hog_fd >= 0);
+        assert_int_equal(cgroup_id(hog_fd, &hog_id), 0);
+        assert_true(sd_event_new(&event) >= 0);
+        n_outcomes = 0;
+        start();
+        return 0;
+}
+
+static int teardown(void **state) {
+        (void) state;
+        actor = actor_free(actor);
+        event = sd_event_unref(event);
+        hog_fd = safe_close(hog_fd);
+        sh("rm -rf '%s'", base);
+        return 0;
+}
+
+static void spin(uint64_t usec) {
+        uint64_t end = now_monotonic_usec() + usec;
+
+        while (now_monotonic_usec() < end)
+                assert_true(sd_event_run(event, 5000) >= 0);
+}
+
+static const Outcome *await(size_t n) {
+        uint64_t end = now_monotonic_usec() + 10 * USEC_PER_SEC;
+
+        while (n_outcomes < n && now_monotonic_usec() < end)
+                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        assert_int_equal(n_outcomes, n);
+        return &outcomes[n - 1];
+}
+
+static Action action(ActionType type, uint64_t value, uint64_t expect) {
+        return (Action) {
+                .id = ++action_id, .type = type, .step = STEP_HOLD, .incident_id = 3, .cgroup_id = hog_id,
+                .value = value, .expect = expect, .original = LIMIT_MAX, .lease_usec = 15 * USEC_PER_SEC,
+        };
+}
+
+static const Outcome *act(ActionType type, uint64_t value, uint64_t expect) {
+        Action a = action(type, value, expect);
+        size_t n = n_outcomes + 1;
+        const Outcome *o;
+
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        o = await(n);
+        assert_true(o->action_id == a.id);
+        assert_true(o->cgroup_id == hog_id);
+        return o;
+}
+
+static uint64_t high(void) {
+        uint64_t v;
+
+        assert_int_equal(file_read_limit_at(hog_fd, "memory.high", &v), 0);
+        return v;
+}
+
+static void set_high(uint64_t v) {
+        assert_int_equal(file_write_limit_at(hog_fd, "memory.high", v), 0);
+}
+
+static size_t n_read;
+static void count_reader(const HeldLease *h, void *userdata) {
+        n_read++;
+        if (userdata)
+                *(HeldLease *) userdata = *h;
+}
+
+static size_t leases_in_file(HeldLease *ret) {
+        n_read = 0;
+        assert_int_equal(leases_read(lease_file, count_reader, ret), 0);
+        return n_read;
+}
+
+static void test_hold_and_restore(void **state) {
+        const Outcome *o;
+        HeldLease h;
+
+        (void) state;
+        o = act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        assert_int_equal(o->result, OUTCOME_DONE);
+        assert_true(o->before == LIMIT_MAX && o->after == 64 * MIB && high() == 64 * MIB);
+        assert_true(o->finished_usec >= o->started_usec && o->started_usec > 0);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.value == 64 * MIB && h.lease.original == LIMIT_MAX && h.lease.cgroup_id == hog_id);
+        assert_string_equal(h.lease.path, HOG);
+        assert_true(actor_lease(actor, 0)->value == 64 * MIB);
+        assert_null(actor_lease(actor, 1));
+
+        o = act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB);
+        assert_int_equal(o->result, OUTCOME_DONE);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.value == 32 * MIB && h.previous == 64 * MIB);
+
+        o = act(ACTION_RESTORE, LIMIT_MAX, 32 * MIB);
+        assert_int_equal(o->result, OUTCOME_DONE);
+        assert_true(o->before == 32 * MIB && o->after == LIMIT_MAX && high() == LIMIT_MAX);
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_null(actor_lease(actor, 0));
+}
+
+static void test_drift(void **state) {
+        const Outcome *o;
+
+        (void) state;
+        /* Before the first write: somebody's limit is there already. */
+        set_high(100 * MIB);
+        o = act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        assert_int_equal(o->result, OUTCOME_DRIFTED);
+        assert_true(o->after == 100 * MIB && high() == 100 * MIB);
+        assert_int_equal(leases_in_file(NULL), 0);
+        /* While held. */
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        set_high(50 * MIB);
+        o = act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB);
+        assert_int_equal(o->result, OUTCOME_DRIFTED);
+        assert_true(high() == 50 * MIB);
+        assert_null(actor_lease(actor, 0));
+        /* At the giving back. */
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        set_high(50 * MIB);
+        o = act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB);
+        assert_int_equal(o->result, OUTCOME_DRIFTED);
+        assert_true(o->after == 50 * MIB && high() == 50 * MIB);
+        assert_int_equal(leases_in_file(NULL), 0);
+        /* "max" by hand is a change too, unless systemd has just reloaded. */
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DRIFTED);
+        assert_true(high() == LIMIT_MAX);
+}
+
+static void test_rounding(void **state) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
+
+        (void) state;
+        assert_true(limit_round(2 * page + 1) == 2 * page);
+        assert_true(limit_equal(2 * page, 2 * page + page - 1));
+        assert_false(limit_equal(2 * page, 3 * page));
+        assert_false(limit_equal(2 * page - 1, 2 * page));
+        assert_true(limit_round(LIMIT_MAX) == LIMIT_MAX);
+        assert_true(limit_round(INT64_MAX) == LIMIT_MAX);
+        assert_true(limit_round(0) == 0);
+        /* The file holds whole pages where the engine expects bytes. */
+        set_high(2 * page);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, page, 2 * page + 17)->result, OUTCOME_DONE);
+        set_high(3 * page);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 2 * page, page)->result, OUTCOME_DRIFTED);
+}
+
+static void test_gone(void **state) {
+        Action a;
+
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        sh("rm -r '%s%s'", root, HOG);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_GONE);
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_GONE);
+        assert_int_equal(act(ACTION_KILL, 0, 0)->result, OUTCOME_GONE);
+        /* A cgroup that nobody has a descriptor of any more. */
+        a = action(ACTION_RESTORE, LIMIT_MAX, 64 * MIB);
+        assert_int_equal(actor_submit(actor, &a, -EBADF, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->result, OUTCOME_GONE);
+        /* Another cgroup under the same name is another cgroup: the held descriptor is not it. */
+        make_cgroup(HOG);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_GONE);
+}
+
+static void test_no_controller(void **state) {
+        const Outcome *o;
+
+        (void) state;
+        sh("rm '%s%s/memory.high'", root, HOG);
+        o = act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        assert_int_equal(o->result, OUTCOME_FAILED);
+        assert_int_equal(o->error, -EOPNOTSUPP);
+        assert_int_equal(leases_in_file(NULL), 0);
+}
+
+static void test_full_disk(void **state) {
+        struct rlimit old, none;
+        const Outcome *o;
+
+        (void) state;
+        (void) signal(SIGXFSZ, SIG_IGN);
+        actor = actor_free(actor);
+        /* The lease file cannot be made where there is no directory, and its writes fail with no room left. */
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+        none = old;
+        none.rlim_cur = 0;
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+        start();
+        o = act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(o->result, OUTCOME_FAILED);
+        assert_true(o->error < 0);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        /* Giving back needs no room. */
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
+        o = act(ACTION_KILL, 0, 0); /* writes to a fake file fail too: only that there is an outcome */
+        assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+        assert_int_equal(o->result, OUTCOME_FAILED);
+}
+
+static void test_kill(void **state) {
+        const Outcome *o;
+        char text[256];
+        pid_t pid = fork();
+
+        (void) state;
+        /* What the kernel does some time after the write. */
+        if (pid == 0) {
+                for (;;) {
+                        if (file_read_at(hog_fd, "cgroup.kill", text, sizeof text) > 0)
+                                break;
+                        usleep(1000);
+                }
+                usleep(50000);
+                (void) file_write_at(hog_fd, "cgroup.events", "populated 0\nfrozen 0\n");
+                _exit(0);
+        }
+        o = act(ACTION_KILL, 0, 0);
+        assert_int_equal(o->result, OUTCOME_DONE);
+        assert_true(o->before == 2 && o->after == 0);
+        assert_true(o->finished_usec - o->started_usec >= 50000);
+        assert_true(file_read_at(hog_fd, "cgroup.kill", text, sizeof text) > 0);
+        assert_string_equal(text, "1");
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
+/* Of the Worker, for its time limit is not the Actor's business. */
+static Job last_job;
+static bool job_is_back;
+static void on_job(Job *job, void *userdata) {
+        (void) userdata;
+        last_job.outcome = job->outcome;
+        job_is_back = true;
+}
+
+static void test_kill_timeout(void **state) {
+        Worker *w;
+        Job *job;
+
+        (void) state;
+        assert_int_equal(worker_new(event, on_job, NULL, &w), 0);
+        worker_set_kill_timeout(w, 300 * USEC_PER_MSEC);
+        job = worker_take(w, hog_fd);
+        job->action = action(ACTION_KILL, 0, 0);
+        job_is_back = false;
+        worker_submit(w, job);
+        while (!job_is_back)
+                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        assert_int_equal(last_job.outcome.result, OUTCOME_TIMEOUT);
+        assert_true(last_job.outcome.after == 2);
+        assert_true(last_job.outcome.finished_usec - last_job.outcome.started_usec >= 300 * USEC_PER_MSEC);
+        /* One under way does not keep the daemon from leaving. */
+        worker_set_kill_timeout(w, 60 * USEC_PER_SEC);
+        job = worker_take(w, hog_fd);
+        job->action = action(ACTION_KILL, 0, 0);
+        worker_submit(w, job);
+        usleep(20000);
+        {
+                uint64_t begin = now_monotonic_usec();
+
+                worker_free(w);
+                assert_true(now_monotonic_usec() - begin < 2 * USEC_PER_SEC);
+        }
+}
+
+/* A set that hangs in the kernel, as in reclaim: its file is a FIFO that nobody reads. The restore of another
+ * cgroup and a kill pass it. */
+static void test_stuck_set(void **state) {
+        Action a;
+        char path[256];
+        int fd;
+        uint64_t other_id;
+        size_t n;
+
+        (void) state;
+        make_cgroup("/stuck.service");
+        sh("rm '%s/stuck.service/memory.high'; mkfifo '%s/stuck.service/memory.high'", root, root);
+        (void) snprintf(path, sizeof path, "%s/stuck.service", root);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(cgroup_id(fd, &other_id), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        a = action(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        a.cgroup_id = other_id;
+        n = n_outcomes;
+        assert_int_equal(actor_submit(actor, &a, fd, "/stuck.service"), 0);
+        usleep(50000);
+        a = action(ACTION_RESTORE, LIMIT_MAX, 64 * MIB);
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_true(await(n + 1)->action_id == a.id);
+        assert_int_equal(outcomes[n].result, OUTCOME_DONE);
+        assert_true(high() == LIMIT_MAX);
+        /* Let the stuck one go. */
+        {
+                int w = openat(fd, "memory.high", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+
+                assert_true(w >= 0);
+                assert_int_equal(write(w, "7\n", 2), 2);
+                close(w);
+        }
+        assert_int_equal(await(n + 2)->result, OUTCOME_FAILED);
+        close(fd);
+}
+
+static void test_queue_full(void **state) {
+        size_t n = 0;
+        Action a;
+
+        (void) state;
+        for (;;) {
+                int r;
+
+                a = action(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+                r = actor_submit(actor, &a, hog_fd, HOG);
+                if (r == -ENOSPC)
+                        break;
+                assert_int_equal(r, 0);
+                assert_true(++n <= 1000);
+        }
+        /* The loop has not run, so none of them could have become free. */
+        assert_int_equal(n, 64);
+        (void) await(64);
+}
+
+static void test_adoption(void **state) {
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        start();
+        assert_non_null(actor_lease(actor, 0));
+        assert_true(actor_lease(actor, 0)->value == 64 * MIB);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        /* The record was there and the write was not: the value before is ours just the same. */
+        set_high(64 * MIB);
+        start();
+        assert_true(actor_lease(actor, 0)->value == 64 * MIB);
+        actor = actor_free(actor);
+        /* Given back by somebody: over. */
+        set_high(LIMIT_MAX);
+        start();
+        assert_null(actor_lease(actor, 0));
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        /* Changed by somebody: theirs. */
+        set_high(99 * MIB);
+        start();
+        assert_null(actor_lease(actor, 0));
+        assert_true(high() == 99 * MIB);
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        sh("rm -r '%s%s'", root, HOG);
+        start();
+        assert_null(actor_lease(actor, 0));
+}
+
+static void test_release_all(void **state) {
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(access(lease_file, F_OK), -1);
+}
+
+static void test_release_file(void **state) {
+        char dropin[256];
+
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(access(lease_file, F_OK), -1);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+
+        /* Drifted: left alone; and our drop-in goes, but no other. */
+        start();
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        {
+                Leases *l;
+
+                assert_int_equal(leases_new(lease_file, &l), 0);
+                assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
+                leases_free(l);
+        }
+        (void) snprintf(dropin, sizeof dropin, "%s/system.control/hog.service.d/50-MemoryHigh.conf", run);
+        sh("mkdir -p '%s/system.control/hog.service.d' && printf '# made by systemd\\n[Service]\\nMemoryHigh=%d\\n' >'%s'",
+           run, (int) (64 * MIB), dropin);
+        set_high(65 * MIB);
+        assert_int_equal(leases_release_file_at(root, run, lease_file), 0);
+        assert_true(high() == 65 * MIB);
+        assert_int_equal(access(dropin, F_OK), -1);
+        *strrchr(dropin, '/') = 0;
+        assert_int_equal(access(dropin, F_OK), -1);
+
+        set_high(LIMIT_MAX);
+        start();
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        {
+                Leases *l;
+
+                assert_int_equal(leases_new(lease_file, &l), 0);
+                assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
+                leases_free(l);
+        }
+        sh("mkdir -p '%s' && printf '[Service]\\nMemoryHigh=5\\n' >'%s/50-MemoryHigh.conf'", dropin, dropin);
+        assert_int_equal(leases_release_file_at(root, run, lease_file), 0);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(access(dropin, F_OK), 0);
+}
+
+static void test_reassert(void **state) {
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        /* systemd puts it back late, after it said that it is done. */
+        actor_reassert(actor);
+        spin(30 * USEC_PER_MSEC);
+        set_high(LIMIT_MAX);
+        spin(200 * USEC_PER_MSEC);
+        assert_true(high() == 64 * MIB);
+        /* In the same moments, the engine's next step finds the original and may go on. */
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DONE);
+        assert_true(high() == 32 * MIB);
+        /* Another value is no reset: theirs, and not fought over. */
+        set_high(77 * MIB);
+        actor_reassert(actor);
+        spin(200 * USEC_PER_MSEC);
+        assert_true(high() == 77 * MIB);
+        assert_null(actor_lease(actor, 0));
+}
+
+static void test_forget(void **state) {
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(act(ACTION_FORGET, 0, 0)->result, OUTCOME_DONE);
+        assert_true(high() == 64 * MIB);
+        assert_int_equal(leases_in_file(NULL), 0);
+}
+
+/* Whatever moment the daemon dies at: if the value was changed, the file names it, and release undoes it. */
+static void test_write_ahead(void **state) {
+        (void) state;
+        actor = actor_free(actor);
+        for (int i = 0; i < 60; i++) {
+                pid_t pid = fork();
+                HeldLease h;
+
+                if (pid == 0) {
+                        sd_event *e;
+
+                        if (sd_event_new(&e) < 0 ||
+                            actor_new(e, root, lease_file, on_outcome, NULL, &actor) < 0)
+                                _exit(1);
+                        for (uint64_t k = 0;; k++) {
+                                uint64_t value = k % 3 == 2 ? LIMIT_MAX : (k % 7 + 1) * MIB, now = LIMIT_MAX;
+                                Action a = action(k % 3 == 2 ? ACTION_RESTORE : ACTION_SET_MEMORY_HIGH, value, 0);
+
+                                (void) file_read_limit_at(hog_fd, "memory.high", &now);
+                                a.expect = now;
+
+                                (void) actor_submit(actor, &a, hog_fd, HOG);
+                                (void) sd_event_run(e, 500);
+                        }
+                }
+                usleep((useconds_t) (i * 700));
+                assert_int_equal(kill(pid, SIGKILL), 0);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+                {
+                        char text[64];
+
+                        /* Cut between open(O_TRUNC) and write(), which cgroupfs does not have. */
+                        if (file_read_at(hog_fd, "memory.high", text, sizeof text) == 0)
+                                set_high(leases_in_file(&h) > 0 ? h.lease.value : LIMIT_MAX);
+                }
+                if (high() != LIMIT_MAX) {
+                        assert_int_equal(leases_in_file(&h), 1);
+                        assert_true(h.lease.value == high() || h.previous == high());
+                }
+                assert_int_equal(leases_release_file(root, lease_file), 0);
+                assert_true(high() == LIMIT_MAX);
+        }
+        start();
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_hold_and_restore), TEST(test_drift),      TEST(test_rounding),     TEST(test_gone),
+                TEST(test_no_controller),    TEST(test_full_disk),  TEST(test_kill),         TEST(test_kill_timeout),
+                TEST(test_stuck_set),        TEST(test_queue_full), TEST(test_adoption),     TEST(test_release_all),
+                TEST(test_release_file),     TEST(test_reassert),   TEST(test_forget),       TEST(test_write_ahead),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
