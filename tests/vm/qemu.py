@@ -172,13 +172,12 @@ class Machine:
                 return f"the machine said nothing for {limit + silence:.0f} s (see console.log)"
             time.sleep(0.1)
 
-    def fetch(self, target: Path) -> None:
-        """Copy what the guest left on the job disk."""
-        shutil.rmtree(target, ignore_errors=True)
-        target.mkdir(parents=True)
+    def fetch(self) -> None:
+        """Copy what the guest left in out/ on the job disk into out/ of the work directory."""
+        shutil.rmtree(self.work / "out", ignore_errors=True)
         subprocess.run(["e2fsck", "-p", str(self.work / "job.img")], stdout=subprocess.DEVNULL,
                        stderr=subprocess.DEVNULL, check=False)
-        subprocess.run(["debugfs", "-R", f"rdump out {target}", str(self.work / "job.img")],
+        subprocess.run(["debugfs", "-R", f"rdump out {self.work}", str(self.work / "job.img")],
                        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
 
 
@@ -193,7 +192,7 @@ def run(work: Path, root: Path, image: Path, profile: Profile, job: dict,
         finally:
             others = machine.disturbance()
             machine.stop()
-        machine.fetch(work / "out")
+        machine.fetch()
     return problem, others
 
 

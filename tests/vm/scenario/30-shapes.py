@@ -1,0 +1,84 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Leaks of every shape among bystanders that only look as if they leaked: the culprit is right in all,
+and no bystander is ever touched.  Each leak is ended as soon as it is contained, and must leave nothing."""
+from vmlib import VM, check, limited, monotonic, wait
+
+# shape -> further options of its variants
+SHAPES = {
+    "leak": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}, {"rate": "400M"}),
+    "small": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "thp": ({"rate": "100M"}, {"rate": "400M"}),
+    "heap": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "slow": ({"rate": "15M"}, {"rate": "25M"}),
+    "burst": ({"size": "64M"}, {"size": "128M"}, {"size": "256M"}),
+    "retouch": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "refuse": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "many": ({"count": 10}, {"count": 50}, {"count": 100, "rate": "200M"}),
+    "threads": ({"count": 4}, {"count": 32}, {"count": 8, "rate": "200M"}),
+    "fork": ({"size": "4M"}, {"size": "16M"}, {"size": "32M", "rate": "200M"}),
+    "child": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "tmpfs": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "memfd": ({"rate": "50M"}, {"rate": "100M"}, {"rate": "200M"}),
+    "sysv": ({"size": "4M"}, {"size": "16M"}, {"size": "16M", "rate": "200M"}),
+    "mmapfile": ({"rate": "100M", "path": "/dev/shm"}, {"rate": "50M", "path": "/dev/shm"}),
+    "pipe": ({"rate": "50M"}, {"rate": "100M"}),
+    "stack": ({"rate": "50M", "total": "2G"}, {"rate": "100M", "total": "2G"}, {"rate": "200M", "total": "2G"}),
+}
+BYSTANDERS = (
+    ("steady", "sideload.slice", {"size": "48M"}),
+    ("heavy", "sideload.slice", {"size": "16M", "rate": "30M"}),
+    ("heavy", "workload.slice", {"size": "24M", "rate": "40M"}),
+    ("steady", "workload.slice", {"size": "32M"}),
+    ("idle", "system.slice", {}),
+)
+WAIT = 60
+
+
+def one(vm: VM, shape: str, options: dict, number: int) -> str:
+    """Run one leak until it is contained; returns what was wrong, or ''."""
+    before = vm.limits()
+    watch = vm.watch(name=f"watch-{number}")
+    began = monotonic()
+    properties = ("Delegate=yes",) if shape == "child" else ()
+    hog = vm.hog(shape, name=f"hog-{number}", properties=properties, **({"seconds": WAIT + 30} | options))
+    path = "/" + str(hog.path.relative_to("/sys/fs/cgroup"))
+    found = wait(lambda: vm.culprits() or not hog.alive(), WAIT, 0.5)
+    took = monotonic() - began
+    culprits = vm.culprits()
+    hog.stop()
+    back = wait(lambda: not vm.changed_limits(before), 30, 0.5)
+    watch.stop()
+    vm.log(f"{shape} {options}: {', '.join(sorted(culprits)) or 'nobody'} after {took:.1f} s")
+    touched = {r["path"] for r in watch.changes() if not (r["path"] + "/").startswith(path + "/")}
+    vm.cursor = vm.journal_cursor()
+    if not found:
+        return f"{shape} {options}: nobody was contained within {WAIT} s"
+    if not culprits:
+        return f"{shape} {options}: ended without having been contained: {hog.show('Result')}"
+    if any(not (c + "/").startswith(path + "/") for c in culprits):
+        return f"{shape} {options}: culprits {sorted(culprits)}"
+    if touched:
+        return f"{shape} {options}: bystanders touched: {sorted(touched)}"
+    if not back:
+        return f"{shape} {options}: not given back: {vm.changed_limits(before)}"
+    return ""
+
+
+def shape_test(shape: str):
+    @limited(80 + (WAIT + 40) * len(SHAPES[shape]))
+    def test(vm: VM) -> None:
+        vm.need_cgd()
+        vm.victim(anon="120M", file="32M")
+        for i, (kind, slice, options) in enumerate(BYSTANDERS):
+            vm.hog(kind, slice=slice, name=f"bystander-{i}", seconds=1200, **options)
+        wrong = []
+        for number, options in enumerate(SHAPES[shape]):
+            wrong += filter(None, [one(vm, shape, options, number)])
+            vm.settle(10)
+        vm.figure("culprits right", f"{len(SHAPES[shape]) - len(wrong)} of {len(SHAPES[shape])}")
+        check(not wrong, "\n".join(wrong))
+    return test
+
+
+for name in SHAPES:
+    globals()[f"test_{name}"] = shape_test(name)

@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Every change is undone: when the neighbour stops by itself, when cgd stops, when cgd is killed, and
+containment holds when systemd reloads itself meanwhile."""
+import os
+import random
+import signal
+import time
+
+from vmlib import CGD_UNIT, VM, Unit, check, limited, monotonic, sh, wait
+
+KILLS = 50
+
+
+def contained(vm: VM, rate: str = "100M", total: str = "4G", seconds: int = 120) -> Unit:
+    """A neighbour that is being held."""
+    hog = vm.hog("leak", rate=rate, total=total, seconds=seconds)
+    check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
+    return hog
+
+
+@limited(240)
+def test_stops_by_itself(vm: VM) -> None:
+    """It takes 420 MB, then idles: every value is back within 30 s and it lives."""
+    vm.need_cgd()
+    before = vm.limits()
+    vm.victim()
+    hog = contained(vm, total="420M")
+    began = monotonic()
+    back = wait(lambda: hog.high() == "max", 60, 0.2)
+    check(back, "its limit was not given back within 60 s")
+    vm.figure("all given back after", round(monotonic() - began, 1), "s")
+    check(monotonic() - began <= 30, "giving back took more than 30 s")
+    check(hog.alive(), "it was killed although it had stopped growing")
+    check(not vm.changed_limits(before), f"left changed: {vm.changed_limits(before)}")
+
+
+@limited(240)
+def test_never_yields(vm: VM) -> None:
+    """One that never yields is killed, once, and systemd says by what."""
+    vm.need_cgd()
+    vm.victim()
+    hog = contained(vm)
+    began = monotonic()
+    check(hog.wait_gone(60), "it was not killed within 60 s")
+    vm.figure("killed after", round(monotonic() - began, 1), "s")
+    time.sleep(2)
+    check(vm.kills() == 1, f"{vm.kills()} kills")
+    vm.figure("unit's result", hog.show("Result"))
+
+
+@limited(200)
+def test_stop_gives_back(vm: VM) -> None:
+    vm.need_cgd()
+    before = vm.limits()
+    vm.victim()
+    hog = contained(vm)
+    took = vm.stop_cgd()
+    vm.figure("stopping took", round(took, 2), "s")
+    check(took <= 2, "stopping took more than 2 s")
+    check(hog.high() == "max", f"memory.high is still {hog.high()}")
+    hog.stop()
+    check(not vm.changed_limits(before), f"left changed: {vm.changed_limits(before)}")
+
+
+@limited(900)
+def test_killed_at_any_moment(vm: VM) -> None:
+    """kill -9 at random moments of an incident: after the restart all is adopted or given back."""
+    vm.need_cgd()
+    before = vm.limits()
+    vm.victim(anon="120M", file="32M")
+    random.seed(1)
+    for number in range(KILLS):
+        hog = vm.hog("leak", name=f"hog-{number}", rate="200M", seconds=60)
+        if not wait(lambda: hog.high() not in ("max", "") or not hog.alive(), 30, 0.05):
+            check(False, f"round {number}: never held")
+        time.sleep(random.random() * 0.8)
+        os.kill(vm.cgd_pid(), signal.SIGKILL)
+        check(wait(vm.cgd_active, 20, 0.2), f"round {number}: cgd did not come back")
+        hog.stop()
+        check(wait(lambda: not vm.changed_limits(before), 30, 0.3),
+              f"round {number}: left changed: {vm.changed_limits(before)}")
+        sh("systemctl", "reset-failed", hog.name, CGD_UNIT, ok=False)
+    vm.figure("kills survived", KILLS)
+
+
+def held_through(vm: VM, verb: str) -> None:
+    vm.need_cgd()
+    vm.victim()
+    hog = contained(vm)
+    size = hog.memory()
+    sh("systemctl", verb, timeout=90)
+    time.sleep(3)
+    check(not hog.alive() or hog.high() != "max", f"{verb} took the limit away")
+    check(not hog.alive() or hog.memory() < size + (200 << 20), f"it grew on after {verb}")
+
+
+@limited(200)
+def test_daemon_reload(vm: VM) -> None:
+    held_through(vm, "daemon-reload")
+
+
+@limited(200)
+def test_daemon_reexec(vm: VM) -> None:
+    held_through(vm, "daemon-reexec")
+
+
+@limited(200)
+def test_sibling_is_held(vm: VM) -> None:
+    """A service of workload.slice that leaks is held for its sibling's sake, and never killed there."""
+    vm.need_cgd()
+    pair = vm.pair(seconds=40, slices=("workload.slice", "workload.slice"), rate="100M")
+    vm.victim_figures(pair.result)
+    check(pair.first_step() is not None, "nothing was done")
+    check(vm.culprits() <= {pair.hog_path}, f"culprits: {vm.culprits()}")
+    check(vm.kills() == 0, "it was killed although its domain allows only what can be undone")

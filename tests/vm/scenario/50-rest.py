@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""At rest with 200 services: how often it wakes, what it keeps in memory."""
+import re
+import time
+
+from vmlib import VM, check, limited, read, sh
+
+SERVICES = 200
+SECONDS = 60
+
+
+def switches(pid: int) -> int:
+    """Context switches of all its threads: each wakeup ends in one."""
+    total = 0
+    for task in sh("ls", f"/proc/{pid}/task").split():
+        total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/task/{task}/status")))
+    return total
+
+
+def cpu_ms(pid: int) -> int:
+    fields = read(f"/proc/{pid}/stat").rsplit(")", 1)[1].split()
+    return 10 * (int(fields[11]) + int(fields[12]))
+
+
+@limited(400)
+def test_rest(vm: VM) -> None:
+    vm.need_cgd()
+    for i in range(SERVICES):
+        name = ("workload", "sideload", "system")[i % 3]
+        vm.start(f"rest-{i}", ["/bin/sleep", "900"], slice=f"{name}.slice")
+    vm.settle()
+    time.sleep(15)
+    pid = vm.cgd_pid()
+    before, cpu = switches(pid), cpu_ms(pid)
+    time.sleep(SECONDS)
+    wakeups = (switches(pid) - before) / SECONDS
+    resident = int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+    vm.figure("wakeups", round(wakeups, 3), "/s")
+    vm.figure("cpu in a minute", cpu_ms(pid) - cpu, "ms")
+    vm.figure("resident", resident, "KiB")
+    check(wakeups <= 0.2, "more than 0.2 wakeups a second")
+    check(resident <= 4096, "more than 4 MiB resident")
