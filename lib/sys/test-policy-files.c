@@ -1,0 +1,196 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Finding and judging policy files, on a tree in a temporary directory. */
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
+#include "base/test.h"
+#include "sys/policy-files.h"
+
+static char root[64];
+
+static const char *at(const char *path) {
+        static char buf[256];
+
+        (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
+        return buf;
+}
+
+static void make_directory(const char *path) {
+        char buf[256];
+
+        (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
+        for (char *p = buf + strlen(root) + 1; *p; p++)
+                if (*p == '/') {
+                        *p = '\0';
+                        (void) mkdir(buf, 0755);
+                        *p = '/';
+                }
+        assert_true(mkdir(buf, 0755) == 0 || errno == EEXIST);
+}
+
+static void make_file(const char *path, const char *text, mode_t mode) {
+        int fd = open(at(path), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+
+        assert_true(fd >= 0);
+        assert_int_equal(write(fd, text, strlen(text)), strlen(text));
+        assert_int_equal(fchmod(fd, mode), 0);
+        (void) close(fd);
+}
+
+static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_, struct FTW *f _unused_) {
+        return remove(path);
+}
+
+static int setup(void **state _unused_) {
+        (void) umask(022);
+        strcpy(root, "/tmp/cgd-test-XXXXXX");
+        if (!mkdtemp(root))
+                return -1;
+        (void) chmod(root, 0755);
+        make_directory("/etc/cgd/policies");
+        make_directory("/run/cgd/policies");
+        make_directory("/usr/lib/cgd/policies");
+        return 0;
+}
+
+static int teardown(void **state _unused_) {
+        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static PolicyPaths test_paths(void) {
+        return (PolicyPaths) { .root = root, .places = policy_places, .owner = geteuid() };
+}
+
+static void test_precedence(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = { .strict = true };
+        _cleanup_policy_sources_ PolicySources s = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        const PolicyPaths paths = test_paths();
+
+        make_file("/usr/lib/cgd/policies/b.policy", "[Domain]\nRank=1\n", 0644);
+        make_file("/usr/lib/cgd/policies/a.policy", "[Domain]\nRank=2\n", 0644);
+        make_file("/usr/lib/cgd/policies/masked.policy", "[Domain]\nRank=x\n", 0644);
+        make_file("/usr/lib/cgd/policies/README", "no policy", 0666);
+        make_file("/usr/lib/cgd/policies/.hidden.policy", "no policy", 0644);
+        make_file("/etc/cgd/policies/a.policy", "[Domain]\nRank=3\n", 0600);
+        assert_int_equal(symlink("/dev/null", at("/etc/cgd/policies/masked.policy")), 0);
+        make_directory("/etc/cgd/policies/b.policy.d");
+        make_directory("/usr/lib/cgd/policies/b.policy.d");
+        make_file("/usr/lib/cgd/policies/b.policy.d/10-x.conf", "[Domain]\nRank=4\n", 0644);
+        make_file("/usr/lib/cgd/policies/b.policy.d/30-z.conf", "[Domain]\nDescription=z\n", 0644);
+        make_file("/usr/lib/cgd/policies/b.policy.d/40.conf", "[Domain]\nRank=nope\n", 0644);
+        make_file("/etc/cgd/policies/b.policy.d/10-x.conf", "[Domain]\nRank=5\n", 0644);
+        make_file("/etc/cgd/policies/b.policy.d/20-y.conf", "[Domain]\nRank=6\n", 0644);
+        assert_int_equal(symlink("/dev/null", at("/etc/cgd/policies/b.policy.d/40.conf")), 0);
+
+        assert_int_equal(policy_files_load(&paths, &d, &s), 0);
+        assert_int_equal(d.n_items, 0);
+        assert_int_equal(s.n_items, 5);
+        assert_string_equal(s.items[0].file, "/etc/cgd/policies/a.policy");
+        assert_string_equal(s.items[0].domain, "a");
+        assert_string_equal(s.items[1].file, "/usr/lib/cgd/policies/b.policy");
+        assert_string_equal(s.items[2].file, "/etc/cgd/policies/b.policy.d/10-x.conf");
+        assert_string_equal(s.items[3].file, "/etc/cgd/policies/b.policy.d/20-y.conf");
+        assert_string_equal(s.items[4].file, "/usr/lib/cgd/policies/b.policy.d/30-z.conf");
+
+        assert_int_equal(policy_compile(s.items, s.n_items, &d, &p), 0);
+        assert_int_equal(p->n_domains, 2);
+        assert_int_equal(policy_find(p, "a")->rank, 3);
+        assert_int_equal(policy_find(p, "b")->rank, 6);
+        assert_string_equal(policy_find(p, "b")->description, "z");
+}
+
+static void test_lone_dropin(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+        const PolicyPaths paths = test_paths();
+
+        make_directory("/etc/cgd/policies/typo.policy.d");
+        make_file("/etc/cgd/policies/typo.policy.d/x.conf", "[Domain]\n", 0644);
+        assert_int_equal(policy_files_load(&paths, &d, &s), 0);
+        assert_int_equal(s.n_items, 0);
+        assert_int_equal(d.n_warnings, 1);
+        assert_non_null(strstr(d.items[0].text, "there is no typo.policy"));
+}
+
+/* Every file that may not be believed, each with the reason; and then nothing is compiled. */
+static void test_refusals(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_free_ char *report = NULL, *big = calloc(1, (1 << 20) + 2);
+        const PolicyPaths paths = test_paths();
+
+        make_file("/etc/cgd/policies/good.policy", "[Domain]\n", 0644);
+        make_file("/etc/cgd/policies/group.policy", "[Domain]\n", 0664);
+        make_file("/etc/cgd/policies/world.policy", "[Domain]\n", 0646);
+        assert_int_equal(mkfifo(at("/etc/cgd/policies/fifo.policy"), 0644), 0);
+        make_directory("/etc/cgd/policies/dir.policy");
+        assert_int_equal(symlink("nowhere", at("/etc/cgd/policies/lost.policy")), 0);
+        assert_int_equal(symlink("loop.policy", at("/etc/cgd/policies/loop.policy")), 0);
+        memset(big, '#', (1 << 20) + 1);
+        make_file("/etc/cgd/policies/big.policy", big, 0644);
+        make_directory("/etc/cgd/policies/good.policy.d");
+        assert_int_equal(chmod(at("/etc/cgd/policies/good.policy.d"), 0777), 0);
+
+        assert_int_equal(policy_files_load(&paths, &d, &s), 0);
+        assert_int_equal(policy_compile(s.items, s.n_items, &d, &p), -EBADMSG);
+        assert_null(p);
+        assert_int_equal(d.n_errors, 8);
+        assert_int_equal(diagnostics_format(&d, SEVERITY_ERROR, &report), 0);
+        assert_non_null(strstr(report, "/etc/cgd/policies/group.policy:1:1: error: can be written by others than its owner (mode 0664)"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/world.policy:1:1: error: can be written by others"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/fifo.policy:1:1: error: is not a regular file"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/dir.policy:1:1: error: is not a regular file"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/lost.policy:1:1: error: cannot be read: No such file"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/loop.policy:1:1: error: cannot be read: "));
+        assert_non_null(strstr(report, "/etc/cgd/policies/big.policy:1:1: error: the file is larger than 1 MiB"));
+        assert_non_null(strstr(report, "/etc/cgd/policies/good.policy.d:1:1: error: can be written by others"));
+}
+
+static void test_foreign_owner(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+        PolicyPaths paths = test_paths();
+
+        make_file("/usr/lib/cgd/policies/a.policy", "[Domain]\n", 0644);
+        paths.owner = geteuid() + 1;
+        assert_int_equal(policy_files_load(&paths, &d, &s), 0);
+        assert_int_equal(s.n_items, 0);
+        assert_true(d.n_errors >= 1);
+        assert_non_null(strstr(d.items[0].text, "is not owned by"));
+}
+
+static void test_single(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+
+        make_file("/run/x.policy", "[Domain]\n", 0666);
+        make_directory("/run/y.policy.d");
+        make_file("/run/y.policy.d/1.conf", "[Domain]\n", 0666);
+        make_file("/run/1.conf", "[Domain]\n", 0666);
+        assert_int_equal(policy_file_read(at("/run/x.policy"), &d, &s), 0);
+        assert_int_equal(policy_file_read(at("/run/1.conf"), &d, &s), 0);
+        assert_int_equal(policy_file_read(at("/run/y.policy.d/1.conf"), &d, &s), 0);
+        assert_int_equal(s.n_items, 3);
+        assert_string_equal(s.items[0].domain, "x");
+        assert_string_equal(s.items[1].domain, "x");
+        assert_string_equal(s.items[2].domain, "y");
+        assert_int_equal(policy_file_read(at("/run/none.policy"), &d, &s), -EBADMSG);
+        assert_int_equal(d.n_errors, 1);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_precedence, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_lone_dropin, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_foreign_owner, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_single, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
