@@ -41,8 +41,7 @@ static const char *incident_path_of(const Incident *i, uint64_t cgroup_id) {
 }
 
 static json_t *json_entry(const Incident *i, const IncidentEntry *e, const ServerInfo *info) {
-        bool action = e->type == ENTRY_ACTION || e->type == ENTRY_OUTCOME || e->type == ENTRY_WOULD ||
-                      e->type == ENTRY_RISE || e->type == ENTRY_BACK;
+        bool action = e->action_id != 0 || e->type == ENTRY_WOULD;
         json_t *j;
 
         j = json_pack("{s:o, s:I, s:s, s:o, s:o, s:o}",
@@ -95,7 +94,7 @@ static json_t *json_highest_step(const Incident *i) {
         int highest = -1;
 
         for (size_t k = 0; k < i->n_entries; k++)
-                if (i->entries[k].type == ENTRY_ACTION && (int) i->entries[k].step > highest &&
+                if (i->entries[k].action_id != 0 && (int) i->entries[k].step > highest &&
                     i->entries[k].action != ACTION_RESTORE)
                         highest = (int) i->entries[k].step;
         return highest < 0 ? json_null() : json_string(step_to_string((Step) highest));

@@ -104,7 +104,7 @@ static int peer_open(Server *s, int fd, const struct ucred *u) {
         /* From here on the bus owns the fd. */
         if ((r = sd_id128_randomize(&id)) < 0 ||
             (r = sd_bus_set_server(bus, 1, id)) < 0 ||
-            (r = sd_bus_set_sender(bus, SERVER_BUS_NAME)) < 0 ||
+            (r = sd_bus_set_sender(bus, CGD_BUS_NAME)) < 0 ||
             (r = sd_bus_start(bus)) < 0)
                 return r;
 
@@ -115,7 +115,7 @@ static int peer_open(Server *s, int fd, const struct ucred *u) {
                                       "/org/freedesktop/DBus/Local", "org.freedesktop.DBus.Local",
                                       "Disconnected", on_disconnected, NULL, p);
         if (r >= 0)
-                r = sd_bus_add_object_vtable(bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, server_vtable, s);
+                r = sd_bus_add_object_vtable(bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, server_vtable, s);
         if (r >= 0)
                 r = sd_bus_attach_event(bus, s->event, SD_EVENT_PRIORITY_IDLE);
         if (r < 0)

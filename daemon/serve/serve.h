@@ -16,13 +16,9 @@
 
 #include "base/macro.h"
 #include "engine/engine.h"
+#include "model/bus.h"
 #include "model/lease.h"
 #include "policy/policy.h"
-
-#define SERVER_BUS_NAME "org.cgd1"
-#define SERVER_OBJECT "/org/cgd1"
-#define SERVER_INTERFACE "org.cgd1.Manager"
-#define SERVER_SOCKET "/run/cgd/private"
 
 typedef struct Server Server;
 
@@ -38,7 +34,7 @@ void server_request_done(ServerRequest *request, int r, const char *text);
 /* What `cgctl run` asks for. Borrowed: valid until the request is done. */
 typedef struct ServerRun {
         const char *domain;
-        bool scope;                     /* move the process `pid` into a scope; else start argv as a service */
+        bool scope;                     /* move the process `pid` into a scope; else a service */
         pid_t pid;                      /* the caller, as the kernel or the broker vouches: none other */
         char **argv;                    /* the command; argv[0] absolute; for a scope only to describe it */
         char **env;                     /* "NAME=value" */
@@ -81,7 +77,7 @@ int server_new(sd_event *event, const ServerOps *ops, void *userdata, Server **r
 Server *server_free(Server *s);
 DEFINE_CLEANUP(Server *, server_free)
 
-/* Listens at path (SERVER_SOCKET), 0660 root:group cgd (root alone where there is no such group). A
+/* Listens at path (CGD_SOCKET), 0660 root:group cgd (root alone where there is no such group). A
  * left-over socket is replaced: the caller has made sure already that no other daemon runs. */
 int server_listen(Server *s, const char *path);
 

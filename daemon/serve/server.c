@@ -35,15 +35,15 @@ static ServerRequest *request_free(ServerRequest *q) {
 static const char *error_name(int r) {
         switch (-r) {
         case ENOENT:
-                return "org.cgd1.Error.NotFound";
+                return CGD_ERROR_NOT_FOUND;
         case EACCES:
         case EPERM:
                 return SD_BUS_ERROR_ACCESS_DENIED;
         case EINVAL:
         case EBADMSG:
-                return "org.cgd1.Error.Refused";
+                return CGD_ERROR_REFUSED;
         default:
-                return "org.cgd1.Error.Failed";
+                return CGD_ERROR_FAILED;
         }
 }
 
@@ -341,10 +341,10 @@ static int on_name(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) 
         s->name_slot = sd_bus_slot_unref(s->name_slot);
         if (error)
                 sd_journal_print(LOG_WARNING, "Cannot take the bus name %s: %s; root can still use cgctl",
-                                 SERVER_BUS_NAME, error->message ? error->message : error->name);
+                                 CGD_BUS_NAME, error->message ? error->message : error->name);
         else if (sd_bus_message_read(m, "u", &result) >= 0 && result != 1 && result != 4)
                 sd_journal_print(LOG_WARNING, "The bus name %s is taken by another process; root can still "
-                                 "use cgctl", SERVER_BUS_NAME);
+                                 "use cgctl", CGD_BUS_NAME);
         return 1;
 }
 
@@ -365,11 +365,11 @@ int server_attach_system_bus(Server *s, sd_bus *bus) {
         }
         if (!bus)
                 return 0;
-        r = sd_bus_add_object_vtable(bus, &s->object_slot, SERVER_OBJECT, SERVER_INTERFACE,
+        r = sd_bus_add_object_vtable(bus, &s->object_slot, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
                                      server_vtable, s);
         if (r < 0)
                 return r;
-        r = sd_bus_request_name_async(bus, &s->name_slot, SERVER_BUS_NAME, 0, on_name, s);
+        r = sd_bus_request_name_async(bus, &s->name_slot, CGD_BUS_NAME, 0, on_name, s);
         if (r < 0)
                 return r;
         s->bus = sd_bus_ref(bus);
@@ -377,12 +377,13 @@ int server_attach_system_bus(Server *s, sd_bus *bus) {
 }
 
 static void tell(sd_bus *bus, uint64_t id, const char *what, bool open, bool contained) {
-        (void) sd_bus_emit_signal(bus, SERVER_OBJECT, SERVER_INTERFACE, "IncidentChanged", "ts", id, what);
+        (void) sd_bus_emit_signal(bus, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "IncidentChanged", "ts", id, what);
         if (open && contained)
-                (void) sd_bus_emit_properties_changed(bus, SERVER_OBJECT, SERVER_INTERFACE, "OpenIncidents",
+                (void) sd_bus_emit_properties_changed(bus, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                "OpenIncidents",
                                                       "Contained", NULL);
         else if (open || contained)
-                (void) sd_bus_emit_properties_changed(bus, SERVER_OBJECT, SERVER_INTERFACE,
+                (void) sd_bus_emit_properties_changed(bus, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
                                                       open ? "OpenIncidents" : "Contained", NULL);
 }
 

@@ -19,14 +19,23 @@
 
 static char file_workload[] = "/usr/lib/cgd/policies/workload.policy";
 static char file_sideload[] = "/usr/lib/cgd/policies/sideload.policy";
-static char *files_workload[] = { file_workload, (char *) "/etc/cgd/policies/workload.policy.d/10-local.conf", NULL };
+static char *files_workload[] = { file_workload,
+                                  (char *) "/etc/cgd/policies/workload.policy.d/10-local.conf", NULL };
 static char *files_sideload[] = { file_sideload, NULL };
 
 static Condition conditions[] = {
-        { .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
-          .text = (char *) "MemoryPressureAbove=some 10% over 1s", .span = { file_workload, 24, 1 } },
-        { .type = CONDITION_IO_PRESSURE, .threshold_permyriad = 3000, .window_usec = USEC_PER_SEC, .active = false,
-          .text = (char *) "IOPressureAbove=some 30% over 1s", .span = { file_workload, 26, 1 } },
+        { .type = CONDITION_MEMORY_PRESSURE,
+          .threshold_permyriad = 1000,
+          .window_usec = USEC_PER_SEC,
+          .active = true,
+          .text = (char *) "MemoryPressureAbove=some 10% over 1s",
+          .span = { file_workload, 24, 1 } },
+        { .type = CONDITION_IO_PRESSURE,
+          .threshold_permyriad = 3000,
+          .window_usec = USEC_PER_SEC,
+          .active = false,
+          .text = (char *) "IOPressureAbove=some 30% over 1s",
+          .span = { file_workload, 26, 1 } },
 };
 static Alarm alarms[] = {
         { .name = (char *) "memory", .conditions = &conditions[0], .n_conditions = 1 },
@@ -37,27 +46,47 @@ static Resource resources[] = {
         { .key = "IOWeight", .value = (char *) "500" },
 };
 static Domain domains[] = {
-        { .name = (char *) "sideload", .description = (char *) "Batch work", .slice = (char *) "sideload.slice",
-          .cgroup = (char *) "/sideload.slice", .rank = 100, .blame_share_min_permyriad = 5000,
-          .contain = { .present = true, .mode = MODE_ENFORCE, .mode_span = { file_sideload, 12, 1 },
+        { .name = (char *) "sideload",
+          .description = (char *) "Batch work",
+          .slice = (char *) "sideload.slice",
+          .cgroup = (char *) "/sideload.slice",
+          .rank = 100,
+          .blame_share_min_permyriad = 5000,
+          .contain = { .present = true,
+                       .mode = MODE_ENFORCE,
+                       .mode_span = { file_sideload, 12, 1 },
                        .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_KILL] = true },
-                       .step_usec = 500 * USEC_PER_MSEC, .kill_budget = 3, .kill_budget_usec = 600 * USEC_PER_SEC },
+                       .step_usec = 500 * USEC_PER_MSEC,
+                       .kill_budget = 3,
+                       .kill_budget_usec = 600 * USEC_PER_SEC },
           .files = files_sideload },
-        { .name = (char *) "workload", .description = (char *) "Services that people wait for",
-          .slice = (char *) "workload.slice", .cgroup = (char *) "/workload.slice", .rank = 500,
-          .blame_share_min_permyriad = 5000, .resources = resources, .n_resources = ARRAY_SIZE(resources),
-          .alarms = alarms, .n_alarms = ARRAY_SIZE(alarms),
-          .contain = { .present = true, .mode = MODE_CONTAIN, .mode_span = { file_workload, 30, 1 },
+        { .name = (char *) "workload",
+          .description = (char *) "Services that people wait for",
+          .slice = (char *) "workload.slice",
+          .cgroup = (char *) "/workload.slice",
+          .rank = 500,
+          .blame_share_min_permyriad = 5000,
+          .resources = resources,
+          .n_resources = ARRAY_SIZE(resources),
+          .alarms = alarms,
+          .n_alarms = ARRAY_SIZE(alarms),
+          .contain = { .present = true,
+                       .mode = MODE_CONTAIN,
+                       .mode_span = { file_workload, 30, 1 },
                        .steps = { [STEP_HOLD] = true } },
           .files = files_workload },
-        { .name = (char *) "system", .slice = (char *) "system.slice", .cgroup = (char *) "/system.slice", .rank = 600 },
+        { .name = (char *) "system",
+          .slice = (char *) "system.slice",
+          .cgroup = (char *) "/system.slice",
+          .rank = 600 },
 };
 static Policy policy = { domains, ARRAY_SIZE(domains) };
 
 #define T0 (UINT64_C(100) * USEC_PER_SEC)
 static const Incident incidents[] = {
         { .id = 8, .state = INCIDENT_CONTAINING, .domain = "workload", .alarm = "memory",
-          .condition = "MemoryPressureAbove=some 10% over 1s", .file = "/usr/lib/cgd/policies/workload.policy", .line = 24,
+          .condition = "MemoryPressureAbove=some 10% over "
+                       "1s", .file = "/usr/lib/cgd/policies/workload.policy", .line = 24,
           .measured = 1830, .threshold = 1000, .started_usec = T0, .first_step_usec = T0 + 12000,
           .window_usec = 2 * USEC_PER_SEC, .whole_bytes = 512 << 20, .culprit_id = 42,
           .culprit = "/sideload.slice/hog\x1b[31m.service", .culprit_domain = "sideload",
@@ -69,9 +98,11 @@ static const Incident incidents[] = {
           .n_candidates = 2,
           .entries = {
                   { .usec = T0, .type = ENTRY_ALARM, .before = 1830, .after = 1000 },
-                  { .usec = T0 + 12000, .type = ENTRY_ACTION, .step = STEP_HOLD, .action = ACTION_SET_MEMORY_HIGH,
+                  { .usec = T0 + 12000, .type = ENTRY_ACTION, .step = STEP_HOLD,
+                                  .action = ACTION_SET_MEMORY_HIGH,
                     .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
-                  { .usec = T0 + 13100, .type = ENTRY_OUTCOME, .step = STEP_HOLD, .action = ACTION_SET_MEMORY_HIGH,
+                  { .usec = T0 + 13100, .type = ENTRY_OUTCOME, .step = STEP_HOLD,
+                                  .action = ACTION_SET_MEMORY_HIGH,
                     .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
           },
           .n_entries = 3 },
@@ -81,8 +112,14 @@ static const Incident incidents[] = {
 };
 
 static const Lease leases[] = {
-        { .cgroup_id = 42, .incident_id = 8, .step = STEP_HOLD, .original = LIMIT_MAX, .value = 642252800,
-          .taken_usec = T0 + 12000, .expires_usec = T0 + 15 * USEC_PER_SEC, .path = "/sideload.slice/hog\x1b[31m.service" },
+        { .cgroup_id = 42,
+          .incident_id = 8,
+          .step = STEP_HOLD,
+          .original = LIMIT_MAX,
+          .value = 642252800,
+          .taken_usec = T0 + 12000,
+          .expires_usec = T0 + 15 * USEC_PER_SEC,
+          .path = "/sideload.slice/hog\x1b[31m.service" },
 };
 
 /* The made-up engine. */
@@ -102,7 +139,9 @@ Mode engine_mode(_unused_ const Engine *e, const Domain *d) {
 }
 
 void engine_status(_unused_ const Engine *e, EngineStatus *ret) {
-        *ret = (EngineStatus) { .open_incidents = 1, .contained = 1, .exhaustion_usec = USEC_INFINITY, .samples = 123 };
+        *ret = (EngineStatus){
+                .open_incidents = 1, .contained = 1, .exhaustion_usec = USEC_INFINITY, .samples = 123
+        };
 }
 
 /* The made-up manager. */
@@ -119,10 +158,14 @@ static const Lease *op_lease(_unused_ void *u, size_t i) {
 }
 
 static void op_info(_unused_ void *u, ServerInfo *ret) {
-        *ret = (ServerInfo) {
-                .now_usec = T0 + USEC_PER_SEC, .realtime_offset_usec = INT64_C(1795341600) * 1000000,
-                .started_usec = 40 * USEC_PER_SEC, .loaded_usec = 40 * USEC_PER_SEC, .heartbeat_usec = 10 * USEC_PER_SEC,
-                .psi = "full", .bus = true,
+        *ret = (ServerInfo){
+                .now_usec = T0 + USEC_PER_SEC,
+                .realtime_offset_usec = INT64_C(1795341600) * 1000000,
+                .started_usec = 40 * USEC_PER_SEC,
+                .loaded_usec = 40 * USEC_PER_SEC,
+                .heartbeat_usec = 10 * USEC_PER_SEC,
+                .psi = "full",
+                .bus = true,
         };
 }
 
@@ -159,15 +202,22 @@ static void op_place(_unused_ void *u, ServerRequest *q, const char *unit) {
 static void op_run(_unused_ void *u, ServerRequest *q, const ServerRun *run) {
         char text[256];
 
-        (void) snprintf(text, sizeof(text), "%s-%s-%d-%s-%s-%s.scope", run->domain, run->scope ? "scope" : "service",
-                        run->scope ? (int) (run->pid > 1) : (int) run->uid, run->argv ? run->argv[0] : "",
-                        run->env ? run->env[0] : "", run->cwd);
+        (void) snprintf(text, sizeof(text), "%s-%s-%d-%s-%s-%s.scope", run->domain,
+                        run->scope ? "scope" : "service", run->scope ? (int) (run->pid > 1) : (int) run->uid,
+                        run->argv ? run->argv[0] : "", run->env ? run->env[0] : "", run->cwd);
         server_request_done(q, 0, text);
 }
 
 static const ServerOps ops = {
-        .policy = op_policy, .engine = op_engine, .lease = op_lease, .info = op_info, .set_mode = op_set_mode,
-        .reload = op_reload, .place = op_place, .run = op_run, .release = op_place,
+        .policy = op_policy,
+        .engine = op_engine,
+        .lease = op_lease,
+        .info = op_info,
+        .set_mode = op_set_mode,
+        .reload = op_reload,
+        .place = op_place,
+        .run = op_run,
+        .release = op_place,
 };
 
 static int on_tell(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
@@ -255,13 +305,14 @@ static json_t *call_json(House *h, const char *member, const char *types, uint64
         int r;
 
         if (!*types)
-                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "");
+                r = sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, member, &error,
+                                       &reply, "");
         else if (*types == 'u')
-                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "u",
-                                       (uint32_t) arg);
+                r = sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, member, &error,
+                                       &reply, "u", (uint32_t) arg);
         else
-                r = sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, member, &error, &reply, "t",
-                                       arg);
+                r = sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, member, &error,
+                                       &reply, "t", arg);
         if (r < 0)
                 fail_msg("%s: %s", member, error.message);
         assert_true(sd_bus_message_read(reply, "s", &text) > 0);
@@ -322,7 +373,8 @@ static char *call_error(House *h, const char *member, const char *a, const char 
         sd_bus_error error = SD_BUS_ERROR_NULL;
         char *name = NULL;
 
-        assert_true(sd_bus_message_new_method_call(h->bus, &m, NULL, SERVER_OBJECT, SERVER_INTERFACE, member) >= 0);
+        assert_true(sd_bus_message_new_method_call(h->bus, &m, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                                   member) >= 0);
         assert_true(sd_bus_message_append(m, "s", a) >= 0);
         if (b)
                 assert_true(sd_bus_message_append(m, "s", b) >= 0);
@@ -348,11 +400,11 @@ static void test_changes(void **state) {
 
         expect_error(h, "SetMode", "sideload", "monitor", NULL);
         expect_error(h, "SetMode", "sideload", "policy", NULL);
-        expect_error(h, "SetMode", "sideload", "fierce", "org.cgd1.Error.Refused");
-        expect_error(h, "SetMode", "nobody", "off", "org.cgd1.Error.NotFound");
-        expect_error(h, "SetMode", "system", "off", "org.cgd1.Error.Refused");
+        expect_error(h, "SetMode", "sideload", "fierce", CGD_ERROR_REFUSED);
+        expect_error(h, "SetMode", "nobody", "off", CGD_ERROR_NOT_FOUND);
+        expect_error(h, "SetMode", "system", "off", CGD_ERROR_REFUSED);
         expect_error(h, "PlaceUnit", "web.service", NULL, NULL);
-        expect_error(h, "PlaceUnit", "none.service", NULL, "org.cgd1.Error.NotFound");
+        expect_error(h, "PlaceUnit", "none.service", NULL, CGD_ERROR_NOT_FOUND);
 }
 
 static void test_answer_later(void **state) {
@@ -360,7 +412,8 @@ static void test_answer_later(void **state) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
         const char *text;
 
-        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Reload", NULL, &reply, "") >= 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Reload", NULL,
+                                       &reply, "") >= 0);
         assert_true(sd_bus_message_read(reply, "s", &text) > 0);
         assert_string_equal(text, "3 domains; nothing would move");
 }
@@ -370,19 +423,20 @@ static void test_run(void **state) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *service = NULL, *scope = NULL;
         const char *text;
 
-        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, &service, "sbasass",
-                                       "sideload", 0, 2, "/bin/sleep", "9", 1, "A=b", "/tmp") >= 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", NULL,
+                                       &service, "sbasass", "sideload", 0, 2, "/bin/sleep", "9", 1, "A=b",
+                                       "/tmp") >= 0);
         assert_true(sd_bus_message_read(service, "s", &text) > 0);
         if (getuid() == 0)
                 assert_string_equal(text, "sideload-service-0-/bin/sleep-A=b-/tmp.scope");
-        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, &scope, "sbasass",
-                                       "sideload", 1, 0, 0, "") >= 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", NULL, &scope,
+                                       "sbasass", "sideload", 1, 0, 0, "") >= 0);
         assert_true(sd_bus_message_read(scope, "s", &text) > 0);
         assert_string_equal(text, "sideload-scope-1---.scope");
-        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, NULL, "sbasass",
-                                       "sideload", 0, 1, "sleep", 0, "") < 0);
-        assert_true(sd_bus_call_method(h->bus, NULL, SERVER_OBJECT, SERVER_INTERFACE, "Run", NULL, NULL, "sbasass",
-                                       "nobody", 0, 1, "/bin/sleep", 0, "") < 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", NULL, NULL,
+                                       "sbasass", "sideload", 0, 1, "sleep", 0, "") < 0);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", NULL, NULL,
+                                       "sbasass", "nobody", 0, 1, "/bin/sleep", 0, "") < 0);
 }
 
 static int on_signal(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
@@ -400,8 +454,8 @@ static void test_signal(void **state) {
         House *h = *state;
         bool seen = false;
 
-        assert_true(sd_bus_match_signal(h->bus, NULL, NULL, SERVER_OBJECT, SERVER_INTERFACE, "IncidentChanged", on_signal,
-                                        &seen) >= 0);
+        assert_true(sd_bus_match_signal(h->bus, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                        "IncidentChanged", on_signal, &seen) >= 0);
         for (int i = 0; i < 100 && !seen; i++) {
                 (void) sd_bus_wait(h->bus, 100000);
                 while (sd_bus_process(h->bus, NULL) > 0)
@@ -417,8 +471,8 @@ static void test_many_peers(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(peers); i++) {
                 peers[i] = house_connect(h);
-                assert_true(sd_bus_call_method(peers[i], NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL,
-                                               "") >= 0);
+                assert_true(sd_bus_call_method(peers[i], NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                               "GetStatus", NULL, NULL, "") >= 0);
         }
         for (size_t i = 0; i < ARRAY_SIZE(peers); i++)
                 sd_bus_close_unref(peers[i]);
@@ -430,13 +484,15 @@ static void test_slow_peer(void **state) {
         sd_bus *slow = house_connect(h), *good;
         int r = 0;
 
-        assert_true(sd_bus_call_method(slow, NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL, "") >= 0);
+        assert_true(sd_bus_call_method(slow, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus", NULL,
+                                       NULL, "") >= 0);
         for (int i = 0; i < 20000 && r >= 0; i++) {
-                r = sd_bus_call_method_async(slow, NULL, NULL, SERVER_OBJECT, SERVER_INTERFACE, "ListDomains", NULL, NULL,
-                                             "");
+                r = sd_bus_call_method_async(slow, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                             "ListDomains", NULL, NULL, "");
         }
         good = house_connect(h);
-        assert_true(sd_bus_call_method(good, NULL, SERVER_OBJECT, SERVER_INTERFACE, "GetStatus", NULL, NULL, "") >= 0);
+        assert_true(sd_bus_call_method(good, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus", NULL,
+                                       NULL, "") >= 0);
         sd_bus_close_unref(good);
         sd_bus_close_unref(slow);
 }

@@ -1,0 +1,161 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Client: finds the daemon and calls it. The private socket first, where the caller may use it: it works
+ * without a broker and asks no polkit; else the system bus. Nothing here starts cgd: whoever stopped it
+ * meant it. */
+
+#include <sys/stat.h>
+
+#include "base/units.h"
+#include "cli.h"
+#include "model/bus.h"
+
+#define NOT_RUNNING "cgd is not running: start it with 'systemctl start cgd'"
+/* `cgctl place` waits for a restart, and a restart for what it stops. */
+#define CALL_USEC (5 * USEC_PER_MINUTE)
+
+static int connect_private(const char *path, sd_bus **ret) {
+        _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+        _cleanup_str_ Str address = {};
+        int r;
+
+        if (access(path, W_OK) < 0)
+                return -errno;
+        str_append(&address, "unix:path=");
+        for (const char *p = path; *p; p++)
+                if (strchr("/-_.", *p) || (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') ||
+                    (*p >= 'a' && *p <= 'z'))
+                        str_append_n(&address, p, 1);
+                else
+                        str_appendf(&address, "%%%02x", (unsigned char) *p);
+        if (address.error < 0)
+                return -ENOMEM;
+        if ((r = sd_bus_new(&bus)) < 0 || (r = sd_bus_set_address(bus, address.data)) < 0 ||
+            (r = sd_bus_start(bus)) < 0)
+                return r;
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
+/* 0, or a negative errno; *ret_why then says it for people. */
+static int client_connect(Cli *cli, const char **ret_why) {
+        const char *path = cli->socket ? cli->socket : CGD_SOCKET;
+        bool denied;
+        int r;
+
+        if (cli->bus)
+                return 0;
+        r = connect_private(path, &cli->bus);
+        if (r >= 0)
+                return 0;
+        *ret_why = NOT_RUNNING;
+        if (cli->socket)
+                return r;
+        denied = r == -EACCES;
+        r = sd_bus_open_system(&cli->bus);
+        if (r < 0) {
+                *ret_why =
+                        denied ?
+                                "there is no system bus; without it only root and group cgd can speak to "
+                                "cgd" :
+                                NOT_RUNNING;
+                return r;
+        }
+        (void) sd_bus_set_allow_interactive_authorization(cli->bus, true);
+        return 0;
+}
+
+static CliExit tell_error(const char *member, const sd_bus_error *e, int r) {
+        if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER) || r == -ECONNREFUSED) {
+                cli_error(NOT_RUNNING);
+                return CLI_FAILED;
+        }
+        if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || r == -ETIMEDOUT || r == -ECONNRESET ||
+            r == -ENOTCONN) {
+                cli_error("cgd did not answer %s: it was stopped or is stuck; see 'systemctl status cgd'",
+                          member);
+                return CLI_FAILED;
+        }
+        cli_error("%s", e->message ? e->message : strerror(-r));
+        return sd_bus_error_has_name(e, CGD_ERROR_NOT_FOUND) ? CLI_NOT_FOUND : CLI_FAILED;
+}
+
+CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        const char *text = NULL, *why;
+        CliExit status;
+        int r;
+
+        r = client_connect(cli, &why);
+        if (r < 0) {
+                cli_error("%s", why);
+                return CLI_FAILED;
+        }
+        r = sd_bus_message_new_method_call(cli->bus, &m, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
+                                           member);
+        if (r >= 0)
+                r = fill ? fill(m, arg) : 0;
+        if (r >= 0) {
+                (void) sd_bus_message_set_auto_start(m, false);
+                (void) sd_bus_message_set_allow_interactive_authorization(m, isatty(STDIN_FILENO));
+                r = sd_bus_call(cli->bus, m, CALL_USEC, &e, &reply);
+        }
+        if (r < 0) {
+                status = tell_error(member, &e, r);
+                sd_bus_error_free(&e);
+                return status;
+        }
+        if (!ret)
+                return CLI_DONE;
+        if (sd_bus_message_read(reply, "s", &text) <= 0 || !(*ret = strdup(text))) {
+                cli_error("cgd's answer to %s cannot be read; is it another version?", member);
+                return CLI_FAILED;
+        }
+        return CLI_DONE;
+}
+
+static CliExit document_from_file(const Cli *cli, json_t **ret) {
+        _cleanup_free_ char *shown = str_escape(cli->from);
+        json_error_t e;
+
+        *ret = streq(cli->from, "-") ? json_loadf(stdin, 0, &e) : json_load_file(cli->from, 0, &e);
+        if (*ret)
+                return CLI_DONE;
+        if (e.line > 0)
+                cli_error("%s:%d:%d: no JSON: %s", shown ? shown : "", e.line, e.column, e.text);
+        else
+                cli_error("%s", e.text);
+        return CLI_FAILED;
+}
+
+CliExit client_json(Cli *cli, json_t **ret, const char *member, ClientFill fill, void *arg) {
+        _cleanup_free_ char *text = NULL;
+        CliExit r;
+
+        if (cli->from)
+                return document_from_file(cli, ret);
+        r = client_call(cli, &text, member, fill, arg);
+        if (r != CLI_DONE)
+                return r;
+        *ret = json_loads(text, 0, NULL);
+        if (*ret)
+                return CLI_DONE;
+        cli_error("cgd's answer to %s cannot be read; is it another version?", member);
+        return CLI_FAILED;
+}
+
+bool client_is_running(Cli *cli) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        sd_bus_error e = SD_BUS_ERROR_NULL;
+        const char *why;
+        int r;
+
+        if (client_connect(cli, &why) < 0)
+                return false;
+        r = sd_bus_get_property(cli->bus, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Version", &e,
+                                &reply, "s");
+        sd_bus_error_free(&e);
+        return r >= 0;
+}

@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The options, one row each with their help, and which verbs take them: a verb says what it takes in its
+ * own row, and an option it does not take is a usage error, never silently nothing. */
+
+#include <getopt.h>
+
+#include "base/units.h"
+#include "cli.h"
+
+typedef enum OptionId {
+        OPTION_HELP = 'h',
+        OPTION_HOST = 'H',
+        OPTION_JSON_SHORTHAND = 'j',
+        OPTION_LIMIT = 'n',
+        OPTION_VERSION = 256,
+        OPTION_JSON,
+        OPTION_NO_LEGEND,
+        OPTION_NO_PAGER,
+        OPTION_FROM,
+        OPTION_SOCKET,
+        OPTION_DOMAIN,
+        OPTION_BACKGROUND,
+        OPTION_ROOT,
+} OptionId;
+
+typedef struct Option {
+        OptionId id;
+        const char *name, *value; /* value: what it takes, or NULL */
+        int takes;                /* which verbs; TAKES_COMMON: all */
+        const char *help;
+} Option;
+
+static const Option options[] = {
+        { OPTION_HELP, "help", NULL, TAKES_COMMON, "show this help" },
+        { OPTION_VERSION, "version", NULL, TAKES_COMMON, "show the version" },
+        { OPTION_HOST, "host", "HOST", TAKES_COMMON, "run cgctl on HOST, over ssh" },
+        { OPTION_NO_PAGER, "no-pager", NULL, TAKES_COMMON, "do not pipe long output into a pager" },
+        { OPTION_JSON, "json", "FORM", TAKES_JSON, "show JSON: pretty, short or off" },
+        { OPTION_JSON_SHORTHAND, NULL, NULL, TAKES_JSON, "short for --json=pretty" },
+        { OPTION_NO_LEGEND, "no-legend", NULL, TAKES_JSON, "leave out headings" },
+        { OPTION_FROM, "from", "FILE", TAKES_FROM, "show a document saved with --json ('-': stdin)" },
+        { OPTION_LIMIT, "limit", "N", TAKES_LIMIT, "show at most N (default 20, 0: all)" },
+        { OPTION_DOMAIN, "domain", "NAME", TAKES_DOMAIN, "the domain to run in (needed)" },
+        { OPTION_BACKGROUND, "background", NULL, TAKES_BACKGROUND,
+          "as a service of its own; do not wait for it" },
+        { OPTION_ROOT, "root", "DIR", TAKES_ROOT, "look at the system below DIR instead of /" },
+        { OPTION_SOCKET, "socket", "PATH", TAKES_DAEMON, "speak to the cgd that listens at PATH" },
+};
+
+static bool option_fits(const Option *o, const Verb *verb) {
+        return o->takes == TAKES_COMMON || (verb->takes & o->takes) != 0;
+}
+
+void options_print(int takes, FILE *f) {
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+                const Option *o = &options[i];
+                char text[64];
+
+                if (o->takes != TAKES_COMMON && !(takes & o->takes))
+                        continue;
+                if (o->id < 256)
+                        (void) snprintf(text, sizeof(text), "-%c%s%s%s%s", o->id, o->name ? " --" : "",
+                                        o->name ? o->name : "", o->value ? "=" : "",
+                                        o->value ? o->value : "");
+                else
+                        (void) snprintf(text, sizeof(text), "   --%s%s%s", o->name, o->value ? "=" : "",
+                                        o->value ? o->value : "");
+                (void) fprintf(f, "  %-20s %s\n", text, o->help);
+        }
+}
+
+static CliExit option_take(Cli *cli, const Option *o, const char *value) {
+        uint64_t n;
+
+        switch (o->id) {
+        case OPTION_HOST:
+                cli->host = value;
+                return CLI_DONE;
+        case OPTION_NO_PAGER:
+                cli->no_pager = true;
+                return CLI_DONE;
+        case OPTION_JSON:
+                if (streq(value, "pretty"))
+                        cli->json = JSON_PRETTY;
+                else if (streq(value, "short"))
+                        cli->json = JSON_SHORT;
+                else if (streq(value, "off"))
+                        cli->json = JSON_OFF;
+                else {
+                        cli_error("--json=%s: it is pretty, short or off", value);
+                        return CLI_USAGE;
+                }
+                return CLI_DONE;
+        case OPTION_JSON_SHORTHAND:
+                cli->json = JSON_PRETTY;
+                return CLI_DONE;
+        case OPTION_NO_LEGEND:
+                cli->view.legend = false;
+                return CLI_DONE;
+        case OPTION_FROM:
+                cli->from = value;
+                return CLI_DONE;
+        case OPTION_LIMIT:
+                if (u64_parse(value, &n) < 0 || n > 100000) {
+                        cli_error("--limit=%s: not a number", value);
+                        return CLI_USAGE;
+                }
+                cli->limit = (unsigned) n;
+                return CLI_DONE;
+        case OPTION_DOMAIN:
+                cli->domain = value;
+                return CLI_DONE;
+        case OPTION_BACKGROUND:
+                cli->background = true;
+                return CLI_DONE;
+        case OPTION_ROOT:
+                cli->root = value;
+                return CLI_DONE;
+        case OPTION_SOCKET:
+                cli->socket = value;
+                return CLI_DONE;
+        case OPTION_HELP:
+        case OPTION_VERSION:
+                break;
+        }
+        return CLI_DONE;
+}
+
+static const Option *option_find(int id) {
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+                if ((int) options[i].id == id)
+                        return &options[i];
+        return NULL;
+}
+
+/* One run over argv[0..argc): takes every option up to the first argument (ordering "+") or all of them. */
+static CliExit options_read(Cli *cli, int argc, char **argv, bool all, uint64_t *given) {
+        struct option longs[ARRAY_SIZE(options) + 1] = {};
+        size_t n = 0;
+        int c;
+
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+                if (options[i].name)
+                        longs[n++] = (struct option){ options[i].name,
+                                                      options[i].value ? required_argument : no_argument,
+                                                      NULL, (int) options[i].id };
+        optind = 0;
+        opterr = 0;
+        while ((c = getopt_long(argc, argv, all ? ":hH:jn:" : "+:hH:jn:", longs, NULL)) != -1) {
+                const Option *o = option_find(c);
+
+                if (!o) {
+                        _cleanup_free_ char *shown = str_escape(argv[optind - 1]);
+
+                        cli_error("%s: %s; see 'cgctl help'", shown ? shown : "",
+                                  c == ':' ? "a value is missing" : "there is no such option");
+                        return CLI_USAGE;
+                }
+                *given |= UINT64_C(1) << (o - options);
+                if (option_take(cli, o, optarg) != CLI_DONE)
+                        return CLI_USAGE;
+        }
+        return CLI_DONE;
+}
+
+/* Options may stand before and after the verb and between its arguments; but what follows the command of
+ * `cgctl run` is the command's. */
+CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
+        uint64_t given = 0;
+        int at;
+
+        cli->limit = 20;
+        if (options_read(cli, argc, argv, false, &given) != CLI_DONE)
+                return CLI_USAGE;
+        at = optind;
+        if (at < argc) {
+                cli->verb = verb_find(argv[at]);
+                if (!cli->verb) {
+                        const Verb *meant = verb_suggest(argv[at]);
+                        _cleanup_free_ char *shown = str_escape(argv[at]);
+
+                        cli_error("%s: there is no such verb%s%s%s; see 'cgctl help'", shown ? shown : "",
+                                  meant ? "; did you mean '" : "", meant ? meant->name : "",
+                                  meant ? "'?" : "");
+                        return CLI_USAGE;
+                }
+                if (options_read(cli, argc - at, argv + at, !(cli->verb->takes & TAKES_COMMAND), &given) !=
+                    CLI_DONE)
+                        return CLI_USAGE;
+                *ret_first = at + optind;
+        } else
+                *ret_first = argc;
+
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++) {
+                if (!(given & (UINT64_C(1) << i)))
+                        continue;
+                if (options[i].id == OPTION_HELP) {
+                        if (cli->verb)
+                                help_print_verb(cli->verb, stdout);
+                        else
+                                help_print(stdout);
+                        cli->verb = NULL;
+                        return CLI_DONE;
+                }
+                if (options[i].id == OPTION_VERSION)
+                        cli->verb = verb_find("version");
+        }
+        if (!cli->verb) {
+                help_print(stderr);
+                return CLI_USAGE;
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(options); i++)
+                if ((given & (UINT64_C(1) << i)) && !option_fits(&options[i], cli->verb)) {
+                        cli_error("%s: --%s is not for this verb; see 'cgctl %s --help'", cli->verb->name,
+                                  options[i].name ? options[i].name : "json", cli->verb->name);
+                        return CLI_USAGE;
+                }
+        return CLI_DONE;
+}

@@ -1,0 +1,305 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl check`: what the machine offers, what it lacks, what each lack costs and the way out. Looks at
+ * files alone, below --root, so that it works where nothing else does. */
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <sys/utsname.h>
+
+#include "base/units.h"
+#include "cli.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+typedef struct Check {
+        const char *root;
+        json_t *items;
+        bool missing;
+} Check;
+
+static void add(Check *c, const char *group, const char *name, const char *state, const char *found,
+                const char *cost, const char *remedy) {
+        _cleanup_str_ Str safe = {};
+
+        view_text(&safe, found);
+        c->missing = c->missing || streq(state, "missing");
+        (void) json_array_append_new(c->items,
+                                     json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "group", group, "name",
+                                               name, "state", state, "found", safe.data ? safe.data : "",
+                                               "cost", cost, "remedy", remedy));
+}
+
+/* The file's text below the root, or -1. */
+static int read_below(const Check *c, const char *path, char *buf, size_t size) {
+        _cleanup_free_ char *whole = NULL;
+
+        if (asprintf(&whole, "%s%s", c->root, path) < 0)
+                return -ENOMEM;
+        return file_read_at(AT_FDCWD, whole, buf, size);
+}
+
+static bool exists_below(const Check *c, const char *path) {
+        _cleanup_free_ char *whole = NULL;
+
+        return asprintf(&whole, "%s%s", c->root, path) >= 0 && access(whole, F_OK) >= 0;
+}
+
+/* Sources: uname(2); Documentation/admin-guide/cgroup-v2.rst for what came when. */
+static void check_kernel(Check *c) {
+        char release[128] = "";
+        struct utsname u;
+        unsigned major = 0, minor = 0;
+
+        if (read_below(c, "/proc/sys/kernel/osrelease", release, sizeof(release)) > 0)
+                release[strcspn(release, "\n")] = '\0';
+        else if (!*c->root && uname(&u) == 0)
+                (void) snprintf(release, sizeof(release), "%s", u.release);
+        (void) sscanf(release, "%u.%u", &major, &minor);
+        if (major > 5 || (major == 5 && minor >= 14))
+                add(c, "Kernel", "version", "ok", release, "", "");
+        else
+                add(c, "Kernel", "version", "missing", *release ? release : "unknown",
+                    "Kernels before 5.14 cannot kill a cgroup as a whole.",
+                    "Run kernel 5.14 or newer; 6.1 is tested.");
+}
+
+static bool has_capability_resource(void) {
+        char text[8192], *p;
+        unsigned long long effective = 0;
+
+        if (file_read_at(AT_FDCWD, "/proc/self/status", text, sizeof(text)) < 0 ||
+            !(p = strstr(text, "CapEff:")))
+                return false;
+        (void) sscanf(p + 7, "%llx", &effective);
+        return effective & (1ULL << 24); /* CAP_SYS_RESOURCE, see capabilities(7) */
+}
+
+/* Source: Documentation/accounting/psi.rst. */
+static void check_psi(Check *c) {
+        char text[512];
+
+        if (read_below(c, "/proc/pressure/memory", text, sizeof(text)) < 0) {
+                bool built = exists_below(c, "/proc/pressure");
+
+                add(c, "Kernel", "pressure", "lack", built ? "off" : "this kernel has none",
+                    "Stalls cannot be seen: only the forecast and the swap can raise an alarm.",
+                    built ? "Boot with psi=1 on the kernel's command line." :
+                            "Boot with psi=1 on the kernel's command line, or a kernel with CONFIG_PSI=y.");
+                return;
+        }
+        if (*c->root || has_capability_resource())
+                add(c, "Kernel", "pressure", "ok", "there, with windows from 500 ms", "", "");
+        else
+                add(c, "Kernel", "pressure", "note", "there; this shell may only set windows of 2 s",
+                    "Without CAP_SYS_RESOURCE the kernel takes windows of whole 2 s, so that an alarm "
+                    "comes up to 2 s "
+                    "late. cgd.service has that right unless it was taken from it.",
+                    "");
+}
+
+static void check_cgroups(Check *c) {
+        static const struct {
+                const char *name, *state, *cost;
+        } controllers[] = {
+                { "memory", "missing", "Nothing can be held, squeezed or measured." },
+                { "io", "lack", "IO weights and limits of policies have no effect." },
+                { "cpu", "lack", "CPU weights and quotas of policies have no effect." },
+                { "pids", "lack", "TasksMax= of policies has no effect." },
+        };
+        CgroupHierarchy hierarchy = HIERARCHY_NONE;
+        _cleanup_free_ char *path = NULL;
+        char text[512];
+
+        if (asprintf(&path, "%s/sys/fs/cgroup", c->root) < 0)
+                return;
+        /* A fake tree is no mount of any kind: there the controllers' file tells. */
+        if (cgroup_hierarchy(path, &hierarchy) < 0 || (*c->root && hierarchy == HIERARCHY_NONE))
+                hierarchy = exists_below(c, "/sys/fs/cgroup/cgroup.controllers") ? HIERARCHY_UNIFIED :
+                            exists_below(c, "/sys/fs/cgroup/unified")            ? HIERARCHY_HYBRID :
+                            exists_below(c, "/sys/fs/cgroup/memory")             ? HIERARCHY_LEGACY :
+                                                                                   HIERARCHY_NONE;
+        switch (hierarchy) {
+        case HIERARCHY_UNIFIED:
+                add(c, "Cgroups", "hierarchy", "ok", "unified (cgroup v2 alone)", "", "");
+                break;
+        case HIERARCHY_HYBRID:
+        case HIERARCHY_LEGACY:
+                add(c, "Cgroups", "hierarchy", "missing",
+                    hierarchy == HIERARCHY_HYBRID ? "hybrid (cgroup v1 with v2 beside it)" :
+                                                    "legacy (cgroup v1)",
+                    "The memory controller belongs to cgroup v1 here, which knows no memory.high per "
+                    "service: cgd "
+                    "refuses to start.",
+                    "Boot with systemd.unified_cgroup_hierarchy=1 on the kernel's command line, and without "
+                    "systemd.legacy_systemd_cgroup_controller.");
+                return;
+        case HIERARCHY_NONE:
+                add(c, "Cgroups", "hierarchy", "missing", "no cgroups at /sys/fs/cgroup",
+                    "There is nothing for cgd to look at.",
+                    "Run on a system with systemd, not inside a bare chroot.");
+                return;
+        }
+        if (read_below(c, "/sys/fs/cgroup/cgroup.controllers", text, sizeof(text)) < 0)
+                text[0] = '\0';
+        text[strcspn(text, "\n")] = '\0';
+        for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
+                _cleanup_free_ char *copy = strdup(text);
+                char *rest = copy, *word;
+                bool found = false;
+
+                while (copy && (word = strsep(&rest, " ")))
+                        found = found || streq(word, controllers[i].name);
+                if (found)
+                        add(c, "Cgroups", controllers[i].name, "ok", "controller there", "", "");
+                else
+                        add(c, "Cgroups", controllers[i].name, controllers[i].state, "controller missing",
+                            controllers[i].cost,
+                            streq(controllers[i].name, "memory") ?
+                                    "Boot without cgroup_disable=memory, or with cgroup_enable=memory." :
+                                    "");
+        }
+        /* Source: cgroup-v2.rst, "memory.low": without it the root cannot be told its children's
+         * protection. */
+        if (exists_below(c, "/sys/fs/cgroup/cgroup.controllers") &&
+            !exists_below(c, "/sys/fs/cgroup/cgroup.kill") &&
+            !exists_below(c, "/sys/fs/cgroup/init.scope/cgroup.kill"))
+                add(c, "Cgroups", "cgroup.kill", "lack", "missing",
+                    "Step kill cannot be taken; everything that can be undone still works.",
+                    "Run kernel 5.14 or newer.");
+}
+
+static void check_memory(Check *c) {
+        char text[8192], found[128], a[FORMAT_MAX], *p;
+        unsigned long long total = 0, swap = 0;
+
+        if (read_below(c, "/proc/meminfo", text, sizeof(text)) < 0) {
+                add(c, "Memory", "memory", "missing", "/proc/meminfo cannot be read",
+                    "Nothing can be forecast.", "");
+                return;
+        }
+        if ((p = strstr(text, "MemTotal:")))
+                (void) sscanf(p + 9, "%llu", &total);
+        if ((p = strstr(text, "SwapTotal:")))
+                (void) sscanf(p + 10, "%llu", &swap);
+        add(c, "Memory", "memory", "ok", bytes_format_human(total * 1024, a), "", "");
+        if (swap > 0) {
+                (void) snprintf(found, sizeof(found), "%s", bytes_format_human(swap * 1024, a));
+                add(c, "Memory", "swap", "ok", found, "", "");
+        } else
+                add(c, "Memory", "swap", "lack", "none",
+                    "A contained service cannot be squeezed below what it holds, and memory runs out at "
+                    "once instead of "
+                    "slowly: less can be undone, more has to be killed.",
+                    "A swap file or zram of an eighth of the memory is enough.");
+}
+
+/* Programs that act on memory trouble by themselves, by the name of the process or of the unit's cgroup. */
+static bool process_runs(const Check *c, const char *comm) {
+        _cleanup_free_ char *path = NULL;
+        struct dirent *e;
+        bool found = false;
+        DIR *dir;
+
+        if (asprintf(&path, "%s/proc", c->root) < 0 || !(dir = opendir(path)))
+                return false;
+        while (!found && (e = readdir(dir))) {
+                char file[300], text[64];
+
+                if (e->d_name[0] < '0' || e->d_name[0] > '9')
+                        continue;
+                (void) snprintf(file, sizeof(file), "%s/%s/comm", path, e->d_name);
+                if (file_read_at(AT_FDCWD, file, text, sizeof(text)) < 0)
+                        continue;
+                text[strcspn(text, "\n")] = '\0';
+                found = streq(text, comm);
+        }
+        (void) closedir(dir);
+        return found;
+}
+
+static void check_others(Check *c) {
+        static const struct {
+                const char *comm, *shown, *unit;
+        } others[] = {
+                { "systemd-oomd", "systemd-oomd", "systemd-oomd" },
+                { "earlyoom", "earlyoom", "earlyoom" },
+                { "oomd", "oomd", "oomd" },
+                { "oomd_bin", "oomd", "oomd" },
+                { "nohang", "nohang", "nohang" },
+                { "nohang-desktop", "nohang-desktop", "nohang-desktop" },
+        };
+        bool any = false;
+
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+                char remedy[128];
+
+                if (!process_runs(c, others[i].comm))
+                        continue;
+                any = true;
+                (void) snprintf(remedy, sizeof(remedy),
+                                "To let cgd decide alone: systemctl disable --now %s.", others[i].unit);
+                add(c, "Others", others[i].shown, "lack", "runs, and kills when memory is short",
+                    "It may kill what cgd is still containing. cgd acts earlier, so the two can live "
+                    "together.",
+                    remedy);
+        }
+        if (!any)
+                add(c, "Others", "killers", "ok", "nobody else acts on memory trouble", "", "");
+}
+
+static void check_cgd(Check *c, Cli *cli) {
+        json_t *status = NULL;
+
+        if (*c->root)
+                return;
+        if (!exists_below(c, "/run/systemd/system"))
+                add(c, "cgd", "systemd", "lack", "systemd is not running here",
+                    "Nothing can be placed, and no long hold is handed over.", "");
+        else
+                add(c, "cgd", "systemd", "ok", "runs", "", "");
+        if (!client_is_running(cli)) {
+                add(c, "cgd", "cgd", "lack", "is not running", "Nothing is contained.",
+                    "Start it: systemctl start cgd.");
+                return;
+        }
+        if (client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE) {
+                const char *psi = field_text(json_object_get(status, "sensing"), "pressure");
+
+                if (streq(psi, "full"))
+                        add(c, "cgd", "cgd", "ok", "runs, and wakes within 0.1 s of a stall", "", "");
+                else if (streq(psi, "coarse"))
+                        add(c, "cgd", "cgd", "lack", "runs, with windows of 2 s",
+                            "It has no CAP_SYS_RESOURCE, so an alarm by pressure comes up to 2 s late. The "
+                            "forecast is as "
+                            "fast as ever.",
+                            "Give the right back: systemctl revert cgd.");
+                else
+                        add(c, "cgd", "cgd", "lack", "runs, without pressure triggers",
+                            "Pressure is seen only where something else wakes it.", "");
+                json_decref(status);
+        }
+}
+
+CliExit verb_check(Cli *cli, _unused_ int argc, _unused_ char **argv) {
+        Check c = { .root = cli->root ? cli->root : "", .items = json_array() };
+        bool missing;
+        CliExit r;
+
+        if (cli->from) {
+                json_t *j;
+
+                r = client_json(cli, &j, NULL, NULL, NULL);
+                return r != CLI_DONE ? r : output_document(cli, j, view_check);
+        }
+        check_kernel(&c);
+        check_psi(&c);
+        check_cgroups(&c);
+        check_memory(&c);
+        check_others(&c);
+        check_cgd(&c, cli);
+        missing = c.missing;
+        r = output_document(cli, json_pack("{s:b, s:o}", "works", (int) !missing, "items", c.items),
+                            view_check);
+        return r != CLI_DONE ? r : missing ? CLI_FALSE : CLI_DONE;
+}

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl run`: in the foreground cgctl itself is moved into a scope and then becomes the command, so that
+ * terminal, environment, limits and exit status need no copying. In the background systemd starts it. */
+
+#include "cli.h"
+
+/* The command's path as execvp() would find it; systemd wants it whole. NULL: not found. */
+static char *command_find(const char *name) {
+        const char *path = getenv("PATH");
+        _cleanup_free_ char *copy = NULL;
+        char *rest, *dir, *found;
+
+        if (strchr(name, '/'))
+                return access(name, X_OK) >= 0 ? realpath(name, NULL) : NULL;
+        copy = strdup(path && *path ? path : "/usr/local/bin:/usr/bin:/bin");
+        for (rest = copy; (dir = strsep(&rest, ":"));) {
+                if (asprintf(&found, "%s/%s", *dir ? dir : ".", name) < 0)
+                        return NULL;
+                if (access(found, X_OK) >= 0 && found[0] == '/')
+                        return found;
+                free(found);
+        }
+        return NULL;
+}
+
+/* What a service gets from here: enough to find programs and to speak the user's language. The rest may hold
+ * secrets, and everybody can read a unit's environment. */
+static bool environment_wanted(const char *e) {
+        static const char *const names[] = { "PATH=", "LANG=", "LC_", "TZ=", "HOME=" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                if (startswith(e, names[i]))
+                        return true;
+        return false;
+}
+
+typedef struct RunCall {
+        const Cli *cli;
+        char **argv;
+        const char *path, *directory;
+} RunCall;
+
+static int fill_run(sd_bus_message *m, void *arg) {
+        const RunCall *c = arg;
+        extern char **environ;
+        int r;
+
+        if ((r = sd_bus_message_append(m, "sb", c->cli->domain, !c->cli->background)) < 0 ||
+            (r = sd_bus_message_open_container(m, 'a', "s")) < 0 ||
+            (r = sd_bus_message_append(m, "s", c->path)) < 0)
+                return r;
+        for (char **a = c->argv + 1; *a; a++)
+                if ((r = sd_bus_message_append(m, "s", *a)) < 0)
+                        return r;
+        if ((r = sd_bus_message_close_container(m)) < 0 ||
+            (r = sd_bus_message_open_container(m, 'a', "s")) < 0)
+                return r;
+        for (char **e = environ; c->cli->background && *e; e++)
+                if (environment_wanted(*e) && (r = sd_bus_message_append(m, "s", *e)) < 0)
+                        return r;
+        if ((r = sd_bus_message_close_container(m)) < 0)
+                return r;
+        return sd_bus_message_append(m, "s", c->directory);
+}
+
+CliExit verb_run(Cli *cli, _unused_ int argc, char **argv) {
+        _cleanup_free_ char *path = NULL, *directory = NULL, *unit = NULL, *shown = str_escape(argv[0]);
+        CliExit r;
+
+        if (!cli->domain) {
+                cli_error("run: which domain? Say --domain=NAME; see 'cgctl domains'");
+                return CLI_USAGE;
+        }
+        path = command_find(argv[0]);
+        if (!path) {
+                cli_error("%s: there is no such command", shown ? shown : "");
+                return CLI_NOT_FOUND;
+        }
+        directory = getcwd(NULL, 0);
+        r = client_call(
+                cli, &unit, "Run", fill_run,
+                &(RunCall){
+                        .cli = cli, .argv = argv, .path = path, .directory = directory ? directory : "/" });
+        if (r != CLI_DONE)
+                return r;
+        if (cli->background) {
+                _cleanup_str_ Str text = {};
+
+                view_text(&text, unit);
+                str_append(&text, "\n");
+                return output_text(cli, &text);
+        }
+        (void) execv(path, argv);
+        cli_error("%s: cannot run it: %s", shown ? shown : "", strerror(errno));
+        return CLI_FAILED;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl tree`: reads the cgroups itself, so that it works when cgd does not; what is held and which domain
+ * a cgroup is in comes from cgd where it runs, and is left out where it does not. Read file by file while
+ * the system goes on: a cgroup that vanishes meanwhile is left out. */
+
+#include <dirent.h>
+#include <fcntl.h>
+
+#include "base/units.h"
+#include "cli.h"
+#include "sys/cgroup.h"
+#include "sys/file.h"
+
+#define DEPTH_MAX 64
+
+typedef struct Walk {
+        const json_t *domains, *contained; /* or NULL */
+        const char *wanted;                /* a name that is looked for, or NULL */
+        json_t *found;
+} Walk;
+
+static const char *walk_domain(const Walk *w, const char *path) {
+        const char *best = NULL;
+        size_t longest = 0, i;
+        const json_t *d;
+
+        json_array_foreach(w->domains, i, d) {
+                const char *cgroup = field_text(d, "cgroup");
+                size_t n = strlen(cgroup);
+
+                if (streq(cgroup, "/"))
+                        n = 0;
+                if ((n >= longest || !best) && strncmp(path, cgroup, n) == 0 &&
+                    (path[n] == '/' || path[n] == '\0')) {
+                        best = field_text(d, "name");
+                        longest = n;
+                }
+        }
+        return best;
+}
+
+static const json_t *walk_lease(const Walk *w, const char *path) {
+        const json_t *c;
+        size_t i;
+
+        json_array_foreach(w->contained, i, c) if (streq(field_text(c, "cgroup"), path)) return c;
+        return NULL;
+}
+
+/* "some avg10=1.23 …" in 1/10000. */
+static int read_waits(int fd, unsigned *ret) {
+        char text[256], *p;
+        unsigned whole, hundredths;
+
+        if (file_read_at(fd, "memory.pressure", text, sizeof(text)) < 0)
+                return -ENODATA;
+        p = strstr(text, "some avg10=");
+        if (!p || sscanf(p + strlen("some avg10="), "%u.%2u", &whole, &hundredths) != 2)
+                return -ENODATA;
+        *ret = whole * 100 + hundredths;
+        return 0;
+}
+
+static void set_bytes(json_t *node, const char *key, int fd, const char *file) {
+        uint64_t v;
+
+        if (file_read_limit_at(fd, file, &v) < 0)
+                return;
+        (void) json_object_set_new(node, key, v == LIMIT_MAX ? json_null() : json_integer((json_int_t) v));
+}
+
+static int compare_names(const void *a, const void *b) {
+        return strcmp(*(char *const *) a, *(char *const *) b);
+}
+
+static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
+        const char *slash = strrchr(path, '/'), *name = slash && slash[1] ? slash + 1 : "/", *domain;
+        json_t *node = json_object(), *children = json_array();
+        _cleanup_strv_ char **names = NULL;
+        _cleanup_str_ Str safe = {}, safe_path = {};
+        const json_t *lease;
+        struct dirent *e;
+        unsigned waits;
+        DIR *dir;
+        int copy;
+
+        view_text(&safe, name);
+        view_text(&safe_path, path);
+        (void) json_object_set_new(node, "name", json_string(safe.data ? safe.data : ""));
+        (void) json_object_set_new(node, "path", json_string(safe_path.data ? safe_path.data : ""));
+        domain = walk_domain(w, path);
+        if (domain)
+                (void) json_object_set_new(node, "domain", json_string(domain));
+        set_bytes(node, "memory_bytes", fd, "memory.current");
+        set_bytes(node, "swap_bytes", fd, "memory.swap.current");
+        set_bytes(node, "memory_high", fd, "memory.high");
+        if (read_waits(fd, &waits) >= 0)
+                (void) json_object_set_new(node, "pressure_permyriad", json_integer((json_int_t) waits));
+        lease = walk_lease(w, safe_path.data ? safe_path.data : "");
+        if (lease)
+                (void) json_object_set_new(node, "held", json_string(field_text(lease, "step")));
+        (void) json_object_set_new(node, "children", children);
+
+        copy = depth < DEPTH_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
+        dir = copy >= 0 ? fdopendir(copy) : NULL;
+        while (dir && (e = readdir(dir)))
+                if (e->d_type == DT_DIR && e->d_name[0] != '.')
+                        (void) strv_extend(&names, e->d_name);
+        if (dir)
+                (void) closedir(dir);
+        if (names)
+                qsort(names, strv_length(names), sizeof(char *), compare_names);
+        for (char **n = names; n && *n; n++) {
+                _cleanup_close_ int child = openat(fd, *n, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
+                _cleanup_free_ char *below = NULL;
+
+                if (child < 0 || asprintf(&below, "%s/%s", streq(path, "/") ? "" : path, *n) < 0)
+                        continue;
+                (void) json_array_append_new(children, walk(w, child, below, depth + 1));
+        }
+        if (w->wanted && !w->found && streq(name, w->wanted))
+                w->found = json_incref(node);
+        return node;
+}
+
+CliExit verb_tree(Cli *cli, int argc, char **argv) {
+        json_t *domains = NULL, *status = NULL, *tree;
+        _cleanup_free_ char *root = NULL;
+        _cleanup_close_ int fd = -EBADF, start = -EBADF;
+        const char *from = cli->from, *path = "/";
+        Walk w = {};
+
+        if (from) {
+                CliExit r = client_json(cli, &tree, NULL, NULL, NULL);
+
+                return r != CLI_DONE ? r : output_document(cli, tree, view_tree);
+        }
+        if (asprintf(&root, "%s/sys/fs/cgroup", cli->root ? cli->root : "") < 0)
+                return CLI_FAILED;
+        fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (fd < 0) {
+                cli_error("%s: cannot look at the cgroups: %s; run 'cgctl check'", root, strerror(errno));
+                return CLI_FAILED;
+        }
+        if (!cli->root && client_is_running(cli) &&
+            client_json(cli, &domains, "ListDomains", NULL, NULL) == CLI_DONE &&
+            client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE)
+                w = (Walk){ .domains = domains, .contained = json_object_get(status, "contained") };
+
+        if (argc > 0 && argv[0][0] == '/')
+                path = argv[0];
+        else if (argc > 0)
+                w.wanted = argv[0];
+        start = cgroup_open(fd, path);
+        tree = start >= 0 ? walk(&w, start, path, 0) : NULL;
+        if (w.wanted) {
+                json_decref(tree);
+                tree = w.found;
+        }
+        json_decref(domains);
+        json_decref(status);
+        if (!tree) {
+                _cleanup_free_ char *shown = str_escape(argc > 0 ? argv[0] : path);
+
+                cli_error("%s: there is no such cgroup", shown ? shown : "");
+                return CLI_NOT_FOUND;
+        }
+        return output_document(cli, tree, view_tree);
+}

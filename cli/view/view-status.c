@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl status`: is it running, what does it see, is anything wrong, is anything held. One screen. */
+
+#include "base/units.h"
+#include "view/view.h"
+
+static void label(const View *v, Str *out, const char *name) {
+        str_appendf(out, "%s", view_color(v, COLOR_DIM));
+        view_pad(out, name, -10);
+        str_appendf(out, "%s  ", view_color(v, COLOR_NORMAL));
+}
+
+static const char *pressure_words(const char *psi) {
+        if (streq(psi, "full"))
+                return "wakes within 0.1 s of a stall";
+        if (streq(psi, "coarse"))
+                return "wakes within 2 s of a stall (no CAP_SYS_RESOURCE for shorter windows)";
+        if (streq(psi, "polled"))
+                return "the kernel refused pressure triggers: seen only in samples";
+        if (streq(psi, "off"))
+                return "this kernel has no pressure figures (psi=0): only the forecast and swap can raise "
+                       "an alarm";
+        return "state of the pressure triggers unknown";
+}
+
+static void print_incident(const View *v, const json_t *i, uint64_t now, Str *out) {
+        char buf[VIEW_TEXT_MAX];
+
+        str_appendf(out, "%s%" JSON_INTEGER_FORMAT "%s: ", view_color(v, COLOR_BOLD),
+                    json_integer_value(json_object_get(i, "id")), view_color(v, COLOR_NORMAL));
+        view_text(out, field_text(i, "domain"));
+        str_append(out, " asked for help (");
+        view_text(out, field_text(i, "alarm"));
+        str_appendf(out, ") %s ago, ", view_duration(now - MIN(now, field_usec(i, "started")), buf));
+        if (*field_text(i, "culprit")) {
+                view_text(out, field_text(i, "culprit"));
+                str_append(out, ", ");
+        }
+        view_text(out, field_text(i, "state"));
+        str_append(out, "\n");
+}
+
+static void print_contained(const View *v, const json_t *c, uint64_t now, Str *out) {
+        char a[VIEW_TEXT_MAX], b[VIEW_TEXT_MAX];
+        const char *what = streq(field_text(c, "step"), "squeeze") ? "squeezed to" : "held at";
+
+        str_append(out, view_color(v, COLOR_YELLOW));
+        view_text(out, field_text(c, "cgroup"));
+        str_append(out, view_color(v, COLOR_NORMAL));
+        str_appendf(out, " %s %s for %s, was %s\n", what, view_bytes(json_object_get(c, "memory_high"), a),
+                    view_duration(now - MIN(now, field_usec(c, "since")), b),
+                    view_bytes(json_object_get(c, "memory_high_before"), (char[VIEW_TEXT_MAX]){}));
+}
+
+void view_status(const View *v, const json_t *j, Str *out) {
+        const json_t *policy = json_object_get(j, "policy"), *sensing = json_object_get(j, "sensing");
+        const json_t *open = json_object_get(j, "incidents"), *contained = json_object_get(j, "contained");
+        const json_t *last = json_object_get(j, "last_incident"), *item;
+        uint64_t now = field_usec(j, "now"), lasts = field_u64(j, "exhaustion_usec");
+        const char *refused = field_text(policy, "refused");
+        bool trouble = json_array_size(open) > 0 || json_array_size(contained) > 0;
+        char buf[VIEW_TEXT_MAX], when[VIEW_TEXT_MAX];
+        size_t k;
+
+        view_colored(v, out, trouble ? COLOR_YELLOW : COLOR_GREEN, "%s", v->unicode ? "●" : "*");
+        str_append(out, " cgd ");
+        view_text(out, field_text(j, "version"));
+        str_appendf(out, ": %s\n",
+                    json_array_size(contained) > 0 ? "containing" :
+                    json_array_size(open) > 0      ? "looking into an alarm" :
+                                                     "all calm");
+
+        label(v, out, "running");
+        str_appendf(out, "since %s (%s), pid %" JSON_INTEGER_FORMAT "\n",
+                    view_time(json_object_get(j, "started"), true, when),
+                    view_duration(now - MIN(now, field_usec(j, "started")), buf),
+                    json_integer_value(json_object_get(j, "pid")));
+        label(v, out, "sensing");
+        view_text(out, field_text(sensing, "level"));
+        str_appendf(out, "; %s\n", pressure_words(field_text(sensing, "pressure")));
+        if (!field_true(j, "bus")) {
+                label(v, out, "bus");
+                view_colored(v, out, COLOR_YELLOW,
+                             "not connected: nothing can be placed, long holds may be reset by a "
+                             "daemon-reload");
+                str_append(out, "\n");
+        }
+
+        label(v, out, "policy");
+        str_appendf(out, "%" JSON_INTEGER_FORMAT " domains from ",
+                    json_integer_value(json_object_get(policy, "domains")));
+        json_array_foreach(json_object_get(policy, "directories"), k, item) {
+                if (k > 0)
+                        str_append(out, ", ");
+                view_text(out, json_string_value(item) ? json_string_value(item) : "");
+        }
+        str_appendf(out, "%s, loaded %s\n",
+                    json_array_size(json_object_get(policy, "directories")) ? "" : "no file",
+                    view_time(json_object_get(policy, "loaded"), true, when));
+        if (*refused) {
+                label(v, out, "");
+                view_colored(v, out, COLOR_RED, "the last reload was refused and changed nothing:");
+                str_append(out, "\n");
+                for (const char *p = refused; *p;) {
+                        size_t n = strcspn(p, "\n");
+                        _cleanup_free_ char *line = strndup(p, n);
+
+                        label(v, out, "");
+                        view_text(out, line ? line : "");
+                        str_append(out, "\n");
+                        p += n + (p[n] == '\n');
+                }
+        }
+
+        label(v, out, "forecast");
+        if (lasts == USEC_INFINITY)
+                str_append(out, "free memory is not shrinking\n");
+        else {
+                str_append(out, view_color(v, lasts < 10 * USEC_PER_SEC ? COLOR_RED : COLOR_NORMAL));
+                str_appendf(out, "at this rate memory and swap last %s%s\n", view_duration(lasts, buf),
+                            view_color(v, COLOR_NORMAL));
+        }
+
+        label(v, out, "incidents");
+        if (json_array_size(open) == 0)
+                str_append(out, "none open\n");
+        json_array_foreach(open, k, item) {
+                if (k > 0)
+                        label(v, out, "");
+                print_incident(v, item, now, out);
+        }
+        if (json_array_size(open) == 0 && json_is_object(last)) {
+                label(v, out, "");
+                str_appendf(out, "last: %" JSON_INTEGER_FORMAT ", ",
+                            json_integer_value(json_object_get(last, "id")));
+                view_text(out, field_text(last, "domain"));
+                str_appendf(out, " at %s, ", view_time(json_object_get(last, "started"), true, when));
+                view_text(out, field_text(last, "result"));
+                str_append(out, "\n");
+        }
+
+        label(v, out, "contained");
+        if (json_array_size(contained) == 0)
+                str_append(out, "nothing\n");
+        json_array_foreach(contained, k, item) {
+                if (k > 0)
+                        label(v, out, "");
+                print_contained(v, item, now, out);
+        }
+        if (trouble) {
+                str_append(out, "\n");
+                view_colored(v, out, COLOR_DIM, "'cgctl why' tells how it came to this.");
+                str_append(out, "\n");
+        }
+}
