@@ -9,7 +9,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <signal.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
@@ -20,6 +19,7 @@
 #include "base/units.h"
 #include "engine/engine.h"
 #include "manager.h"
+#include "model/bus.h"
 #include "place/place.h"
 #include "policy/compile.h"
 #include "record/journal.h"
@@ -220,10 +220,10 @@ static int on_wake(sd_event_source *s _unused_, void *userdata) {
 static int policy_load(Manager *m, Policy **ret, char **ret_diagnostics) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_(policy_freep) Policy *p = NULL;
-        _cleanup_(policy_sources_done) PolicySources sources = {};
+        _cleanup_policy_sources_ PolicySources sources = {};
         int r;
 
-        r = policy_files_load(NULL, &sources, &d);
+        r = policy_files_load(&policy_paths, &d, &sources);
         if (r >= 0)
                 r = policy_compile(sources.items, sources.n_items, &d, &p);
         (void) m;
@@ -521,7 +521,7 @@ static int bus_connect(Manager *m) {
         if (r < 0)
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
                             "org.cgd1: cannot be offered on the system bus: %s; cgctl uses %s instead.", strerror(-r),
-                            SERVER_SOCKET);
+                            CGD_SOCKET);
         return 0;
 }
 
@@ -568,8 +568,8 @@ static int lock_take(Manager *m) {
         m->lock_fd = openat(m->runtime_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (m->lock_fd < 0)
                 return fail(-errno, "cannot open its lock file");
-        if (flock(m->lock_fd, LOCK_EX | LOCK_NB) < 0) {
-                if (errno != EWOULDBLOCK)
+        if (fcntl(m->lock_fd, F_OFD_SETLK, &(struct flock) { .l_type = F_WRLCK, .l_whence = SEEK_SET }) < 0) {
+                if (errno != EAGAIN && errno != EACCES)
                         return fail(-errno, "cannot lock its lock file");
                 (void) fprintf(stderr, "<3>cgd: another cgd is running already ('systemctl status cgd'); leaving.\n");
                 return -EBUSY;
@@ -688,9 +688,9 @@ static int manager_start(Manager *m) {
 
         step(m, sensor_sample(m->sensor, SAMPLE_ALL, now_usec(CLOCK_MONOTONIC)));
         adopt(m);
-        r = server_listen(m->server, SERVER_SOCKET);
+        r = server_listen(m->server, CGD_SOCKET);
         if (r < 0)
-                (void) fail(r, "cannot listen at " SERVER_SOCKET "; cgctl will need the system bus");
+                (void) fail(r, "cannot listen at " CGD_SOCKET "; cgctl will need the system bus");
         if (bus_connect(m) >= 0) {
                 ReloadAnswer *a = calloc(1, sizeof(ReloadAnswer));
 
