@@ -282,6 +282,7 @@ class VM:
         self.watches: list[Watch] = []
         self.declared: set[str] = set()
         self.dropins: list[Path] = []
+        self.prefix = ""
         self.undo: list[Callable[[], None]] = []
         shutil.rmtree(RUN, ignore_errors=True)
         RUN.mkdir(parents=True)
@@ -304,7 +305,7 @@ class VM:
     def start(self, name: str, argv: list[str], *, slice: str, properties: tuple[str, ...] = (),
               cls: type = Unit, **more) -> Unit:
         """A transient service NAME.service; tracked, and stopped afterwards."""
-        unit = f"{name}.service"
+        unit = f"{self.prefix}{name}.service"
         self.declared.add(unit)
         options = [f"--property={p}" for p in properties]
         sh("systemd-run", "--quiet", f"--unit={unit}", f"--slice={slice}", *options, "--", *argv, timeout=90)
@@ -458,12 +459,17 @@ class VM:
             return self.pressure() - before < 10_000
         wait(calm, timeout, 0)
 
+    def end_units(self) -> None:
+        names = [u.name for u in self.units]
+        if names:
+            sh("systemctl", "kill", "--signal=KILL", *names, ok=False)
+            sh("systemctl", "stop", *names, ok=False, timeout=120)
+            sh("systemctl", "reset-failed", *names, ok=False)
+        self.units.clear()
+
     def rest(self) -> None:
         """End what was started and let the machine come to rest, between two parts of one scenario."""
-        for unit in reversed(self.units):
-            unit.stop()
-        sh("systemctl", "reset-failed", *[u.name for u in self.units], ok=False)
-        self.units.clear()
+        self.end_units()
         for watch in self.watches:
             watch.stop()
         os.sync()
@@ -492,8 +498,7 @@ class VM:
     def cleanup(self) -> list[str]:
         """Put everything back; returns what was wrong."""
         problems = []
-        for unit in reversed(self.units):
-            unit.stop()
+        self.end_units()
         for watch in self.watches:
             watch.stop()
         for step in reversed(self.undo):
