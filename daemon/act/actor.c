@@ -39,7 +39,7 @@ struct Actor {
         Handover *handover;
         ActorHandler handler;
         void *userdata;
-        sd_event_source *reassert_timer;
+        sd_event_source *reassert_timer, *collect_timer;
         uint64_t reassert_usec;         /* the next interval */
         uint64_t reloaded_usec;         /* CLOCK_MONOTONIC; 0 = never */
 };
@@ -56,6 +56,20 @@ static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
         return n;
 }
 
+/* While there are leases: */
+#define COLLECT_EVERY_USEC USEC_PER_SEC
+
+static int on_collect(sd_event_source *s, uint64_t usec, void *userdata);
+
+static void collect_later(Actor *a) {
+        int enabled;
+
+        if (sd_event_source_get_enabled(a->collect_timer, &enabled) >= 0 && enabled != SD_EVENT_OFF)
+                return;
+        (void) sd_event_source_set_time_relative(a->collect_timer, COLLECT_EVERY_USEC);
+        (void) sd_event_source_set_enabled(a->collect_timer, SD_EVENT_ONESHOT);
+}
+
 /* The cgroups that went away without anybody asking for their values back. */
 static void collect_gone(Actor *a) {
         for (size_t i = 0; i < LEASES_MAX; i++) {
@@ -64,6 +78,17 @@ static void collect_gone(Actor *a) {
                 if (h && !h->ended && !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id))
                         handover_end(a->handover, h, true);
         }
+}
+
+static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
+        Actor *a = userdata;
+
+        (void) s;
+        (void) usec;
+        collect_gone(a);
+        if (actor_lease(a, 0))
+                collect_later(a);
+        return 0;
 }
 
 static void set_is_done(Actor *a, Job *job, HeldLease *h) {
@@ -110,6 +135,8 @@ static void on_done(Job *job, void *userdata) {
         HeldLease *h = leases_find_serial(a->leases, job->lease_serial);
         Outcome outcome = job->outcome;
 
+        if (h && !job->quiet && h->jobs > 0)
+                h->jobs--;
         if (h && !h->ended)
                 switch (job->action.type) {
                 case ACTION_SET_MEMORY_HIGH:
@@ -165,6 +192,7 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         if (r < 0)
                 return r;
         h->dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        collect_later(a);
         *ret = h;
         return 0;
 }
@@ -174,6 +202,9 @@ static int submit_set(Actor *a, Job *job, int cgroup_fd, const char *path) {
         HeldLease *h = leases_find(a->leases, action->cgroup_id);
         int r;
 
+        /* The file names the value before and the one after: a third would be in nobody's book. */
+        if (h && h->jobs > 0)
+                return -EBUSY;
         job->accept[job->n_accept++] = action->expect;
         if (h) {
                 job->n_accept += accept_of(a, h, job->accept + job->n_accept);
@@ -184,6 +215,7 @@ static int submit_set(Actor *a, Job *job, int cgroup_fd, const char *path) {
         if (r < 0)
                 return r;
         job->lease_serial = h->serial;
+        h->jobs++;
         return 0;
 }
 
@@ -208,11 +240,16 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                 if (h) {
                         job->n_accept += accept_of(a, h, job->accept + job->n_accept);
                         job->lease_serial = h->serial;
+                        h->jobs++;
                 }
                 break;
         case ACTION_KILL:
                 break;
         case ACTION_FORGET:
+                if (h && h->jobs > 0) {
+                        worker_refuse(a->worker, job, OUTCOME_FAILED, -EBUSY);
+                        return 0;
+                }
                 if (h)
                         handover_end(a->handover, h, !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id));
                 worker_refuse(a->worker, job, OUTCOME_DONE, 0);
@@ -250,7 +287,7 @@ static void reassert_all(Actor *a) {
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);
 
-                if (h && !h->ended)
+                if (h && !h->ended && h->jobs == 0)
                         lease_reassert(a, h);
         }
 }
@@ -327,13 +364,20 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
         if (r >= 0)
                 r = sd_event_add_time(event, &a->reassert_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
                                       on_reassert, a);
+        if (r >= 0)
+                r = sd_event_add_time(event, &a->collect_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_SEC / 4,
+                                      on_collect, a);
         if (r < 0) {
                 actor_free(a);
                 return r;
         }
         (void) sd_event_source_set_description(a->reassert_timer, "reassert");
         (void) sd_event_source_set_enabled(a->reassert_timer, SD_EVENT_OFF);
+        (void) sd_event_source_set_description(a->collect_timer, "collect");
+        (void) sd_event_source_set_enabled(a->collect_timer, SD_EVENT_OFF);
         adopt(a);
+        if (actor_lease(a, 0))
+                collect_later(a);
         *ret = a;
         return 0;
 }
@@ -345,6 +389,7 @@ Actor *actor_free(Actor *a) {
         (void) handover_free(a->handover);
         (void) leases_free(a->leases);
         sd_event_source_disable_unref(a->reassert_timer);
+        sd_event_source_disable_unref(a->collect_timer);
         (void) safe_close(a->root_fd);
         free(a);
         return NULL;

@@ -195,6 +195,7 @@ int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **re
         h->handed_value = h->handed_before = 0;
         h->had_dropin = h->ended = h->calling = false;
         h->retry_usec = 0;
+        h->jobs = 0;
         h->dir_fd = -EBADF;
         h->serial = l->serial + 1;
         r = leases_append(l, buf, record_take(buf, l->sequence, h));

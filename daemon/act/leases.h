@@ -21,6 +21,7 @@ typedef struct HeldLease {
         uint64_t handed_before; /* … and the time before: its drop-in holds one of the two */
         bool had_dropin;        /* there was a runtime drop-in for MemoryHigh= before ours: it stays */
         bool ended;             /* over for everybody else; only systemd has still to be told */
+        unsigned jobs;          /* sets and restores under way: at most one set, for the file can name two values */
         bool calling;           /* a call to systemd is under way */
         uint64_t retry_usec;    /* not handed over before this (CLOCK_MONOTONIC) */
         int dir_fd;             /* held directory, or the reserve's */
