@@ -12,8 +12,9 @@
 #include "policy/draft.h"
 #include "policy/value.h"
 
-#define ALARMS_MAX 32
-#define CONDITIONS_MAX 16
+/* The engine judges this many at most, for all domains together (POLICY_DOMAINS_MAX). */
+#define ALARMS_MAX 8
+#define CONDITIONS_MAX 8
 #define NAME_MAX_BYTES 63
 
 static void draft_done(Draft *d) {

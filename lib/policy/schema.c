@@ -155,7 +155,7 @@ const Key schema_keys[] = {
         { "Contain", "KillAfterSec", VALUE_USEC, 0, 60 * USEC_PER_MINUTE, .fallback = "10s",
           AT(contain.kill_after_usec),
           .help = "A unit is killed only after it was at its floor, or made no progress, for this long." },
-        { "Contain", "KillBudget", VALUE_BUDGET, 0, 1000, .fallback = "3 per 10min", AT(contain.kill_budget),
+        { "Contain", "KillBudget", VALUE_BUDGET, 0, 16, .fallback = "3 per 10min", AT(contain.kill_budget),
           .help = "Most kills of one unit in that time. When spent, the unit is kept from restarting and held." },
         { "Contain", "FreezeMaxSec", VALUE_USEC, 100 * USEC_PER_MSEC, USEC_PER_MINUTE, .fallback = "5s",
           .inactive = NO_STEP, AT(contain.freeze_max_usec), .help = "Longest time that a unit stays frozen." },

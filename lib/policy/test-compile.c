@@ -325,7 +325,7 @@ static void test_refusals(void **state _unused_) {
                 { "[Contain]\nKillBudget=3\n", 2, 12, "NUMBER per TIME" },
                 { "[Contain]\nKillBudget=3 in 10min\n", 2, 12, "NUMBER per TIME" },
                 { "[Contain]\nKillBudget=3 per 1s\n", 2, 18, "10s to 1w" },
-                { "[Contain]\nKillBudget=1001 per 1h\n", 2, 12, "out of range" },
+                { "[Contain]\nKillBudget=17 per 1h\n", 2, 12, "out of range" },
                 { "[Contain]\nExclude=backup\n", 2, 9, "does not end in" },
                 { "[Contain]\nPreKillExec=dump\n", 2, 13, "absolute path" },
                 { "[Contain]\nPreKillExec=/bin/dump %u\n", 2, 23, "unknown specifier" },
