@@ -43,6 +43,8 @@ class Profile:
     iops: int = 2000
     bps: int = 80_000_000
     cmdline: str = ""
+    # units that are right to be failed on such a machine
+    failed: tuple[str, ...] = ()
 
 
 def drive(path: Path, serial: str, profile: Profile | None, snapshot: bool = False) -> list[str]:

@@ -43,9 +43,9 @@ def progress(text: str) -> Iterator[None]:
 
 
 def profile_of(path: Path) -> qemu.Profile:
-    """A scenario file may say VM = {"iops": 800, ...}; read without running it."""
+    """A scenario file may say MACHINE = {"iops": 800, ...}; read without running it."""
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["VM"]:
+        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["MACHINE"]:
             return replace(qemu.Profile(), **ast.literal_eval(node.value))
     return qemu.Profile()
 
@@ -68,6 +68,7 @@ class Tally:
 
     def __init__(self, suite: str) -> None:
         self.suite = suite
+        self.profile = qemu.Profile()
         self.results: list[dict] = []
         self.problems: list[str] = []
         self.datas: list[dict] = []
@@ -76,17 +77,21 @@ class Tally:
         kind = record.get("type")
         if kind == "hello":
             print(f"  up after {record['boot']:.0f} s: Linux {record['kernel']}, {record['systemd']}", flush=True)
-            if record["failed"]:
-                self.problems.append(f"failed after boot: {' '.join(record['failed'])}")
+            self.note_failed("after boot", record["failed"])
         elif kind == "log":
             print(f"    {record['text']}", flush=True)
         elif kind == "data":
             self.datas.append(record)
-        elif kind == "end" and record["failed"]:
-            self.problems.append(f"failed at the end: {' '.join(record['failed'])}")
+        elif kind == "end":
+            self.note_failed("at the end", record["failed"])
         elif kind == "result":
             self.results.append(record)
             self.print_result(record)
+
+    def note_failed(self, when: str, units: list[str]) -> None:
+        units = [u for u in units if u not in self.profile.failed]
+        if units:
+            self.problems.append(f"failed {when}: {' '.join(units)}")
 
     def print_result(self, r: dict) -> None:
         text = f" ({r['reason']})" if r["outcome"] == "skipped" else ""
@@ -125,6 +130,7 @@ def run_suite(suite: str, words: list[str]) -> Tally:
     tally = Tally(suite)
     root_img, root = image.root_image(suite, progress)
     for number, (profile, files) in enumerate(selected(words).items()):
+        tally.profile = profile
         print(f"  booting {suite} ({len(files)} scenario file{'s' * (len(files) > 1)},"
               f" {profile.iops} IOPS, {profile.bps // 1_000_000} MB/s)", flush=True)
         work = image.work_dir(suite)

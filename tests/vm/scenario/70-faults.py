@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What a machine does to a daemon: each fault costs what it must and nothing else."""
+import os
+import re
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+from vmlib import CGD_UNIT, CGROUP, VM, check, limited, monotonic, sh, wait
+
+
+def test_second_daemon(vm: VM) -> None:
+    """It leaves at once, with the reason, and the first does not notice."""
+    vm.need_cgd()
+    pid = vm.cgd_pid()
+    began = monotonic()
+    program = re.search(r"path=(\S+)", vm_exec())[1]
+    p = subprocess.run([program], capture_output=True, text=True, timeout=20, check=False)
+    check(p.returncode != 0, "a second cgd ran")
+    check(monotonic() - began < 5, "it took its time to leave")
+    check(p.stderr.strip(), "it did not say why")
+    check(vm.cgd_pid() == pid and vm.cgd_active(), "the first was hurt")
+    vm.cgctl("status")
+
+
+def vm_exec() -> str:
+    return sh("systemctl", "show", "--property=ExecStart", CGD_UNIT)
+
+
+def test_unprivileged(vm: VM) -> None:
+    """Anyone may look; nobody but root and the group cgd may change."""
+    vm.need_cgd()
+    as_nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", "cgctl"]
+    sh(*as_nobody, "status")
+    for verb in (["reload"], ["set-mode", "sideload", "off"]):
+        p = subprocess.run([*as_nobody, *verb], capture_output=True, text=True, timeout=40, check=False)
+        check(p.returncode == 1 and p.stderr.strip(), f"{verb}: exit {p.returncode}: {p.stderr}")
+    modes = {d.get("name"): d.get("mode") for d in vm.cgctl_json("domains")}
+    check(modes.get("sideload", modes.get("sideload.slice")) == "enforce", f"the mode was changed: {modes}")
+
+
+def test_strange_names(vm: VM) -> None:
+    """ESC, broken UTF-8 and spaces in a cgroup's name reach no terminal as they are."""
+    vm.need_cgd()
+    path = os.fsencode(CGROUP) + b"/sideload.slice/we\x1b[31mird \xff\xfe\"name"
+    (CGROUP / "sideload.slice").mkdir(exist_ok=True)
+    os.mkdir(path)
+    vm.undo.append(lambda: os.rmdir(path))
+    time.sleep(1)
+    out = subprocess.run(["cgctl", "tree"], capture_output=True, timeout=30, check=False)
+    check(out.returncode == 0, f"cgctl tree: {out.stderr!r}")
+    check(b"\x1b[31mird" not in out.stdout and b"\xff" not in out.stdout, "it was shown as it is")
+    out.stdout.decode("utf-8")
+    vm.cgctl_json("tree")
+
+
+def test_vanishing_cgroups(vm: VM) -> None:
+    """Cgroups come and go while an incident runs: no line about it, no failure."""
+    vm.need_cgd()
+    vm.victim()
+    stop = threading.Event()
+
+    def churn() -> None:
+        number = 0
+        while not stop.is_set():
+            path = CGROUP / "sideload.slice" / f"churn-{number % 50}"
+            try:
+                path.mkdir() if not path.exists() else path.rmdir()
+            except OSError:
+                pass
+            number += 1
+            time.sleep(0.005)
+        for path in (CGROUP / "sideload.slice").glob("churn-*"):
+            path.rmdir()
+
+    hog = vm.hog("leak", rate="100M", seconds=60)
+    thread = threading.Thread(target=churn)
+    thread.start()
+    try:
+        held = wait(lambda: hog.high() not in ("max", "") or not hog.alive(), 30, 0.1)
+        time.sleep(5)
+    finally:
+        stop.set()
+        thread.join()
+    check(held, "nothing was done")
+    check(vm.cgd_active(), "cgd did not survive it")
+    check(all("churn" not in c for c in vm.culprits()), "an empty cgroup was blamed")
+
+
+@limited(300)
+def test_run_is_full(vm: VM) -> None:
+    """No place for the lease file: what cannot be written down is not done, or done and still undone."""
+    vm.need_cgd()
+    before = vm.limits()
+    vm.victim(anon="120M", file="32M")
+    filler = Path("/run/filler")
+    # Started before, for systemd itself can start nothing once /run is full.
+    hog = vm.hog("leak", rate="100M", seconds=25, delay=10)
+    sh("mount", "-o", "remount,size=40M", "/run")
+    vm.undo.append(lambda: sh("mount", "-o", "remount,size=20%", "/run", ok=False))
+    vm.undo.append(lambda: filler.unlink(missing_ok=True))
+    with open(filler, "wb", buffering=0) as f:
+        try:
+            while f.write(b"x" * 4096):
+                pass
+        except OSError:
+            pass
+    time.sleep(25)
+    check(vm.cgd_active(), "cgd did not survive a full /run")
+    filler.unlink()
+    hog.stop()
+    check(wait(lambda: not vm.changed_limits(before), 40, 0.5), f"left changed: {vm.changed_limits(before)}")
+
+
+@limited(200)
+def test_bus_is_down(vm: VM) -> None:
+    """Without a broker the private socket serves, and an incident is handled all the same."""
+    vm.need_cgd()
+    before = vm.limits()
+    vm.victim()
+    hog = vm.hog("leak", rate="100M", seconds=60)
+    broker = "dbus.service"
+    sh("systemctl", "stop", "dbus.socket", broker)
+    vm.undo.append(lambda: sh("systemctl", "start", "dbus.socket", broker, ok=False))
+    check(wait(lambda: hog.high() not in ("max", "") or not hog.alive(), 30, 0.1), "nothing was done")
+    vm.cgctl("status")
+    sh("systemctl", "start", "dbus.socket", broker)
+    hog.stop()
+    check(wait(lambda: not vm.changed_limits(before), 40, 0.5), f"left changed: {vm.changed_limits(before)}")
+    check(wait(lambda: "org.cgd1" in sh("busctl", "list", ok=False), 30), "it did not come back to the bus")

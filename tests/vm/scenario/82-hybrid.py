@@ -1,0 +1,21 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A hybrid hierarchy: cgd refuses to start, with the reason and the way out, and does not try again."""
+import time
+
+from vmlib import CGD_UNIT, VM, cgd_installed, check, sh
+
+MACHINE = {"cmdline": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
+           "failed": ("cgd.service",)}
+
+
+def test_refuses(vm: VM) -> None:
+    if not cgd_installed():
+        vm.skip("cgd is not installed")
+    vm.expect_failed(CGD_UNIT)
+    sh("systemctl", "reset-failed", CGD_UNIT, ok=False)
+    sh("systemctl", "start", CGD_UNIT, ok=False)
+    time.sleep(3)
+    check(not vm.cgd_active(), "it runs")
+    text = " ".join(str(e.get("MESSAGE", "")) for e in vm.journal("-u", CGD_UNIT))
+    check("unified_cgroup_hierarchy" in text, f"it does not say how to get out: {text[-500:]}")
+    check(sh("systemctl", "show", "--value", "--property=NRestarts", CGD_UNIT).strip() == "0", "it tries again and again")
