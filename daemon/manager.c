@@ -253,7 +253,7 @@ static void on_moves(int r, const char *message, const PlaceMove *moves, size_t 
         _cleanup_str_ Str s = {};
         _cleanup_free_ char *text = NULL;
 
-        str_append(&s, a->text);
+        str_append(&s, a->text ?: "");
         if (r < 0) {
                 str_append(&s, "Which running units would move is not known: ");
                 str_append_escaped(&s, message ?: strerror(-r));
@@ -273,7 +273,7 @@ static void on_applied(int r, const char *message, void *userdata) {
 
         if (r < 0) {
                 journal_say(a->manager->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "%s", message ?: strerror(-r));
-                str_append(&s, a->text);
+                str_append(&s, a->text ?: "");
                 str_append(&s, message ?: strerror(-r));
                 str_append(&s, "\n");
                 free(a->text);
