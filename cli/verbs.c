@@ -30,6 +30,14 @@ const Verb verbs[] = {
           "each one's share, why this one, each step with before and after, the outcome, and the lines of "
           "the policies that asked for it.",
           0, 1, LISTING, verb_why },
+        { "verify", "[FILE...]", "check policy files before they are loaded",
+          "Checks the whole policy set as cgd would load it, or only the FILEs given, and reports every "
+          "fault at once as FILE:LINE:COLUMN: reason. Exits 1 if there is any. Works without the daemon.",
+          0, -1, TAKES_ROOT | TAKES_JSON, verb_verify },
+        { "cat", "[DOMAIN...]", "show policy files and their drop-ins",
+          "Shows the files that make up each DOMAIN, or all, in the order in which they are read. Works "
+          "without the daemon.",
+          0, -1, TAKES_ROOT, verb_cat },
         { "explain", "[KEY...]", "explain a key of the policy files",
           "Explains each KEY: what it does, how its value is written, its range and default. A section can "
           "be given to tell keys apart: Contain.Mode. Without KEY, all keys are listed. Works without the "
@@ -44,7 +52,7 @@ const Verb verbs[] = {
           "done), contain (only what can be undone) or enforce (kill, too); 'policy' goes back to what its "
           "policy says.",
           2, 2, TAKES_DAEMON, verb_set_mode },
-        { "run", "COMMAND [ARGUMENT...]", "run a command in a domain",
+        { "run", "COMMAND [ARG...]", "run a command in a domain",
           "Runs COMMAND in the domain given with --domain=. It stays in this terminal, in a scope of its "
           "own, and cgctl exits as it does. With --background it becomes a transient service instead, which "
           "runs as the caller, and the name of its unit is printed.",

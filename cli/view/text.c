@@ -8,6 +8,9 @@
 #include "base/units.h"
 #include "view/view.h"
 
+/* Longer lines of prose are hard to read, however wide the terminal. */
+#define WRAP_MAX 100U
+
 const char *view_color(const View *v, Color c) {
         static const char *const sequences[_COLOR_MAX] = {
                 [COLOR_NORMAL] = "\x1b[0m", [COLOR_BOLD] = "\x1b[1m",   [COLOR_DIM] = "\x1b[2m",
@@ -75,7 +78,7 @@ void view_pad(Str *out, const char *text, int columns) {
 }
 
 void view_wrap(const View *v, Str *out, unsigned indent, const char *text) {
-        unsigned column = 0;
+        unsigned column = 0, width = MIN(v->width, WRAP_MAX);
 
         while (*text) {
                 size_t n = strcspn(text, " \n");
@@ -87,7 +90,7 @@ void view_wrap(const View *v, Str *out, unsigned indent, const char *text) {
                         return;
                 }
                 w = view_columns(word);
-                if (column > indent && column + 1 + w > v->width) {
+                if (column > indent && column + 1 + w > width) {
                         str_append_n(out, "\n", 1);
                         column = 0;
                 }
