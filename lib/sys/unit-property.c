@@ -25,6 +25,7 @@ typedef enum Kind {
         KIND_SPAN,              /* KEY without "Sec", then "USec": t; default infinity */
         KIND_SCALE,             /* u, a percentage of UINT32_MAX */
         KIND_CPU_SET,           /* ay, a bitmap */
+        /* From here on lists: */
         KIND_DEVICE_BYTES,      /* a(st), base 1000 */
         KIND_DEVICE_IOPS,       /* a(st) */
         KIND_DEVICE_WEIGHT,     /* a(st) */
@@ -227,6 +228,13 @@ static int append_size(sd_bus_message *m, Kind kind, const char *key, const char
         }
         r = kind == KIND_TASKS ? u64_parse(value, &v) : bytes_parse(value, 1024, &v);
         return r < 0 ? r : append_u64(m, key, v);
+}
+
+bool unit_property_is_list(const char *key) {
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (streq(table[i].key, key))
+                        return table[i].kind >= KIND_DEVICE_BYTES;
+        return false;
 }
 
 int unit_property_append(sd_bus_message *m, const char *key, const char *value) {

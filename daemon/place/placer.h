@@ -1,0 +1,48 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Inside place/: the placer and its operations. */
+
+#include "base/str.h"
+#include "place/place.h"
+
+typedef struct Op Op;
+
+/* One thing that was asked for, until its handler has been called. */
+struct Op {
+        Placer *placer;
+        Op *next;
+        PlaceHandler handler;
+        PlaceMovesHandler moves_handler;
+        void *userdata;
+        bool of_policy;                 /* uses the policy: ends with it */
+        sd_bus_slot *slot;              /* the call under way */
+        sd_event_source *timer;         /* or what it waits for */
+        void (*step)(Op *op, int r, const char *message);
+        void (*done)(Op *op);           /* frees .data */
+        void *data;
+};
+
+struct Placer {
+        sd_event *event;
+        sd_bus *bus;
+        const Policy *policy;
+        char *proc, *run;
+        Op *ops;
+        char **applied;                 /* "SLICE KEY" that this daemon set */
+        struct Scan *scan;
+};
+
+int op_new(Placer *p, PlaceHandler handler, void *userdata, Op **ret);
+/* Calls the handler and frees the op. message as in place.h. */
+void op_finish(Op *op, int r, const char *message);
+void op_finishf(Op *op, int r, const char *format, ...) _printf_(3, 4);
+/* What the op waits for has come: a UnitHandler. */
+void op_on_reply(int r, const char *message, void *userdata);
+/* r of starting a call: if it failed, ends the op at the next turn of the loop. */
+void op_started(Op *op, int r);
+/* Calls op->step(op, 0, NULL) after usec. */
+int op_wait(Op *op, uint64_t usec);
+
+void scan_free(struct Scan *s);
+int scan_set_policy(Placer *p);

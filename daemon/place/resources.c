@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Resources: brings the slices' resources up to what the policy says.
+ *
+ * Invariant: one directive a call, one call at a time, so that a failure names its directive and the rest is
+ * done all the same. What an earlier policy of this daemon set and the present one does not is put to its default.
+ *
+ * At boot the generator's slice units hold the same values; this is for what changed since. Left out: what a
+ * daemon before this one set and nobody says any more; its drop-ins end with the boot. */
+
+#include "place/placer.h"
+#include "sys/unit.h"
+#include "sys/unit-property.h"
+
+typedef struct Apply {
+        char **todo;                    /* slice, key, value, one after the other; value "": the default */
+        size_t at;
+        Str errors;
+} Apply;
+
+static void apply_done(Op *op) {
+        Apply *a = op->data;
+
+        strv_free(a->todo);
+        str_done(&a->errors);
+        free(a);
+}
+
+static void apply_next(Op *op) {
+        Apply *a = op->data;
+
+        while (a->todo && a->todo[a->at]) {
+                const char *slice = a->todo[a->at], *key = a->todo[a->at + 1], *value = a->todo[a->at + 2];
+                int r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
+
+                a->at += 3;
+                if (r >= 0)
+                        return;
+                if (a->errors.length > 0)
+                        str_append(&a->errors, "\n");
+                str_appendf(&a->errors, "%s: cannot set %s=%s: %s", slice, key, value,
+                            r == -EINVAL       ? "systemd has no such value"
+                            : r == -EOPNOTSUPP ? "no such directive"
+                                               : strerror(-r));
+        }
+        if (a->errors.length > 0)
+                op_finish(op, -EIO, a->errors.data);
+        else
+                op_finish(op, 0, NULL);
+}
+
+static void apply_step(Op *op, int r, const char *message) {
+        Apply *a = op->data;
+
+        if (r < 0) {
+                if (a->errors.length > 0)
+                        str_append(&a->errors, "\n");
+                str_append(&a->errors, message);
+        }
+        apply_next(op);
+}
+
+static int apply_add(Apply *a, const char *slice, const char *key, const char *value) {
+        int r = strv_extend(&a->todo, slice);
+
+        if (r >= 0)
+                r = strv_extend(&a->todo, key);
+        if (r >= 0)
+                r = strv_extend(&a->todo, value);
+        return r;
+}
+
+static bool policy_has(const Policy *p, const char *slice, const char *key) {
+        for (size_t i = 0; i < p->n_domains; i++)
+                if (streq(p->domains[i].slice, slice))
+                        for (size_t k = 0; k < p->domains[i].n_resources; k++)
+                                if (streq(p->domains[i].resources[k].key, key))
+                                        return true;
+        return false;
+}
+
+/* Fills a->todo, and p->applied with what will be in force. */
+static int apply_plan(Placer *p, Apply *a) {
+        _cleanup_strv_ char **applied = NULL;
+        int r = 0;
+
+        for (char **s = p->applied; s && *s && r >= 0; s++) {
+                _cleanup_free_ char *slice = strndup(*s, strcspn(*s, " "));
+                const char *key = *s + strcspn(*s, " ") + 1;
+
+                if (!slice)
+                        return -ENOMEM;
+                if (!policy_has(p->policy, slice, key))
+                        r = apply_add(a, slice, key, "");
+        }
+        for (size_t i = 0; i < p->policy->n_domains && r >= 0; i++) {
+                const Domain *d = &p->policy->domains[i];
+
+                for (size_t k = 0; k < d->n_resources && r >= 0; k++) {
+                        const Resource *res = &d->resources[k];
+                        _cleanup_free_ char *name = NULL;
+
+                        if (asprintf(&name, "%s %s", d->slice, res->key) < 0) {
+                                name = NULL;
+                                return -ENOMEM;
+                        }
+                        /* A list grows by each call: begin it anew. */
+                        if (unit_property_is_list(res->key) && !strv_contains(applied, name))
+                                r = apply_add(a, d->slice, res->key, "");
+                        if (r >= 0)
+                                r = apply_add(a, d->slice, res->key, res->value);
+                        if (r >= 0 && !strv_contains(applied, name))
+                                r = strv_extend(&applied, name);
+                }
+        }
+        if (r < 0)
+                return r;
+        strv_free(p->applied);
+        p->applied = TAKE_PTR(applied);
+        return 0;
+}
+
+static void apply_begin(Op *op, int r, const char *message) {
+        (void) r;
+        (void) message;
+        op->step = apply_step;
+        apply_next(op);
+}
+
+int place_apply_resources(Placer *p, PlaceHandler handler, void *userdata) {
+        Apply *a;
+        Op *op;
+        int r;
+
+        if (!p->bus || !p->policy)
+                return -ENOTCONN;
+        a = calloc(1, sizeof *a);
+        if (!a)
+                return -ENOMEM;
+        r = op_new(p, handler, userdata, &op);
+        if (r < 0) {
+                free(a);
+                return r;
+        }
+        op->data = a;
+        op->done = apply_done;
+        op->step = apply_begin;
+        op->of_policy = true;
+        r = apply_plan(p, a);
+        if (r >= 0)
+                r = op_wait(op, 0);
+        if (r < 0) {
+                op->handler = NULL;
+                op_finish(op, r, NULL);
+        }
+        return r;
+}

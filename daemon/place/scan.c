@@ -1,0 +1,317 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Scan: finds the processes that [Match] User= and Executable= name and has systemd move them into scopes.
+ *
+ * Invariant: only processes that are in nobody's unit are moved: at the root, in a slice itself, or in a login
+ * session's scope. What is in a service, in a user's manager, or in a container's scope is its owner's.
+ *
+ * Looking costs one stat a process; only those of a user that is named, or all where an executable is, are looked
+ * at closer. Users are resolved from /etc/passwd alone: a directory service could keep the loop waiting, so its
+ * users are named by number. Between the look and the move a process may end and its number be used again; the
+ * time between is a few milliseconds, and the kernel hands numbers out in turn. */
+
+#include <ctype.h>
+#include <dirent.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <pwd.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/units.h"
+#include "place/placer.h"
+#include "sys/file.h"
+#include "sys/unit.h"
+
+/* One scope takes what one look finds of a domain in one cgroup. What is more comes with the next look. */
+#define GROUPS_MAX 16
+#define GROUP_PIDS_MAX 64
+/* Processes that systemd refused to move, not to be asked for again. */
+#define REFUSED_MAX 64
+#define PF_KTHREAD 0x00200000
+
+typedef struct Named {
+        uid_t uid;
+        char *name;
+} Named;
+
+typedef struct Scan {
+        Named *users;
+        size_t n_users;
+        bool by_user, by_executable;
+        struct {
+                uint32_t pid;
+                uint64_t start;
+        } refused[REFUSED_MAX];
+        size_t n_refused;               /* ever; the place is this modulo the size */
+} Scan;
+
+typedef struct Group {
+        const Domain *domain;
+        char cgroup[1024];
+        uint32_t pids[GROUP_PIDS_MAX];
+        uint64_t starts[GROUP_PIDS_MAX];
+        size_t n;
+} Group;
+
+void scan_free(Scan *s) {
+        if (!s)
+                return;
+        for (size_t i = 0; i < s->n_users; i++)
+                free(s->users[i].name);
+        free(s->users);
+        free(s);
+}
+
+static int scan_add_user(Scan *s, const char *name, uid_t uid) {
+        Named *users = realloc(s->users, (s->n_users + 1) * sizeof *users);
+
+        if (!users)
+                return -ENOMEM;
+        s->users = users;
+        users[s->n_users].name = strdup(name);
+        users[s->n_users].uid = uid;
+        if (!users[s->n_users].name)
+                return -ENOMEM;
+        s->n_users++;
+        return 0;
+}
+
+static bool domains_name_user(const Policy *p, const char *user) {
+        for (size_t i = 0; i < p->n_domains; i++)
+                if (strv_contains(p->domains[i].match.users, user))
+                        return true;
+        return false;
+}
+
+int scan_set_policy(Placer *p) {
+        _cleanup_fclose_ FILE *f = NULL;
+        const Policy *policy = p->policy;
+        Scan *s;
+        int r = 0;
+
+        scan_free(TAKE_PTR(p->scan));
+        if (!policy)
+                return 0;
+        s = calloc(1, sizeof *s);
+        if (!s)
+                return -ENOMEM;
+        for (size_t i = 0; i < policy->n_domains && r >= 0; i++) {
+                char **users = policy->domains[i].match.users;
+
+                s->by_executable = s->by_executable || strv_length(policy->domains[i].match.executables) > 0;
+                for (; users && *users && r >= 0; users++) {
+                        uint64_t uid;
+
+                        s->by_user = true;
+                        if (u64_parse(*users, &uid) >= 0 && uid < UINT32_MAX)
+                                r = scan_add_user(s, *users, (uid_t) uid);
+                }
+        }
+        if (s->by_user)
+                f = fopen("/etc/passwd", "re");
+        for (struct passwd *pw; f && r >= 0 && (pw = fgetpwent(f));)
+                if (domains_name_user(policy, pw->pw_name))
+                        r = scan_add_user(s, pw->pw_name, pw->pw_uid);
+        if (r < 0) {
+                scan_free(s);
+                return r;
+        }
+        p->scan = s;
+        return 0;
+}
+
+/* True where the process is in no unit of anybody's. */
+static bool is_loose(const char *cgroup) {
+        const char *last = strrchr(cgroup, '/'), *p = cgroup;
+
+        if (!last)
+                return false;
+        /* Every part but the last must be a slice. */
+        while (p < last) {
+                size_t n;
+
+                p += strspn(p, "/");
+                n = strcspn(p, "/");
+                if (p >= last + 1)
+                        break;
+                if (n <= 6 || strncmp(p + n - 6, ".slice", 6) != 0)
+                        return false;
+                p += n;
+        }
+        last++;
+        return !*last || endswith(last, ".slice") || (startswith(last, "session-") && endswith(last, ".scope"));
+}
+
+/* flags and starttime of /proc/PID/stat, proc(5): fields 9 and 22. The name in field 2 may hold anything. */
+static bool stat_parse(const char *text, uint64_t *ret_flags, uint64_t *ret_start) {
+        const char *p = strrchr(text, ')');
+        uint64_t v = 0;
+
+        if (!p)
+                return false;
+        p++;
+        for (int field = 3; field <= 22; field++) {
+                char *end;
+
+                p += strspn(p, " ");
+                if (!*p)
+                        return false;
+                v = strtoull(p, &end, 10);
+                if (field == 9)
+                        *ret_flags = v;
+                p += strcspn(p, " ");
+        }
+        *ret_start = v;
+        return true;
+}
+
+static bool was_refused(const Scan *s, uint32_t pid, uint64_t start) {
+        for (size_t i = 0; i < MIN(s->n_refused, (size_t) REFUSED_MAX); i++)
+                if (s->refused[i].pid == pid && s->refused[i].start == start)
+                        return true;
+        return false;
+}
+
+static void refuse(Scan *s, const Group *g) {
+        for (size_t i = 0; i < g->n; i++) {
+                s->refused[s->n_refused % REFUSED_MAX].pid = g->pids[i];
+                s->refused[s->n_refused % REFUSED_MAX].start = g->starts[i];
+                s->n_refused++;
+        }
+}
+
+static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *groups, size_t *n_groups) {
+        _cleanup_close_ int fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        const Named *user = NULL;
+        const Domain *d = NULL;
+        char text[1024], executable[1024], uid_text[16], *cgroup;
+        uint64_t flags = 0, start = 0, pid;
+        ssize_t n;
+        Group *g = NULL;
+
+        if (fd < 0 || u64_parse(name, &pid) < 0 || file_read_at(fd, "stat", text, sizeof text) < 0 ||
+            !stat_parse(text, &flags, &start) || (flags & PF_KTHREAD) || pid == 1 || pid == (uint64_t) getpid() ||
+            was_refused(p->scan, (uint32_t) pid, start))
+                return;
+        n = readlinkat(fd, "exe", executable, sizeof executable - 1);
+        executable[MAX(n, (ssize_t) 0)] = 0;
+        (void) snprintf(uid_text, sizeof uid_text, "%" PRIu32, (uint32_t) uid);
+        /* Two names may stand for one number, each in a domain of its own: the first that matches. */
+        for (size_t i = 0; i < p->scan->n_users && !d; i++)
+                if (p->scan->users[i].uid == uid) {
+                        user = &p->scan->users[i];
+                        d = policy_process_domain(p->policy, user->name, uid_text, n > 0 ? executable : NULL);
+                }
+        if (!d)
+                d = policy_process_domain(p->policy, NULL, uid_text, n > 0 ? executable : NULL);
+        if (!d || file_read_at(fd, "cgroup", text, sizeof text) < 0)
+                return;
+        /* "0::/user.slice/…" is the unified hierarchy's line. */
+        cgroup = startswith(text, "0::") ? text : strstr(text, "\n0::");
+        if (!cgroup)
+                return;
+        cgroup = strchr(cgroup, '/');
+        if (!cgroup)
+                return;
+        cgroup[strcspn(cgroup, "\n")] = 0;
+        if (!is_loose(cgroup) || policy_domain_of(p->policy, cgroup) == d)
+                return;
+        for (size_t i = 0; i < *n_groups && !g; i++)
+                if (groups[i].domain == d && groups[i].n < GROUP_PIDS_MAX && streq(groups[i].cgroup, cgroup))
+                        g = &groups[i];
+        if (!g && *n_groups < GROUPS_MAX) {
+                g = &groups[(*n_groups)++];
+                g->domain = d;
+                g->n = 0;
+                strcpy(g->cgroup, cgroup);
+        }
+        if (!g)
+                return;
+        g->starts[g->n] = start;
+        g->pids[g->n++] = (uint32_t) pid;
+}
+
+static void scan_op_done(Op *op) {
+        free(op->data);
+}
+
+static void scan_moved(Op *op, int r, const char *message) {
+        if (r < 0) {
+                if (op->placer->scan)
+                        refuse(op->placer->scan, op->data);
+                op_finish(op, r, message);
+                return;
+        }
+        op->handler = NULL; /* nobody asked: told only of what went wrong */
+        op_finish(op, 0, NULL);
+}
+
+static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata) {
+        char unit[UNIT_NAME_SIZE], description[UNIT_NAME_SIZE];
+        UnitTransient t = {
+                .name = unit, .description = description, .slice = g->domain->slice, .pids = g->pids, .n_pids = g->n,
+        };
+        Group *copy;
+        Op *op;
+        int r;
+
+        (void) snprintf(unit, sizeof unit, "cgd-%.200s-%" PRIu32 ".scope", g->domain->name, g->pids[0]);
+        (void) snprintf(description, sizeof description, "Processes of domain %.200s", g->domain->name);
+        copy = malloc(sizeof *copy);
+        if (!copy)
+                return -ENOMEM;
+        *copy = *g;
+        r = op_new(p, handler, userdata, &op);
+        if (r < 0) {
+                free(copy);
+                return r;
+        }
+        op->data = copy;
+        op->done = scan_op_done;
+        op->step = scan_moved;
+        r = unit_start_transient(p->bus, &t, op_on_reply, op, &op->slot);
+        if (r < 0) {
+                op->handler = NULL;
+                op_finish(op, r, NULL);
+        }
+        return r;
+}
+
+int place_scan(Placer *p, PlaceHandler handler, void *userdata) {
+        _cleanup_free_ Group *groups = NULL;
+        size_t n_groups = 0;
+        DIR *dir;
+        int moved = 0, r = 0;
+
+        if (!p->scan || (!p->scan->by_user && !p->scan->by_executable))
+                return 0;
+        if (!p->bus)
+                return -ENOTCONN;
+        groups = calloc(GROUPS_MAX, sizeof *groups);
+        dir = opendir(p->proc);
+        if (!groups || !dir) {
+                r = groups ? -errno : -ENOMEM;
+                if (dir)
+                        (void) closedir(dir);
+                return r;
+        }
+        for (struct dirent *e; (e = readdir(dir));) {
+                bool wanted = p->scan->by_executable;
+                struct stat st;
+
+                if (!isdigit((unsigned char) e->d_name[0]) || fstatat(dirfd(dir), e->d_name, &st, 0) < 0)
+                        continue;
+                for (size_t i = 0; i < p->scan->n_users && !wanted; i++)
+                        wanted = p->scan->users[i].uid == st.st_uid;
+                if (wanted)
+                        look_at(p, dirfd(dir), e->d_name, st.st_uid, groups, &n_groups);
+        }
+        (void) closedir(dir);
+        for (size_t i = 0; i < n_groups && r >= 0; i++) {
+                r = move(p, &groups[i], handler, userdata);
+                if (r >= 0)
+                        moved += (int) groups[i].n;
+        }
+        return r < 0 && moved == 0 ? r : moved;
+}
