@@ -1,0 +1,189 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The units that a policy becomes, on a tree in a temporary directory. */
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/stat.h>
+
+#include "base/test.h"
+#include "generator/generate.h"
+#include "policy/compile.h"
+
+static char root[64];
+
+static const char *at(const char *path) {
+        static char buf[2][256];
+        static unsigned i;
+
+        i = !i;
+        (void) snprintf(buf[i], sizeof(buf[i]), "%s%s", root, path);
+        return buf[i];
+}
+
+static void make_directory(const char *path) {
+        char buf[256];
+
+        (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
+        for (char *p = buf + strlen(root) + 1; *p; p++)
+                if (*p == '/') {
+                        *p = '\0';
+                        (void) mkdir(buf, 0755);
+                        *p = '/';
+                }
+        assert_true(mkdir(buf, 0755) == 0 || errno == EEXIST);
+}
+
+static void touch(const char *path) {
+        int fd = open(at(path), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+        assert_true(fd >= 0);
+        (void) close(fd);
+}
+
+static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_, struct FTW *f _unused_) {
+        return remove(path);
+}
+
+static int setup(void **state _unused_) {
+        strcpy(root, "/tmp/cgd-test-XXXXXX");
+        if (!mkdtemp(root))
+                return -1;
+        make_directory("/normal");
+        make_directory("/late");
+        make_directory("/etc/systemd/system/multi-user.target.wants");
+        make_directory("/usr/lib/systemd/system");
+        return 0;
+}
+
+static int teardown(void **state _unused_) {
+        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static Policy *compile_set(const char *const (*texts)[2], size_t n) {
+        _cleanup_diagnostics_ Diagnostics d = { .strict = true };
+        PolicySource s[8];
+        Policy *p = NULL;
+
+        for (size_t i = 0; i < n; i++)
+                s[i] = (PolicySource) { (char *) texts[i][0], (char *) "/etc/cgd/policies/x.policy",
+                                        (char *) texts[i][1], strlen(texts[i][1]) };
+        if (policy_compile(s, n, &d, &p) < 0)
+                fail_msg("%s", d.items[0].text);
+        return p;
+}
+
+static int run(const Policy *p, char **failed) {
+        char normal[128], late[128];
+
+        (void) snprintf(normal, sizeof(normal), "%s/normal", root);
+        (void) snprintf(late, sizeof(late), "%s/late", root);
+        return generate(p, &(GeneratePaths) { root, normal, late }, failed);
+}
+
+static void assert_text(const char *path, const char *expected) {
+        char buf[4096];
+        int fd = open(at(path), O_RDONLY | O_CLOEXEC);
+        ssize_t n;
+
+        if (fd < 0)
+                fail_msg("%s is not there", path);
+        n = read(fd, buf, sizeof(buf) - 1);
+        (void) close(fd);
+        assert_true(n >= 0);
+        buf[n] = '\0';
+        assert_string_equal(buf, expected);
+}
+
+#define HEAD "# Made by cgd-generator from /etc/cgd/policies/x.policy\n"
+
+static void test_slices(void **state _unused_) {
+        static const char *const texts[][2] = {
+                { "host", "[Domain]\nSlice=-.slice\n" },
+                { "work", "[Domain]\nDescription=100% of it\nSlice=a-work.slice\n[Resources]\nMemoryLow=40%\n"
+                          "IOReadBandwidthMax=/dev/sda 5M\nIOReadBandwidthMax=/dev/sdb 1M\n" },
+                { "system", "[Resources]\nMemoryAccounting=no\n" },
+        };
+        _cleanup_(policy_freep) Policy *p = compile_set(texts, 3);
+        _cleanup_free_ char *failed = NULL;
+
+        assert_int_equal(run(p, &failed), 0);
+        assert_text("/late/a-work.slice", HEAD "[Unit]\nDescription=100%% of it\nDocumentation=man:cgd.policy(5)\n");
+        assert_text("/normal/a-work.slice.d/40-cgd.conf",
+                    HEAD "[Slice]\nMemoryLow=40%\nIOReadBandwidthMax=/dev/sda 5M\nIOReadBandwidthMax=/dev/sdb 1M\n"
+                         "MemoryAccounting=yes\n");
+        assert_text("/normal/system.slice.d/40-cgd.conf", HEAD "[Slice]\nMemoryAccounting=no\n");
+        assert_int_equal(access(at("/late/system.slice"), F_OK), -1);
+        assert_int_equal(access(at("/late/-.slice"), F_OK), -1);
+        assert_int_equal(access(at("/normal/-.slice.d"), F_OK), -1);
+}
+
+static void test_placement(void **state _unused_) {
+        static const char *const texts[][2] = {
+                { "work", "[Match]\nUnit=nginx.service pg@*.service nightly-*.service ci*.service x.socket\n" },
+                { "side", "[Match]\nUnit=cib.service pg@ma*.service nightly-big-*.service\n" },
+        };
+        static const struct {
+                const char *unit, *section, *slice;
+        } placed[] = {
+                { "nginx.service", "Service", "work.slice" },
+                { "x.socket", "Socket", "work.slice" },
+                { "pg@.service", "Service", "work.slice" },
+                { "pg@main.service", "Service", "side.slice" },         /* enabled instance */
+                { "nightly-.service", "Service", "work.slice" },
+                { "nightly-@.service", "Service", "work.slice" },
+                { "nightly-big-.service", "Service", "side.slice" },
+                { "nightly-big-one.service", "Service", "side.slice" }, /* on disk: a file of its own */
+                { "cia.service", "Service", "work.slice" },
+                { "cib.service", "Service", "side.slice" },
+        };
+        static const char *const not_placed[] = { "cia.timer", "other.service", "dbus.service", "ci.service" };
+        _cleanup_(policy_freep) Policy *p = compile_set(texts, 2);
+        _cleanup_free_ char *failed = NULL;
+        char path[128], text[256];
+
+        touch("/usr/lib/systemd/system/cia.service");
+        touch("/usr/lib/systemd/system/cia.timer");
+        touch("/usr/lib/systemd/system/cib.service");
+        touch("/usr/lib/systemd/system/other.service");
+        touch("/usr/lib/systemd/system/dbus.service");
+        touch("/usr/lib/systemd/system/pg@.service");
+        touch("/etc/systemd/system/nightly-big-one.service");
+        assert_int_equal(symlink("/usr/lib/systemd/system/pg@.service",
+                                 at("/etc/systemd/system/multi-user.target.wants/pg@main.service")), 0);
+
+        assert_int_equal(run(p, &failed), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(placed); i++) {
+                (void) snprintf(path, sizeof(path), "/normal/%s.d/50-cgd-slice.conf", placed[i].unit);
+                (void) snprintf(text, sizeof(text), HEAD "[%s]\nSlice=%s\n", placed[i].section, placed[i].slice);
+                assert_text(path, text);
+        }
+        for (size_t i = 0; i < ARRAY_SIZE(not_placed); i++) {
+                (void) snprintf(path, sizeof(path), "/normal/%s.d", not_placed[i]);
+                assert_int_equal(access(at(path), F_OK), -1);
+        }
+
+        /* Again, over what is there. */
+        assert_int_equal(run(p, &failed), 0);
+}
+
+static void test_unwritable(void **state _unused_) {
+        static const char *const texts[][2] = { { "work", "[Match]\nUnit=nginx.service\n" } };
+        _cleanup_(policy_freep) Policy *p = compile_set(texts, 1);
+        _cleanup_free_ char *failed = NULL;
+
+        touch("/normal/work.slice.d");  /* a file where a directory is to be */
+        assert_int_equal(run(p, &failed), -ENOTDIR);
+        assert_non_null(failed);
+        assert_non_null(endswith(failed, "/normal/work.slice.d/40-cgd.conf"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unwritable, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
