@@ -180,9 +180,9 @@ CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
                         const Verb *meant = verb_suggest(argv[at]);
                         _cleanup_free_ char *shown = str_escape(argv[at]);
 
-                        cli_error("%s: there is no such verb%s%s%s; see 'cgctl help'", shown ? shown : "",
-                                  meant ? "; did you mean '" : "", meant ? meant->name : "",
-                                  meant ? "'?" : "");
+                        cli_error("%s: there is no such verb%s%s%s See 'cgctl help'.", shown ? shown : "",
+                                  meant ? "; did you mean "
+                                          "'" : "", meant ? meant->name : "", meant ? "'?" : ".");
                         return CLI_USAGE;
                 }
                 if (options_read(cli, argc - at, argv + at, !(cli->verb->takes & TAKES_COMMAND), &given) !=

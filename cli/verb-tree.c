@@ -11,6 +11,7 @@
 #include "cli.h"
 #include "sys/cgroup.h"
 #include "sys/file.h"
+#include "sys/policy-files.h"
 
 #define DEPTH_MAX 64
 
@@ -124,6 +125,27 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
         return node;
 }
 
+/* Without cgd: the domains as it would load them; none where the set would be refused. */
+static json_t *domains_of_files(const Cli *cli) {
+        _cleanup_policy_sources_ PolicySources sources = {};
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *policy = NULL;
+        PolicyPaths paths = policy_paths;
+        json_t *a = json_array();
+
+        if (cli->root) {
+                paths.root = cli->root;
+                paths.owner = geteuid();
+        }
+        if (policy_files_load(&paths, &d, &sources) >= 0 &&
+            policy_compile(sources.items, sources.n_items, &d, &policy) >= 0)
+                for (size_t i = 0; i < policy->n_domains; i++)
+                        (void) json_array_append_new(a, json_pack("{s:s, "
+                                                                  "s:s}", "name", policy->domains[i].name,
+                                                                  "cgroup", policy->domains[i].cgroup));
+        return a;
+}
+
 CliExit verb_tree(Cli *cli, int argc, char **argv) {
         json_t *domains = NULL, *status = NULL, *tree;
         _cleanup_free_ char *root = NULL;
@@ -146,7 +168,9 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
         if (!cli->root && client_is_running(cli) &&
             client_json(cli, &domains, "ListDomains", NULL, NULL) == CLI_DONE &&
             client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE)
-                w = (Walk){ .domains = domains, .contained = json_object_get(status, "contained") };
+                w = (Walk) { .domains = domains, .contained = json_object_get(status, "contained") };
+        else
+                w.domains = domains = domains_of_files(cli);
 
         if (argc > 0 && argv[0][0] == '/')
                 path = argv[0];

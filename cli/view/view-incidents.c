@@ -11,7 +11,6 @@ void view_incidents(const View *v, const json_t *j, Str *out) {
                 { "STARTED", 1, 0 },
                 { "LASTED", 1, COLUMN_RIGHT },
                 { "DOMAIN", 1, 0 },
-                { "ALARM", 1, 0 },
                 { "STEP", 1, 0 },
                 { "RESULT", 1, 0 },
                 { "CULPRIT", 1, COLUMN_TRUNCATE },
@@ -43,14 +42,13 @@ void view_incidents(const View *v, const json_t *j, Str *out) {
                           open ? "open" :
                                  view_duration(field_usec(i, "ended") - field_usec(i, "started"), buf));
                 table_set(t, line, 3, field_text(i, "domain"));
-                table_set(t, line, 4, field_text(i, "alarm"));
-                table_set(t, line, 5, *field_text(i, "step") ? field_text(i, "step") : "-");
-                table_set(t, line, 6, open ? field_text(i, "state") : field_text(i, "result"));
-                table_set(t, line, 7, *culprit ? (slash && slash[1] ? slash + 1 : culprit) : "-");
+                table_set(t, line, 4, *field_text(i, "step") ? field_text(i, "step") : "-");
+                table_set(t, line, 5, open ? field_text(i, "state") : field_text(i, "result"));
+                table_set(t, line, 6, *culprit ? (slash && slash[1] ? slash + 1 : culprit) : "-");
                 if (open)
-                        table_color(t, line, 6, COLOR_YELLOW);
+                        table_color(t, line, 5, COLOR_YELLOW);
                 else if (streq(field_text(i, "result"), "killed"))
-                        table_color(t, line, 6, COLOR_RED);
+                        table_color(t, line, 5, COLOR_RED);
         }
         table_print(t, out);
 }

@@ -5,10 +5,24 @@
 #include "base/units.h"
 #include "view/view.h"
 
+#define LABEL_COLUMNS 12
+
 static void label(const View *v, Str *out, const char *name) {
         str_appendf(out, "%s", view_color(v, COLOR_DIM));
-        view_pad(out, name, -10);
+        view_pad(out, name, -(LABEL_COLUMNS - 2));
         str_appendf(out, "%s  ", view_color(v, COLOR_NORMAL));
+}
+
+/* Text behind a label, wrapped below itself. */
+static void labelled(const View *v, Str *out, const char *name, Color c, const char *text) {
+        _cleanup_str_ Str wrapped = {}, safe = {};
+
+        view_text(&safe, text);
+        view_wrap(v, &wrapped, LABEL_COLUMNS, safe.data ? safe.data : "");
+        label(v, out, name);
+        str_append(out, view_color(v, c));
+        str_append(out, wrapped.length > LABEL_COLUMNS ? wrapped.data + LABEL_COLUMNS : "\n");
+        str_append(out, view_color(v, COLOR_NORMAL));
 }
 
 static const char *pressure_words(const char *psi) {
@@ -61,6 +75,7 @@ void view_status(const View *v, const json_t *j, Str *out) {
         const char *refused = field_text(policy, "refused");
         bool trouble = json_array_size(open) > 0 || json_array_size(contained) > 0;
         char buf[VIEW_TEXT_MAX], when[VIEW_TEXT_MAX];
+        _cleanup_str_ Str sensed = {};
         size_t k;
 
         view_colored(v, out, trouble ? COLOR_YELLOW : COLOR_GREEN, "%s", v->unicode ? "●" : "*");
@@ -76,16 +91,13 @@ void view_status(const View *v, const json_t *j, Str *out) {
                     view_time(json_object_get(j, "started"), true, when),
                     view_duration(now - MIN(now, field_usec(j, "started")), buf),
                     json_integer_value(json_object_get(j, "pid")));
-        label(v, out, "sensing");
-        view_text(out, field_text(sensing, "level"));
-        str_appendf(out, "; %s\n", pressure_words(field_text(sensing, "pressure")));
-        if (!field_true(j, "bus")) {
-                label(v, out, "bus");
-                view_colored(v, out, COLOR_YELLOW,
-                             "not connected: nothing can be placed, long holds may be reset by a "
-                             "daemon-reload");
-                str_append(out, "\n");
-        }
+        str_appendf(&sensed, "%s; %s", field_text(sensing, "level"), pressure_words(field_text(sensing,
+                        "pressure")));
+        labelled(v, out, "sensing", COLOR_NORMAL, sensed.data ? sensed.data : "");
+        if (!field_true(j, "bus"))
+                labelled(v, out, "bus", COLOR_YELLOW, "not connected: nothing can be placed, and a "
+                                                      "daemon-reload may "
+                         "undo a hold");
 
         label(v, out, "policy");
         str_appendf(out, "%" JSON_INTEGER_FORMAT " domains from ",
@@ -99,16 +111,12 @@ void view_status(const View *v, const json_t *j, Str *out) {
                     json_array_size(json_object_get(policy, "directories")) ? "" : "no file",
                     view_time(json_object_get(policy, "loaded"), true, when));
         if (*refused) {
-                label(v, out, "");
-                view_colored(v, out, COLOR_RED, "the last reload was refused and changed nothing:");
-                str_append(out, "\n");
+                labelled(v, out, "", COLOR_RED, "the last reload was refused and changed nothing:");
                 for (const char *p = refused; *p;) {
                         size_t n = strcspn(p, "\n");
                         _cleanup_free_ char *line = strndup(p, n);
 
-                        label(v, out, "");
-                        view_text(out, line ? line : "");
-                        str_append(out, "\n");
+                        labelled(v, out, "", COLOR_NORMAL, line ? line : "");
                         p += n + (p[n] == '\n');
                 }
         }

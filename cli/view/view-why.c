@@ -96,9 +96,10 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
                 str_append(out, view_color(v, COLOR_NORMAL));
                 str_append(out, "\n");
                 if (!culprit && !streq(field_text(c, "verdict"), "small-share")) {
-                        view_pad(out, "", BAR_COLUMNS + 21);
-                        view_text(out, field_text(c, "verdict_text"));
-                        str_append(out, "\n");
+                        _cleanup_str_ Str s = {};
+
+                        view_text(&s, field_text(c, "verdict_text"));
+                        view_wrap(v, out, BAR_COLUMNS + 21, s.data ? s.data : "");
                 }
         }
 }
@@ -120,6 +121,8 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         char a[VIEW_TEXT_MAX];
         bool acted;
 
+        if (!*domain)
+                return; /* adopted: who was considered then is not known */
         if (!*culprit) {
                 if (json_array_size(json_object_get(j, "candidates")) == 0)
                         return;
@@ -217,7 +220,7 @@ static void print_outcome(const View *v, const json_t *outcome, const json_t *e,
                 str_append(out, "  it was gone already");
         else if (streq(result, "drifted"))
                 view_colored(v, out, COLOR_YELLOW,
-                             "  not done: someone else had set %s meanwhile, which is left alone",
+                             "  not done: someone else had set %s",
                              view_bytes(json_object_get(outcome, "after"), buf));
         else if (streq(result, "timeout"))
                 view_colored(v, out, COLOR_RED, "  not all processes were gone after 5 s");
@@ -333,6 +336,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 } else if (streq(type, "expired")) {
                         print_word(v, out, COLOR_GREEN, "expired");
                         str_append(out, "no fresh evidence\n");
+                } else if (!*action) {
+                        /* A later version's entry. */
+                        view_text(out, type);
+                        str_append(out, "\n");
                 } else {
                         bool up = streq(type, "rise"), back = streq(type, "back");
 
