@@ -282,7 +282,7 @@ static void check_cgd(Check *c, Cli *cli) {
 }
 
 CliExit verb_check(Cli *cli, _unused_ int argc, _unused_ char **argv) {
-        Check c = { .root = cli->root ? cli->root : "", .items = json_array() };
+        Check c = { .root = cli->root ? cli->root : "" };
         bool missing;
         CliExit r;
 
@@ -292,6 +292,7 @@ CliExit verb_check(Cli *cli, _unused_ int argc, _unused_ char **argv) {
                 r = client_json(cli, &j, NULL, NULL, NULL);
                 return r != CLI_DONE ? r : output_document(cli, j, view_check);
         }
+        c.items = json_array();
         check_kernel(&c);
         check_psi(&c);
         check_cgroups(&c);
