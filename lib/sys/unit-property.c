@@ -237,7 +237,7 @@ bool unit_property_is_list(const char *key) {
         return false;
 }
 
-int unit_property_append(sd_bus_message *m, const char *key, const char *value) {
+static int append_property(sd_bus_message *m, const char *key, const char *value) {
         char name[64];
         size_t i;
         unsigned permyriad;
@@ -312,4 +312,10 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value) 
                 return append_device(m, table[i].kind, key, value);
         }
         return -EOPNOTSUPP;
+}
+
+int unit_property_append(sd_bus_message *m, const char *key, const char *value) {
+        int r = append_property(m, key, value);
+
+        return MIN(r, 0);
 }

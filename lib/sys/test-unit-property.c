@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Each directive against what `systemctl set-property` of systemd 252 sends for it. */
+
+#include "sys/test-systemd.h"
+#include "sys/unit-property.h"
+
+static sd_event *event;
+static FakeSystemd fake;
+
+static int setup(void **state) {
+        (void) state;
+        assert_true(sd_event_new(&event) >= 0);
+        fake_systemd_start(&fake, event);
+        return 0;
+}
+
+static int teardown(void **state) {
+        (void) state;
+        fake_systemd_stop(&fake);
+        event = sd_event_unref(event);
+        return 0;
+}
+
+static int convert(const char *key, const char *value, char **ret) {
+        sd_bus_message *m = NULL;
+        Str s = {};
+        int r;
+
+        assert_true(sd_bus_message_new_method_call(fake.client, &m, "a.b", "/", "a.b", "C") >= 0);
+        assert_true(sd_bus_message_open_container(m, 'a', "(sv)") >= 0);
+        r = unit_property_append(m, key, value);
+        if (r >= 0) {
+                assert_true(sd_bus_message_close_container(m) >= 0);
+                assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+                assert_true(sd_bus_message_rewind(m, true) >= 0);
+                fake_dump(&s, m);
+                assert_int_equal(str_finish(&s, ret), 0);
+        }
+        sd_bus_message_unref(m);
+        return r;
+}
+
+static void test_table(void **state) {
+        static const struct {
+                const char *key, *value, *want;
+        } table[] = {
+                { "MemoryLow", "40%", "[(MemoryLowScale u:1717986918)]" },
+                { "MemoryLow", "100%", "[(MemoryLowScale u:4294967295)]" },
+                { "MemoryLow", "12.5%", "[(MemoryLowScale u:536870912)]" },
+                { "MemoryLow", "64M", "[(MemoryLow t:67108864)]" },
+                { "MemoryLow", "infinity", "[(MemoryLow t:18446744073709551615)]" },
+                { "MemoryLow", "", "[(MemoryLow t:0)]" },
+                { "MemoryMin", NULL, "[(MemoryMin t:0)]" },
+                { "MemoryHigh", "", "[(MemoryHigh t:18446744073709551615)]" },
+                { "MemoryMax", "1.5G", "[(MemoryMax t:1610612736)]" },
+                { "MemorySwapMax", "0", "[(MemorySwapMax t:0)]" },
+                { "MemoryLow", "101%", NULL },
+                { "MemoryLow", "much", NULL },
+                { "TasksMax", "500", "[(TasksMax t:500)]" },
+                { "TasksMax", "10%", "[(TasksMaxScale u:429496730)]" },
+                { "TasksMax", "5K", NULL },
+                { "CPUWeight", "500", "[(CPUWeight t:500)]" },
+                { "CPUWeight", "idle", "[(CPUWeight t:0)]" },
+                { "CPUWeight", "", "[(CPUWeight t:18446744073709551615)]" },
+                { "CPUWeight", "0", NULL },
+                { "IOWeight", "10001", NULL },
+                { "IOWeight", "idle", NULL },
+                { "CPUQuota", "150%", "[(CPUQuotaPerSecUSec t:1500000)]" },
+                { "CPUQuota", "0.5%", "[(CPUQuotaPerSecUSec t:5000)]" },
+                { "CPUQuota", "", "[(CPUQuotaPerSecUSec t:18446744073709551615)]" },
+                { "CPUQuota", "0%", NULL },
+                { "CPUQuotaPeriodSec", "10ms", "[(CPUQuotaPeriodUSec t:10000)]" },
+                { "CPUAccounting", "yes", "[(CPUAccounting b:1)]" },
+                { "IOAccounting", "off", "[(IOAccounting b:0)]" },
+                { "IOAccounting", "maybe", NULL },
+                { "AllowedCPUs", "0-3 8", "[(AllowedCPUs [0f 01])]" },
+                { "AllowedCPUs", "1,2", "[(AllowedCPUs [06])]" },
+                { "AllowedCPUs", "", "[(AllowedCPUs [])]" },
+                { "AllowedCPUs", "3-1", NULL },
+                { "AllowedCPUs", "9999", NULL },
+                { "AllowedMemoryNodes", "0", "[(AllowedMemoryNodes [01])]" },
+                { "IOReadBandwidthMax", "/dev/sda 1M", "[(IOReadBandwidthMax [(/dev/sda t:1000000)])]" },
+                { "IOReadBandwidthMax", "/my disk infinity", "[(IOReadBandwidthMax [(/my disk t:18446744073709551615)])]" },
+                { "IOWriteIOPSMax", "/dev/sda 2K", "[(IOWriteIOPSMax [(/dev/sda t:2000)])]" },
+                { "IOWriteIOPSMax", "", "[(IOWriteIOPSMax [])]" },
+                { "IOWriteIOPSMax", "/dev/sda", NULL },
+                { "IODeviceWeight", "/dev/sda 200", "[(IODeviceWeight [(/dev/sda t:200)])]" },
+                { "IODeviceWeight", "/dev/sda 0", NULL },
+                { "IODeviceLatencyTargetSec", "/dev/sda 25ms", "[(IODeviceLatencyTargetUSec [(/dev/sda t:25000)])]" },
+                { "ManagedOOMSwap", "kill", "[(ManagedOOMSwap kill)]" },
+                { "ManagedOOMMemoryPressureLimit", "60%", "[(ManagedOOMMemoryPressureLimit u:2576980377)]" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_free_ char *text = NULL;
+                int r = convert(table[i].key, table[i].value, &text);
+
+                if (!table[i].want) {
+                        assert_true(r < 0);
+                        continue;
+                }
+                assert_int_equal(r, 0);
+                assert_string_equal(text, table[i].want);
+        }
+}
+
+static void test_unknown(void **state) {
+        char *text;
+
+        (void) state;
+        assert_int_equal(convert("MemoryHih", "1", &text), -EOPNOTSUPP);
+        assert_true(unit_property_is_list("IODeviceWeight"));
+        assert_true(unit_property_is_list("IODeviceLatencyTargetSec"));
+        assert_false(unit_property_is_list("MemoryLow"));
+        assert_false(unit_property_is_list("AllowedCPUs"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_table, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
