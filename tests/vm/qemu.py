@@ -75,7 +75,8 @@ def command(work: Path, root: Path, image: Path, profile: Profile) -> list[str]:
     argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU,
             "-m", str(profile.memory_mib), "-smp", str(profile.cpus), "-no-reboot", "-nodefaults",
             "-display", "none", "-kernel", str(kernel), "-initrd", str(initrd),
-            "-append", f"{CMDLINE} {profile.cmdline}".strip(),
+            # else systemd waits for the disk that fstab names
+            "-append", " ".join([CMDLINE, profile.cmdline, "" if profile.swap_mib else "systemd.swap=0"]).strip(),
             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
             "-chardev", f"file,id=results,path={work / 'results.jsonl'}",
             "-device", "virtserialport,chardev=results,name=cgd.results"]
