@@ -11,9 +11,8 @@
  * of each child anyway proves that the child lives. As many living children as there are subdirectories are
  * all of them, so a directory is listed only when something changed.
  *
- * fds: directories may take half of the room, files of what is hot the rest; whoever finds no room is opened
- * and closed at each read. Nothing is evicted: the slow pass reads all in turn, and under that an LRU only
- * misses.
+ * fds: directories and files have a bounded number each; whoever finds no room is opened and closed at each
+ * read. Nothing is evicted: the slow pass reads all in turn, and under that an LRU only misses.
  *
  * Left out on purpose: what lies deeper than DEPTH_MAX or beyond KNOWN_MAX. Counters are hierarchical, so
  * it is seen in its ancestors; without these bounds a user with a delegated cgroup could grow us without
@@ -38,6 +37,10 @@
 #define PATH_BYTES_MAX 4096
 /* For everyone else in the daemon: bus, leases, sockets. */
 #define FDS_RESERVE 128
+/* A kept directory pins its dentry and inode, 1 KiB; a kept file holds 5 KiB of the kernel's memory, and
+ * that is taken when memory is short. */
+#define DIRS_MAX 4096
+#define FILES_MAX 1024
 
 static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_MEMORY_CURRENT] = "memory.current",
@@ -111,23 +114,23 @@ static bool xattr_is_set(int fd, const char *name) {
         return n >= 1 && (value[0] == '1' || value[0] == 'y' || value[0] == 't');
 }
 
-static void drop_fd(Registry *g, int *fd) {
+static void drop_fd(int *fd, size_t *kept) {
         if (*fd < 0)
                 return;
         *fd = safe_close(*fd);
-        g->fds_kept--;
+        (*kept)--;
 }
 
 void registry_cool(Registry *g, Known *n) {
         for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
-                drop_fd(g, &n->fds[i]);
+                drop_fd(&n->fds[i], &g->files_kept);
 }
 
 static void known_free_one(Registry *g, Known *n) {
         if ((n->held_until_usec > 0 || n->hot_until_usec > 0) && g->n_gone < REGISTRY_GONE_MAX)
                 g->gone_ids[g->n_gone++] = n->id;
         registry_cool(g, n);
-        drop_fd(g, &n->dir_fd);
+        drop_fd(&n->dir_fd, &g->dirs_kept);
         free(n->path);
         free(n);
         g->n_known--;
@@ -213,9 +216,13 @@ int registry_init(Registry *g, const char *root, const char *own_cgroup) {
         if (fstatfs(g->root_fd, &sb) == 0)
                 g->trust_links = (unsigned long) sb.f_type == CGROUP2_SUPER_MAGIC ||
                                  (unsigned long) sb.f_type == TMPFS_MAGIC;
-        g->fds_max = 64;
-        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_RESERVE)
-                g->fds_max = MAX(g->fds_max, MIN((size_t) limit.rlim_cur - FDS_RESERVE, (size_t) 16384));
+        g->dirs_max = g->files_max = 32;
+        if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur > FDS_RESERVE + 64) {
+                size_t half = MIN(((size_t) limit.rlim_cur - FDS_RESERVE) / 2, (size_t) DIRS_MAX);
+
+                g->dirs_max = half;
+                g->files_max = MIN(half, (size_t) FILES_MAX);
+        }
 
         r = -ENOMEM;
         g->root = known_new(g, NULL, "", id);
@@ -226,7 +233,7 @@ int registry_init(Registry *g, const char *root, const char *own_cgroup) {
                 r = -errno;
                 goto fail;
         }
-        g->fds_kept++;
+        g->dirs_kept++;
         return 0;
 
 fail:
@@ -306,8 +313,8 @@ int registry_dir(Registry *g, Known *n, int *ret_close) {
         fd = known_open(g, n);
         if (fd < 0)
                 return fd;
-        if (g->fds_kept < g->fds_max / 2) {
-                g->fds_kept++;
+        if (g->dirs_kept < g->dirs_max) {
+                g->dirs_kept++;
                 return n->dir_fd = fd;
         }
         return *ret_close = fd;
@@ -323,7 +330,7 @@ int registry_hold_dir(Registry *g, Known *n) {
         fd = known_open(g, n);
         if (fd < 0)
                 return fd;
-        g->fds_kept++;
+        g->dirs_kept++;
         return n->dir_fd = fd;
 }
 
@@ -348,8 +355,8 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
                         }
                         return -e;
                 }
-                if (keep && g->fds_kept < g->fds_max) {
-                        g->fds_kept++;
+                if (keep && g->files_kept < g->files_max) {
+                        g->files_kept++;
                         n->fds[f] = fd;
                 } else
                         file_close = fd;
@@ -487,8 +494,8 @@ static Known *child_add(Registry *g, Known *parent, const char *name) {
                 g->incomplete = true;
                 return NULL;
         }
-        if (g->fds_kept < g->fds_max / 2) {
-                g->fds_kept++;
+        if (g->dirs_kept < g->dirs_max) {
+                g->dirs_kept++;
                 n->dir_fd = TAKE_FD(fd);
         }
         registry_reflag(g, n);

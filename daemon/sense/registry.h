@@ -75,7 +75,7 @@ typedef struct Registry {
         size_t n_known;
         bool trust_links;               /* the file system counts subdirectories in st_nlink */
         bool incomplete;                /* something could not be listed since this was last cleared */
-        size_t fds_kept, fds_max;
+        size_t dirs_kept, dirs_max, files_kept, files_max;
         char *own_cgroup;               /* NULL = not known */
         char **domains;                 /* cgroup paths of the policy's slices */
         uint64_t gone_ids[REGISTRY_GONE_MAX];   /* watched cgroups that went; the sensor empties it */

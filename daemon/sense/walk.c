@@ -30,6 +30,10 @@
 #define HOT_USEC (3 * USEC_PER_SEC)
 /* Kept file fds hold about 5 KiB of kernel memory each: given up when the incident is over for so long. */
 #define COOL_USEC (30 * USEC_PER_SEC)
+/* Up to so many cgroups, the fds that the heartbeat reads are kept as well: a fifth of the work at rest,
+ * for 1.5 MiB of the kernel's memory (twice that once swap is used), and there is room left for what gets
+ * hot. */
+#define KEEP_KNOWN_MAX 300
 /* memory.stat costs about ten times as much as memory.current: so many of a level a walk, the longest
  * unread first. */
 #define STATS_MAX 32
@@ -313,7 +317,7 @@ static void level_all(Walk *w, Known *n) {
         bool moved = stat_moved(n, &n->base);
 
         n->base = n->recent = known_mark(n);
-        read_level(w, n, false, false);
+        read_level(w, n, w->registry->n_known <= KEEP_KNOWN_MAX, false);
 
         for (Known *c = n->children; c; c = c->next) {
                 CgroupSample *row;

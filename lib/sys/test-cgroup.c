@@ -183,6 +183,30 @@ static void test_hierarchy(void **state) {
         assert_int_equal(unlinkat(root_fd, "a", AT_REMOVEDIR), 0);
 }
 
+/* Whatever bytes come: no read past the end (sanitizers watch), and only what the grammar allows is taken. */
+static void test_any_bytes(void **state) {
+        static const char alphabet[] = "lowhigh  12max\n\n";
+        unsigned seed = 1;
+
+        (void) state;
+        for (unsigned i = 0; i < 20000; i++) {
+                size_t n = (size_t) rand_r(&seed) % 96;
+                char *text = malloc(n + 1);
+                static const char *const keys[] = { "low", "high", "", "w" };
+                uint64_t values[4], v;
+
+                assert_non_null(text);
+                for (size_t k = 0; k < n; k++)
+                        text[k] = rand_r(&seed) % 8 ? alphabet[(size_t) rand_r(&seed) % (sizeof alphabet - 1)]
+                                                    : (char) (rand_r(&seed) % 255 + 1);
+                text[n] = 0;
+                (void) cgroup_keyed_scan(text, keys, 4, values);
+                if (cgroup_limit_parse(text, &v) == 0)
+                        assert_int_equal(text[n - 1], '\n');
+                free(text);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_keyed),
@@ -190,6 +214,7 @@ int main(void) {
                 cmocka_unit_test(test_limit),
                 cmocka_unit_test(test_open),
                 cmocka_unit_test(test_hierarchy),
+                cmocka_unit_test(test_any_bytes),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);

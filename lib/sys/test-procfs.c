@@ -48,10 +48,35 @@ static void test_proc_cgroup(void **state) {
         assert_string_equal(buf, "/");
 }
 
+/* Whatever bytes come: no read past the end (sanitizers watch), and only what the grammar allows is taken. */
+static void test_any_bytes(void **state) {
+        static const char alphabet[] = "MemTotal:SwapFree: 0123456789 kB\n0::/\n";
+        unsigned seed = 1;
+
+        (void) state;
+        for (unsigned i = 0; i < 20000; i++) {
+                size_t n = (size_t) rand_r(&seed) % 96;
+                char *text = malloc(n + 1);
+                char path[32];
+                Sample s = {};
+
+                assert_non_null(text);
+                for (size_t k = 0; k < n; k++)
+                        text[k] = rand_r(&seed) % 8 ? alphabet[(size_t) rand_r(&seed) % (sizeof alphabet - 1)]
+                                                    : (char) (rand_r(&seed) % 255 + 1);
+                text[n] = 0;
+                meminfo_parse(text, &s);
+                if (proc_cgroup_parse(text, path, sizeof path) == 0)
+                        assert_int_equal(path[0], '/');
+                free(text);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_meminfo),
                 cmocka_unit_test(test_proc_cgroup),
+                cmocka_unit_test(test_any_bytes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,12 +91,35 @@ static void test_trigger(void **state) {
         assert_true(fd >= 0);
 }
 
+/* Whatever bytes come: no read past the end (sanitizers watch), and only what the grammar allows is taken. */
+static void test_any_bytes(void **state) {
+        static const char alphabet[] = "some full avg10=total=total= 0123456789\n\n";
+        unsigned seed = 1;
+
+        (void) state;
+        for (unsigned i = 0; i < 20000; i++) {
+                size_t n = (size_t) rand_r(&seed) % 96;
+                char *text = malloc(n + 1);
+                PsiTotals t;
+
+                assert_non_null(text);
+                for (size_t k = 0; k < n; k++)
+                        text[k] = rand_r(&seed) % 8 ? alphabet[(size_t) rand_r(&seed) % (sizeof alphabet - 1)]
+                                                    : (char) (rand_r(&seed) % 255 + 1);
+                text[n] = 0;
+                if (psi_parse(text, &t) == 0)
+                        assert_non_null(strstr(text, " total="));
+                free(text);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_parse),
                 cmocka_unit_test(test_coarsen),
                 cmocka_unit_test(test_trigger_refusals),
                 cmocka_unit_test(test_trigger),
+                cmocka_unit_test(test_any_bytes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
