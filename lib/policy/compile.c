@@ -15,6 +15,8 @@
 /* The engine judges this many at most, for all domains together (POLICY_DOMAINS_MAX). */
 #define ALARMS_MAX 8
 #define CONDITIONS_MAX 8
+#define RESOURCES_MAX 256
+#define INACTIVE_MAX 64
 #define NAME_MAX_BYTES 63
 
 static void draft_done(Draft *d) {
@@ -49,7 +51,9 @@ static int draft_inactive(Draft *draft, const ValueContext *c, const char *at, c
         if (r < 0)
                 return r;
         diagnostics_add(c->diagnostics, SEVERITY_NOTE, assignment_span(c->assignment, at), "%s", text);
-        return strv_contains(draft->domain.inactive, text) ? 0 : strv_extend(&draft->domain.inactive, text);
+        if (strv_length(draft->domain.inactive) >= INACTIVE_MAX || strv_contains(draft->domain.inactive, text))
+                return 0;
+        return strv_extend(&draft->domain.inactive, text);
 }
 
 static int draft_set_list(Draft *draft, const ValueContext *c, const char *text, char ***list) {
@@ -103,6 +107,8 @@ static int draft_set_resource(Draft *draft, const ValueContext *c, const char *t
                         d->resources[i].span = c->assignment->span;
                         return 0;
                 }
+        if (d->n_resources >= RESOURCES_MAX)
+                return value_refuse(c, text, "more than %d entries in [Resources]", RESOURCES_MAX);
         p = realloc(d->resources, (d->n_resources + 1) * sizeof(Resource));
         if (!p)
                 return -ENOMEM;
@@ -324,6 +330,11 @@ static Severity unknown(const Diagnostics *d) {
 static void report_unknown_key(const Section *section, const Assignment *a, Diagnostics *d) {
         const Key *other = schema_find(NULL, a->key), *near;
 
+        /* Where the list is full nobody would read the advice, and it costs most of all here. */
+        if (d->n_items >= DIAGNOSTICS_MAX) {
+                diagnostics_add(d, unknown(d), a->span, "unknown key");
+                return;
+        }
         if (other) {
                 diagnostics_add(d, unknown(d), a->span, "%s= does not belong into [%s]: it is a key of [%s]",
                                 a->key, section->name, other->section);

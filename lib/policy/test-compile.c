@@ -2,6 +2,8 @@
 
 /* What a policy means: every key, the defaults, drop-ins, and each refusal with its line and column. */
 
+#include <time.h>
+
 #include "base/units.h"
 #include "policy/print.h"
 #include "policy/schema.h"
@@ -417,6 +419,42 @@ static void test_collects(void **state _unused_) {
                 "b:2:15: error: SwapUsedAbove=: '200%' is more than 100%\n");
 }
 
+/* A full megabyte of the costliest lines is refused in well under a second. */
+static void test_large(void **state _unused_) {
+        static const struct {
+                const char *head, *line;
+                const char *reason;
+        } cases[] = {
+                { "[Resources]\n", "IOReadBandwidthMax=/dev/d%u 1\n", "more than 256 entries" },
+                { "[Match]\n", "Unit=a%u.service\n", "more than 1024 entries" },
+                { "[Match]\n", "Unit=a?*?*?*?*?*?*?*?*?*?*?*?*%u*.service\n", "more than 1024 entries" },
+                { "[Match]\n", "Executable=/a%u\n", "more than 1024 entries" },
+                { "[Alarm a]\n", "SwapUsedAbove=1%%\n", "more than 8 conditions" },
+                { "", "[Alarm a%u]\n", "more than 8 alarms" },
+                { "[Contain]\n", "FreezeMaxSec=1s %u us\nx=\n", "unknown key" },
+                { "[Domain]\n", "abcdefgh=\n", "unknown key" },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_diagnostics_ Diagnostics d = { .strict = true };
+                _cleanup_(policy_freep) Policy *p = NULL;
+                _cleanup_str_ Str s = {};
+                clock_t start = clock();
+                bool found = false;
+
+                str_append(&s, cases[i].head);
+                for (unsigned n = 0; s.length < (1 << 20) - 100; n++)
+                        str_appendf(&s, cases[i].line, n);      /* each has at most one %u */
+                assert_int_equal(compile_text(s.data, &d, &p), -EBADMSG);
+                for (size_t j = 0; j < d.n_items; j++)
+                        found = found || strstr(d.items[j].text, cases[i].reason);
+                if (!found)
+                        fail_msg("%s: %s", cases[i].line, d.items[0].text);
+                if (clock() - start > 5 * CLOCKS_PER_SEC)
+                        fail_msg("%s: took %ld s of CPU", cases[i].line, (long) ((clock() - start) / CLOCKS_PER_SEC));
+        }
+}
+
 static void test_unknown(void **state _unused_) {
         static const struct {
                 const char *text;
@@ -586,6 +624,7 @@ int main(void) {
                 cmocka_unit_test(test_dropins),    cmocka_unit_test(test_no_steps),
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_unknown),
+                cmocka_unit_test(test_large),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_bad_names),
                 cmocka_unit_test(test_round_trip), cmocka_unit_test(test_schema),
                 cmocka_unit_test(test_lookup),     cmocka_unit_test(test_slices),

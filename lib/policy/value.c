@@ -14,7 +14,7 @@
 #define WINDOW_MIN_USEC (500 * USEC_PER_MSEC)
 #define WINDOW_MAX_USEC (10 * USEC_PER_SEC)
 
-#define LIST_MAX 4096
+#define LIST_MAX 1024
 
 int value_refuse(const ValueContext *c, const char *at, const char *format, ...) {
         _cleanup_free_ char *text = NULL;
@@ -327,6 +327,8 @@ int value_read_list(const ValueContext *c, const char *text, bool refuse_protect
         while ((r = word_next(&p, &at, &word)) > 0) {
                 size_t n = strv_length(*list);
 
+                if (n >= LIST_MAX)
+                        return value_refuse(c, at, "more than %d entries: expected globs for so many", LIST_MAX);
                 switch (c->key->type) {
                 case VALUE_UNITS:
                         r = check_unit(c, at, word, refuse_protected);
@@ -345,8 +347,6 @@ int value_read_list(const ValueContext *c, const char *text, bool refuse_protect
                         return r;
                 if (strv_contains(*list, word))
                         continue;
-                if (n >= LIST_MAX)
-                        return value_refuse(c, at, "more than %d entries: expected globs for so many", LIST_MAX);
                 if (spans) {
                         Span *s = realloc(*spans, (n + 1) * sizeof(Span));
 
