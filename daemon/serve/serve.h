@@ -22,8 +22,8 @@
 
 typedef struct Server Server;
 
-/* A method call that waits for the manager. Exactly one server_request_done() for each, at any time before
- * server_free(), from within the op itself or later. A caller that went away meanwhile is no error. */
+/* A method call that waits for the manager. Exactly one server_request_done() for each, from within the op
+ * itself or at any time later, be it after server_free(). A caller that went away meanwhile is no error. */
 typedef struct ServerRequest ServerRequest;
 
 /* r >= 0: text is the answer (NULL = ""). r < 0: text is the reason, for people (NULL = strerror(-r));

@@ -18,7 +18,7 @@ static ServerRequest *request_free(ServerRequest *q) {
 
         if (!q)
                 return NULL;
-        for (p = &q->server->requests; *p; p = &(*p)->next)
+        for (p = q->server ? &q->server->requests : NULL; p && *p; p = &(*p)->next)
                 if (*p == q) {
                         *p = q->next;
                         q->server->n_requests--;
@@ -47,7 +47,7 @@ static const char *error_name(int r) {
         }
 }
 
-void server_request_done(ServerRequest *q, int r, const char *text) {
+static void request_answer(ServerRequest *q, int r, const char *text) {
         bool answers = !streq(sd_bus_message_get_member(q->call), "SetMode");
 
         /* A caller that has left, or does not want an answer, gets none: ignoring. */
@@ -57,7 +57,28 @@ void server_request_done(ServerRequest *q, int r, const char *text) {
                 (void) sd_bus_reply_method_return(q->call, "s", text ? text : "");
         else
                 (void) sd_bus_reply_method_return(q->call, NULL);
+}
+
+void server_request_done(ServerRequest *q, int r, const char *text) {
+        if (q->server)
+                request_answer(q, r, text);
         request_free(q);
+}
+
+/* The server goes: the caller is told now, and what the manager still has in hand ends with its own
+ * server_request_done(), whenever that comes. */
+static void requests_end(Server *s) {
+        for (ServerRequest *q; (q = s->requests);) {
+                request_answer(q, -ESHUTDOWN, "cgd is stopping");
+                if (q->slot) {
+                        request_free(q);
+                        continue;
+                }
+                s->requests = q->next;
+                s->n_requests--;
+                q->server = NULL;
+                q->call = sd_bus_message_unref(q->call);
+        }
 }
 
 static int request_start(Server *s, sd_bus_message *m, Right right, RequestHandler handler,
@@ -324,8 +345,7 @@ int server_new(sd_event *event, const ServerOps *ops, void *userdata, Server **r
 Server *server_free(Server *s) {
         if (!s)
                 return NULL;
-        while (s->requests)
-                server_request_done(s->requests, -ESHUTDOWN, "cgd is stopping");
+        requests_end(s);
         server_close_private(s);
         (void) server_attach_system_bus(s, NULL);
         sd_event_unref(s->event);
