@@ -71,13 +71,15 @@ json_t *json_domains(const Policy *policy, const Engine *engine) {
                 for (size_t k = 0; k < d->n_alarms; k++)
                         (void) json_array_append_new(alarms, json_alarm(&d->alarms[k]));
                 (void) json_array_append_new(
-                        a, json_pack("{s:o, s:o, s:o, s:o, s:i, s:s?, s:i, s:{s:o, s:o, s:o}, s:o, s:o, s:o, s:o}",
+                        a, json_pack("{s:o, s:o, s:o, s:o, s:i, s:s?, s:i, s:{s:o, s:o, s:o},"
+                                     " s:o, s:o, s:o, s:o}",
                                      "name", json_text(d->name),
                                      "description", json_text(d->description),
                                      "slice", json_text(d->slice),
                                      "cgroup", json_text(d->cgroup),
                                      "rank", (int) d->rank,
-                                     "mode", d->contain.present ? mode_to_string(engine_mode(engine, d)) : NULL,
+                                     "mode", d->contain.present ?
+                                             mode_to_string(engine_mode(engine, d)) : NULL,
                                      "blame_share_min_permyriad", (int) d->blame_share_min_permyriad,
                                      "match",
                                              "units", json_strv(d->match.units),

@@ -163,8 +163,8 @@ int server_listen(Server *s, const char *path) {
         s->group = group_find();
         if (s->group != (gid_t) -1) {
                 if (chown(path, (uid_t) -1, s->group) < 0 || chmod(path, 0660) < 0) {
-                        sd_journal_print(LOG_WARNING, "Cannot give %s to group " GROUP_NAME ": %m; only root can "
-                                         "use it, ignoring.", address.sun_path);
+                        sd_journal_print(LOG_WARNING, "Cannot give %s to group " GROUP_NAME ": %m; only "
+                                         "root can use it, ignoring.", address.sun_path);
                         (void) chmod(path, 0600);
                 }
         }
