@@ -1,0 +1,338 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Placing, against a systemd of the test's own and a fake /proc. */
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "place/place.h"
+#include "policy/test-policy.h"
+#include "sys/test-systemd.h"
+#include "base/units.h"
+
+static char base[64], proc[96], run[96];
+static sd_event *event;
+static FakeSystemd fake;
+static Placer *placer;
+static Policy *policy;
+static struct {
+        int r, calls;
+        char message[512], moves[512];
+} seen;
+
+/* What the test's systemd says of x.service. */
+static struct {
+        const char *cgroup, *slice, *cgroup_after;
+        bool refuse;
+} world;
+
+static void sh(const char *format, ...) _printf_(1, 2);
+static void sh(const char *format, ...) {
+        char command[1024];
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(command, sizeof command, format, ap);
+        va_end(ap);
+        assert_int_equal(system(command), 0);
+}
+
+static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        (void) f;
+        (void) call;
+        if (startswith(line, "Get x_2eservice")) {
+                if (strstr(line, "ControlGroup"))
+                        return sd_bus_message_append(reply, "v", "s", world.cgroup);
+                return sd_bus_message_append(reply, "v", "s", world.slice);
+        }
+        if (startswith(line, "Get y_2eservice"))
+                return sd_bus_message_append(reply, "v", "s", "/workload.slice/y.service");
+        if (startswith(line, "ListUnits"))
+                return sd_bus_message_append(reply, "a(ssssssouso)", 3,
+                                             "x.service", "d", "l", "active", "running", "", "/a", 0, "", "/",
+                                             "y.service", "d", "l", "active", "running", "", "/b", 0, "", "/",
+                                             "other.service", "d", "l", "active", "running", "", "/b", 0, "", "/");
+        if (startswith(line, "Restart"))
+                world.cgroup = world.cgroup_after;
+        if (startswith(line, "SetUnitProperties") && world.refuse && strstr(line, "MemoryLow"))
+                return -EPERM;
+        if (startswith(line, "Start") && world.refuse)
+                return -EPERM;
+        if (startswith(line, "Restart") || startswith(line, "Start"))
+                return sd_bus_message_append(reply, "o", "/job/1");
+        return 0;
+}
+
+static const char workload_text[] =
+        "[Match]\nUnit=x.service y.service\nExecutable=/usr/bin/ffmpeg\nUser=4242\n"
+        "[Resources]\nMemoryLow=40%\nIOReadBandwidthMax=/dev/a 1M\nIOReadBandwidthMax=/dev/b 2M\nCPUWeight=500\n";
+
+static int setup(void **state) {
+        (void) state;
+        memset(&seen, 0, sizeof seen);
+        memset(&world, 0, sizeof world);
+        (void) snprintf(base, sizeof base, "/tmp/cgd-test-place-XXXXXX");
+        assert_non_null(mkdtemp(base));
+        (void) snprintf(proc, sizeof proc, "%s/proc", base);
+        (void) snprintf(run, sizeof run, "%s/run", base);
+        sh("mkdir -p %s %s/system", proc, run);
+        fake = (FakeSystemd) { .answer = answer };
+        assert_true(sd_event_new(&event) >= 0);
+        fake_systemd_start(&fake, event);
+        assert_int_equal(placer_new(event, proc, run, &placer), 0);
+        placer_set_bus(placer, fake.client);
+        policy = compile_good(workload_text);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        return 0;
+}
+
+static int teardown(void **state) {
+        (void) state;
+        placer = placer_free(placer);
+        policy = policy_free(policy);
+        fake_systemd_stop(&fake);
+        event = sd_event_unref(event);
+        sh("rm -r %s", base);
+        return 0;
+}
+
+static void on_done(int r, const char *message, void *userdata) {
+        (void) userdata;
+        seen.r = r;
+        seen.calls++;
+        (void) snprintf(seen.message, sizeof seen.message, "%s", message ? message : "");
+}
+
+static void on_moves(int r, const char *message, const PlaceMove *moves, size_t n, void *userdata) {
+        on_done(r, message, userdata);
+        seen.moves[0] = 0;
+        for (size_t i = 0; i < n; i++)
+                (void) snprintf(seen.moves + strlen(seen.moves), sizeof seen.moves - strlen(seen.moves), "%s %s %s %s\n",
+                                moves[i].unit, moves[i].from, moves[i].to, moves[i].domain);
+}
+
+static void await(int calls) {
+        for (int i = 0; i < 1000 && seen.calls < calls; i++)
+                assert_true(sd_event_run(event, 10 * USEC_PER_SEC) >= 0);
+        assert_int_equal(seen.calls, calls);
+}
+
+static void assert_log(const char *want) {
+        char *log = fake_log(&fake);
+
+        assert_string_equal(log, want);
+        free(log);
+}
+
+static void test_resources(void **state) {
+        Policy *other, *old;
+
+        (void) state;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        assert_int_equal(seen.calls, 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_log("SetUnitProperties workload.slice b:1 [(MemoryLowScale u:1717986918)]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/b t:2000000)])]\n"
+                   "SetUnitProperties workload.slice b:1 [(CPUWeight t:500)]\n");
+        /* The next policy says less: what it leaves out goes back to its default. */
+        other = compile_good("[Resources]\nMemoryLow=64M\n");
+        assert_int_equal(placer_set_policy(placer, other), 0);
+        old = policy;
+        policy = other;
+        policy_free(old);
+        world.refuse = true;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(2);
+        assert_true(seen.r < 0);
+        assert_string_equal(seen.message, "workload.slice: cannot set MemoryLow=64M: The test says -1.");
+        assert_log("SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
+                   "SetUnitProperties workload.slice b:1 [(CPUWeight t:18446744073709551615)]\n"
+                   "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
+}
+
+static void test_would_move(void **state) {
+        (void) state;
+        world.cgroup = "/system.slice/x.service";
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_string_equal(seen.moves, "x.service system.slice workload.slice workload\n");
+        world.cgroup = "/workload.slice/x.service";
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        await(2);
+        assert_string_equal(seen.moves, "");
+        /* A new policy, or the bus going away, ends what is under way. */
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        assert_int_equal(seen.calls, 3);
+        assert_int_equal(seen.r, -ECANCELED);
+        placer_set_bus(placer, NULL);
+        assert_int_equal(place_would_move(placer, on_moves, NULL), -ENOTCONN);
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), -ENOTCONN);
+}
+
+static void test_unit(void **state) {
+        char path[160];
+
+        (void) state;
+        world.cgroup = "/system.slice/x.service";
+        world.slice = "workload.slice";
+        world.cgroup_after = "/workload.slice/x.service";
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(1);
+        assert_string_equal(seen.message, "x.service: restarted, now in workload.slice");
+        assert_int_equal(seen.r, 0);
+        assert_log("Get x_2eservice org.freedesktop.systemd1.Service ControlGroup\n"
+                   "Reload\n"
+                   "Get x_2eservice org.freedesktop.systemd1.Service Slice\n"
+                   "RestartUnit x.service replace\n"
+                   "Get x_2eservice org.freedesktop.systemd1.Service ControlGroup\n");
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(2);
+        assert_string_equal(seen.message, "x.service: is in workload.slice already");
+        /* Undone: the generator's drop-in is masked, and taken up again by placing. */
+        world.slice = "system.slice";
+        world.cgroup_after = "/system.slice/x.service";
+        assert_int_equal(place_release(placer, "x.service", on_done, NULL), 0);
+        await(3);
+        assert_string_equal(seen.message, "x.service: restarted, now in system.slice");
+        (void) snprintf(path, sizeof path, "%s/system/x.service.d/50-cgd-slice.conf", run);
+        {
+                char target[32];
+
+                assert_int_equal(readlink(path, target, sizeof target), strlen("/dev/null"));
+        }
+        /* systemd would not move it: it is not restarted for nothing. */
+        free(fake_log(&fake));
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(4);
+        assert_int_equal(seen.r, -EBADMSG);
+        assert_log("Get x_2eservice org.freedesktop.systemd1.Service ControlGroup\n"
+                   "Reload\n"
+                   "Get x_2eservice org.freedesktop.systemd1.Service Slice\n");
+        assert_int_equal(access(path, F_OK), -1);
+        /* Not running: only its next start changes. */
+        world.cgroup = "";
+        world.slice = "workload.slice";
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(5);
+        assert_string_equal(seen.message, "x.service: not running; it will start in workload.slice");
+        /* In no domain, and never. */
+        assert_int_equal(place_unit(placer, "nobody.service", on_done, NULL), 0);
+        assert_int_equal(seen.calls, 5);
+        await(6);
+        assert_int_equal(seen.r, -ENOENT);
+        assert_int_equal(place_unit(placer, "dbus.service", on_done, NULL), 0);
+        await(7);
+        assert_int_equal(seen.r, -EPERM);
+        assert_int_equal(place_unit(placer, "../x.service", on_done, NULL), -EINVAL);
+}
+
+static void test_run(void **state) {
+        uint32_t pid = 77;
+        PlaceRun scope = { .domain = "workload", .argv = (char *[]) { (char *) "make", (char *) "\033[1m", NULL },
+                           .pids = &pid, .n_pids = 1, .uid = UINT32_MAX, .gid = UINT32_MAX };
+        PlaceRun service = { .domain = "workload", .argv = (char *[]) { (char *) "/bin/true", NULL }, .uid = 1000,
+                             .gid = UINT32_MAX };
+
+        (void) state;
+        /* The unit's name is made by the placer; the fake process is "moved" when it is known. */
+        sh("mkdir %s/77 && echo 0::/user.slice >%s/77/cgroup", proc, proc);
+        assert_int_equal(place_run(placer, &scope, on_done, NULL), 0);
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 10000) >= 0);
+        assert_int_equal(seen.calls, 0);
+        sh("echo 0::/workload.slice/cgd-run-77-1.scope >%s/77/cgroup", proc);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_string_equal(seen.message, "cgd-run-77-1.scope");
+        assert_log("StartTransientUnit cgd-run-77-1.scope fail [(Description [cgctl run] make \\x1b[1m) "
+                   "(Slice workload.slice) (CollectMode inactive-or-failed) (PIDs [u:77])] []\n");
+        assert_int_equal(place_run(placer, &service, on_done, NULL), 0);
+        await(2);
+        assert_int_equal(seen.r, 0);
+        assert_non_null(endswith(seen.message, ".service"));
+        scope.domain = "nobody";
+        assert_int_equal(place_run(placer, &scope, on_done, NULL), -ENOENT);
+        service.argv = (char *[]) { (char *) "true", NULL };
+        assert_int_equal(place_run(placer, &service, on_done, NULL), -EINVAL);
+        sh("rm -r %s/77", proc);
+        scope.domain = "workload";
+        assert_int_equal(place_run(placer, &scope, on_done, NULL), 0);
+        await(3);
+        assert_int_equal(seen.r, -ESRCH);
+}
+
+static void process(int pid, const char *executable, const char *cgroup, unsigned flags) {
+        sh("mkdir %s/%d && ln -s %s %s/%d/exe && echo '0::%s' >%s/%d/cgroup && "
+           "echo '%d (a) b) S 1 1 1 0 -1 %u 0 0 0 0 0 0 0 0 20 0 1 0 %d00 1 1' >%s/%d/stat",
+           proc, pid, executable, proc, pid, cgroup, proc, pid, pid, flags, pid, proc, pid);
+}
+
+static void test_scan(void **state) {
+        (void) state;
+        process(1, "/usr/bin/ffmpeg", "/init.scope", 0);
+        process(10, "/usr/bin/ffmpeg", "/user.slice/user-1.slice/session-3.scope", 0);
+        process(11, "/usr/bin/ffmpeg", "/user.slice/user-1.slice/session-3.scope", 0);
+        process(12, "/usr/bin/ffmpeg", "/system.slice/x.service", 0);
+        process(13, "/usr/bin/ffmpeg", "/workload.slice/cgd-workload-13.scope", 0);
+        process(14, "/usr/bin/ffmpeg", "/machine.slice/box.scope", 0);
+        process(15, "/usr/bin/ffmpeg", "/user.slice/user-1.slice/user@1.service/app.slice/a.scope", 0);
+        process(16, "/usr/bin/ffmpeg", "/", 0x00200000);
+        process(17, "/usr/bin/vim", "/", 0);
+        process(18, "/usr/bin/ffmpeg", "/", 0);
+        /* A process that is going away. */
+        sh("mkdir %s/19", proc);
+        assert_int_equal(place_scan(placer, on_done, NULL), 3);
+        for (int i = 0; i < 50; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+        assert_int_equal(seen.calls, 0);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "(PIDs [u:10 u:11])") ?: strstr(log, "(PIDs [u:11 u:10])"));
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-18.scope fail"));
+                assert_non_null(strstr(log, "(PIDs [u:18])"));
+                free(log);
+        }
+        /* Refused: told, and not asked for again. */
+        sh("rm -r %s/10 %s/11", proc, proc);
+        world.refuse = true;
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        await(1);
+        assert_true(seen.r < 0);
+        assert_int_equal(place_scan(placer, on_done, NULL), 0);
+}
+
+static void test_scan_user(void **state) {
+        (void) state;
+        process(20, "/usr/bin/make", "/user.slice/user-1.slice/session-3.scope", 0);
+        process(21, "/usr/bin/make", "/user.slice/user-1.slice/session-3.scope", 0);
+        if (chown(proc, 0, 0) < 0 || geteuid() != 0)
+                skip();
+        sh("chown -h 4242 %s/21 && chmod 755 %s %s", proc, base, proc);
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "(PIDs [u:21])"));
+                free(log);
+        }
+}
+
+#define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_resources), TEST(test_would_move), TEST(test_unit),
+                TEST(test_run),       TEST(test_scan),       TEST(test_scan_user),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
