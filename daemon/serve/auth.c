@@ -50,7 +50,7 @@ static int on_polkit(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e
         else if (authorized)
                 q->handler(q);
         else
-                request_deny(q, challenge ? "polkit wants a password, nobody asked for it" : "polkit says no");
+                request_deny(q, challenge ? "polkit wants a password; use sudo" : "polkit says no");
         return 1;
 }
 
