@@ -3,7 +3,7 @@
 /* One input for the policy language: parse, compile, and hold it to what the headers promise.
  *
  * A form feed, which no policy may hold, divides the input into several sources, so that drop-ins and conflicts
- * between domains are reached. Runs under libFuzzer (fuzz-policy) and from a loop of our own (run.c). */
+ * between domains are reached. Runs under libFuzzer (fuzz-policy) and from a loop of our own (mutate.c). */
 
 #include "base/str.h"
 #include "fuzz.h"

@@ -6,3 +6,4 @@
 
 /* libFuzzer's entry. Aborts where a promise is broken. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);

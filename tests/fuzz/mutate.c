@@ -3,7 +3,7 @@
 /* The short run that is part of every test: inputs made from the seeds by a fixed random sequence, so that a
  * failure comes again; needs no libFuzzer.
  *
- * usage: fuzz-policy-run COUNT DICTIONARY SEED...
+ * usage: mutate-policy COUNT DICTIONARY SEED...
  * An input that breaks a promise is left in the working directory as fuzz-policy.input. */
 
 #include <signal.h>
@@ -142,7 +142,7 @@ int main(int argc, char **argv) {
         unsigned long count;
 
         if (argc < 4) {
-                fprintf(stderr, "usage: fuzz-policy-run COUNT DICTIONARY SEED...\n");
+                fprintf(stderr, "usage: mutate-policy COUNT DICTIONARY SEED...\n");
                 return 2;
         }
         count = strtoul(argv[1], NULL, 10);
