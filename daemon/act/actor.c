@@ -116,7 +116,7 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                 if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over)
                         handover_end(a->handover, h, true);
                 else
-                        (void) leases_set(a->leases, h, h->previous, h->lease.step, h->lease.expires_usec);
+                        (void) leases_set(a->leases, h, h->previous, h->swap_previous, h->lease.step, h->lease.expires_usec);
                 return;
         case OUTCOME_TIMEOUT:
         case _OUTCOME_RESULT_MAX:
@@ -166,16 +166,19 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
                 .step = action->step,
                 .original = action->original,
                 .value = action->value,
+                .swap_original = action->swap_original,
+                .swap_value = action->swap_value,
                 .taken_usec = now,
                 .expires_usec = now + action->lease_usec,
         };
         int r;
 
         if (h) {
-                r = leases_set(a->leases, h, action->value, action->step, lease.expires_usec);
+                r = leases_set(a->leases, h, action->value, action->swap_value, action->step, lease.expires_usec);
                 if (r < 0)
                         return r;
                 h->previous = action->expect;
+                h->lease.swap_original = action->swap_original;
                 h->lease.incident_id = action->incident_id;
                 h->ended = false;
                 *ret = h;
@@ -208,12 +211,14 @@ static int submit_set(Actor *a, Job *job, int cgroup_fd, const char *path) {
         job->accept[job->n_accept++] = action->expect;
         if (h) {
                 job->n_accept += accept_of(a, h, job->accept + job->n_accept);
-                r = leases_set(a->leases, h, action->value, action->step,
+                r = leases_set(a->leases, h, action->value, action->swap_value, action->step,
                                now_monotonic_usec() + action->lease_usec);
         } else
                 r = lease_begin(a, action, cgroup_fd, path, &h);
         if (r < 0)
                 return r;
+        job->swap_accept[0] = h->swap_previous;
+        job->swap_accept[1] = h->lease.swap_original;
         job->lease_serial = h->serial;
         h->jobs++;
         return 0;
@@ -239,6 +244,9 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                 job->accept[job->n_accept++] = action->expect;
                 if (h) {
                         job->n_accept += accept_of(a, h, job->accept + job->n_accept);
+                        job->swap_accept[0] = h->lease.swap_value;
+                        job->swap_accept[1] = h->swap_previous;
+                        job->action.swap_original = h->lease.swap_original;
                         job->lease_serial = h->serial;
                         h->jobs++;
                 }
@@ -274,6 +282,9 @@ static void lease_reassert(Actor *a, HeldLease *h) {
         job->action.type = ACTION_SET_MEMORY_HIGH;
         job->action.cgroup_id = h->lease.cgroup_id;
         job->action.value = h->lease.value;
+        job->action.swap_value = h->lease.swap_value;
+        job->swap_accept[0] = h->lease.swap_original;
+        job->swap_accept[1] = h->swap_previous;
         job->accept[job->n_accept++] = h->lease.original;
         job->accept[job->n_accept++] = h->previous;
         if (h->lease.handed_over) {
@@ -338,7 +349,7 @@ static void adopt(Actor *a) {
                         continue;
                 else if (limit_equal(current, h->previous) ||
                          (h->lease.handed_over && limit_equal(current, h->handed_value)))
-                        (void) leases_set(a->leases, h, current, h->lease.step, h->lease.expires_usec);
+                        (void) leases_set(a->leases, h, current, h->lease.swap_value, h->lease.step, h->lease.expires_usec);
                 else
                         handover_end(a->handover, h, false);
         }
@@ -413,6 +424,8 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
         uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
         int error;
 
+        limit_swap_change(dir_fd, h->lease.cgroup_id, (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
+                          h->lease.swap_original);
         return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2, h->lease.original,
                             NULL, &before, &after, &error);
 }

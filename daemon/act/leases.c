@@ -69,9 +69,10 @@ static size_t record_seal(char *buf, size_t body) {
 static size_t record_take(char *buf, uint64_t sequence, const HeldLease *h) {
         int n = snprintf(buf + 9, RECORD_MAX - 10,
                          "%" PRIu64 " take %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64
-                         " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %s",
+                         " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %s",
                          sequence, h->serial, h->lease.cgroup_id, h->lease.incident_id,
                          step_to_string(h->lease.step), h->lease.original, h->previous, h->lease.value,
+                         h->lease.swap_original, h->lease.swap_value,
                          h->lease.taken_usec, h->lease.expires_usec, h->lease.handed_over,
                          h->handed_value, h->had_dropin, h->lease.path);
 
@@ -192,6 +193,7 @@ int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **re
 
         h->lease = *lease;
         h->previous = previous;
+        h->swap_previous = lease->swap_original;
         h->handed_value = h->handed_before = 0;
         h->had_dropin = h->ended = h->calling = false;
         h->retry_usec = 0;
@@ -222,17 +224,19 @@ static int leases_note(Leases *l, const char *format, ...) {
         return leases_append(l, buf, record_seal(buf, (size_t) (n + k)));
 }
 
-int leases_set(Leases *l, HeldLease *h, uint64_t value, Step step, uint64_t expires_usec) {
+int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step, uint64_t expires_usec) {
         int r = leases_ready(l);
 
         if (r < 0)
                 return r;
-        r = leases_note(l, "set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64, h->serial, step_to_string(step),
-                        h->lease.value, value, expires_usec);
+        r = leases_note(l, "set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, h->serial,
+                        step_to_string(step), h->lease.value, value, h->lease.swap_value, swap_value, expires_usec);
         if (r < 0)
                 return r;
         h->previous = h->lease.value;
         h->lease.value = value;
+        h->swap_previous = h->lease.swap_value;
+        h->lease.swap_value = swap_value;
         h->lease.step = step;
         h->lease.expires_usec = expires_usec;
         return 0;
@@ -358,6 +362,7 @@ static bool record_apply(Leases *l, char *line) {
                 if (h || !word_u64(&line, &t.lease.cgroup_id) || !word_u64(&line, &t.lease.incident_id) ||
                     !word_step(&line, &t.lease.step) || !word_u64(&line, &t.lease.original) ||
                     !word_u64(&line, &t.previous) || !word_u64(&line, &t.lease.value) ||
+                    !word_u64(&line, &t.lease.swap_original) || !word_u64(&line, &t.lease.swap_value) ||
                     !word_u64(&line, &t.lease.taken_usec) || !word_u64(&line, &t.lease.expires_usec) ||
                     !word_bool(&line, &t.lease.handed_over) || !word_u64(&line, &t.handed_value) ||
                     !word_bool(&line, &t.had_dropin) || !line)
@@ -367,6 +372,7 @@ static bool record_apply(Leases *l, char *line) {
                         return false;
                 memcpy(t.lease.path, line, n + 1);
                 t.handed_before = t.handed_value;
+                t.swap_previous = t.lease.swap_original;
                 for (size_t i = 0; i < LEASES_MAX; i++)
                         if (l->held[i].serial == 0) {
                                 l->held[i] = t;
@@ -380,11 +386,14 @@ static bool record_apply(Leases *l, char *line) {
                 return false;
         if (streq(verb, "set")) {
                 if (!word_step(&line, &t.lease.step) || !word_u64(&line, &t.previous) ||
-                    !word_u64(&line, &t.lease.value) || !word_u64(&line, &t.lease.expires_usec))
+                    !word_u64(&line, &t.lease.value) || !word_u64(&line, &t.swap_previous) ||
+                    !word_u64(&line, &t.lease.swap_value) || !word_u64(&line, &t.lease.expires_usec))
                         return false;
                 h->lease.step = t.lease.step;
                 h->previous = t.previous;
                 h->lease.value = t.lease.value;
+                h->swap_previous = t.swap_previous;
+                h->lease.swap_value = t.lease.swap_value;
                 h->lease.expires_usec = t.lease.expires_usec;
                 return true;
         }

@@ -104,11 +104,23 @@ fail:
         return OUTCOME_FAILED;
 }
 
+void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value) {
+        uint64_t before;
+
+        if (!cgroup_is_alive(dir_fd, id) || file_read_limit_at(dir_fd, "memory.swap.high", &before) < 0 ||
+            limit_equal(before, value))
+                return;
+        if (limit_equal(before, accept[0]) || limit_equal(before, accept[1]))
+                (void) file_write_limit_at(dir_fd, "memory.swap.high", value);
+}
+
 void limit_run_set(Job *job) {
         Outcome *o = &job->outcome;
 
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
                                  &job->cancelled, &o->before, &o->after, &o->error);
+        if (o->result == OUTCOME_DONE)
+                limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_value);
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */
         if (atomic_load(&job->cancelled) && o->result != OUTCOME_GONE) {
                 o->result = OUTCOME_FAILED;
@@ -138,4 +150,5 @@ void limit_run_restore(Job *job) {
         wait_for_overtaken(job);
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
                                  NULL, &o->before, &o->after, &o->error);
+        limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
 }

@@ -20,6 +20,10 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
                            const atomic_bool *cancelled, uint64_t *ret_before, uint64_t *ret_after,
                            int *ret_error);
 
+/* The same for memory.swap.high, which never blocks and of which nothing depends: what is somebody else's is left, a
+ * kernel without swap accounting has none, and neither is an error. */
+void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
+
 /* Thread functions: fill job->outcome. */
 void limit_run_set(Job *job);
 void limit_run_restore(Job *job);

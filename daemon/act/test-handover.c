@@ -108,7 +108,7 @@ static void test_whole_way(void **state) {
         assert_log(SET_4096);
         assert_true(h->lease.handed_over && h->handed_value == 4096 && !h->had_dropin);
         assert_int_equal(access(dropin, F_OK), 0);
-        assert_int_equal(leases_set(leases, h, 8192, STEP_HOLD, 0), 0);
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
         handover_wake(handover);
         /* PID 1 is not told more often than once a second. */
         spin(1200 * USEC_PER_MSEC);
@@ -175,7 +175,7 @@ static void test_taken_again(void **state) {
                 assert_true(sd_event_run(event, 5000) >= 0);
         assert_true(h->calling);
         h->ended = false;
-        assert_int_equal(leases_set(leases, h, 8192, STEP_HOLD, 0), 0);
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
         spin(2500 * USEC_PER_MSEC);
         assert_int_equal(lost, 1);
         assert_log(SET_4096 SET_MAX SET_8192);

@@ -77,7 +77,7 @@ static void test_round_trip(void **state) {
         assert_int_equal(read_back(), 1);
         b = take(l, 2);
         c = take(l, 3);
-        assert_int_equal(leases_set(l, b, 12288, STEP_SQUEEZE, 300), 0);
+        assert_int_equal(leases_set(l, b, 12288, LIMIT_MAX, STEP_SQUEEZE, 300), 0);
         assert_int_equal(leases_hand_over(l, c, 40960, true), 0);
         leases_end(l, a);
         assert_int_equal(read_back(), 2);
@@ -153,7 +153,7 @@ static void test_many(void **state) {
         h = take(l, 1);
         (void) take(l, 2);
         for (uint64_t i = 0; i < 20000; i++)
-                assert_int_equal(leases_set(l, h, 4096 * (i + 1), STEP_SQUEEZE, i), 0);
+                assert_int_equal(leases_set(l, h, 4096 * (i + 1), LIMIT_MAX, STEP_SQUEEZE, i), 0);
         assert_int_equal(read_back(), 2);
         assert_true(seen.held[0].lease.value == 4096 * 20000);
         assert_int_equal(stat(file, &st), 0);
@@ -199,14 +199,14 @@ static void test_no_room(void **state) {
         /* The file is as large as it gets from the start: the reserved room still serves. */
         none.rlim_cur = 64 * 1024;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-        assert_int_equal(leases_set(l, h, 4096, STEP_HOLD, 1), 0);
+        assert_int_equal(leases_set(l, h, 4096, LIMIT_MAX, STEP_HOLD, 1), 0);
         /* A record that cannot be written leaves the lease as it was. */
         none.rlim_cur = 0;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
-        assert_true(leases_set(l, h, 8192, STEP_HOLD, 1) < 0);
+        assert_true(leases_set(l, h, 8192, LIMIT_MAX, STEP_HOLD, 1) < 0);
         assert_true(h->lease.value == 4096);
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
-        assert_int_equal(leases_set(l, h, 8192, STEP_HOLD, 1), 0);
+        assert_int_equal(leases_set(l, h, 8192, LIMIT_MAX, STEP_HOLD, 1), 0);
         assert_int_equal(read_back(), 1);
         assert_true(seen.held[0].lease.value == 8192);
         leases_free(l);

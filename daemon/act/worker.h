@@ -26,6 +26,7 @@ typedef struct Job {
         Action action;
         uint64_t accept[JOB_ACCEPT_MAX];        /* values of memory.high that are ours to overwrite */
         size_t n_accept;
+        uint64_t swap_accept[2];                /* … and of memory.swap.high */
         uint64_t lease_serial;
         bool quiet;             /* nobody outside waits for the outcome */
         int dir_fd;             /* the cgroup's, the worker's own */

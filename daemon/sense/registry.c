@@ -49,6 +49,7 @@ static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_MEMORY_EVENTS] = "memory.events",
         [FILE_MEMORY_PRESSURE] = "memory.pressure",
         [FILE_MEMORY_HIGH] = "memory.high",
+        [FILE_SWAP_HIGH] = "memory.swap.high",
         [FILE_MEMORY_MAX] = "memory.max",
         [FILE_MEMORY_LOW] = "memory.low",
         [FILE_MEMORY_MIN] = "memory.min",

@@ -17,6 +17,7 @@ typedef enum KnownFile {
         FILE_MEMORY_EVENTS,
         FILE_MEMORY_PRESSURE,
         FILE_MEMORY_HIGH,
+        FILE_SWAP_HIGH,
         FILE_MEMORY_MAX,
         FILE_MEMORY_LOW,
         FILE_MEMORY_MIN,

@@ -205,6 +205,7 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 CgroupField field;
         } limits[] = {
                 { FILE_MEMORY_HIGH, CGROUP_MEMORY_HIGH },
+                { FILE_SWAP_HIGH, CGROUP_SWAP_HIGH },
                 { FILE_MEMORY_MAX, CGROUP_MEMORY_MAX },
                 { FILE_MEMORY_LOW, CGROUP_MEMORY_LOW },
                 { FILE_MEMORY_MIN, CGROUP_MEMORY_MIN },

@@ -8,6 +8,10 @@
  * not let loose again only to be caught again; one that makes no progress at all for KillAfterSec= is what
  * killing is for.
  *
+ * memory.high alone does not hold a leak where there is swap: what no longer fits is swapped out and the leak
+ * goes on at the speed of the swap disk, on the neighbours' time. So memory.swap.high is pinned along with it;
+ * it slows who exceeds it and keeps nobody from swapping the cgroup's pages out (cgroup-v2.rst).
+ *
  * Invariant: one action a containment is under way, and one kill on the host. */
 
 #include "base/macro.h"
@@ -21,6 +25,8 @@
 /* An alarm this soon after a rise is laid on the rise. */
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
 #define FAILURES_MAX 3
+/* What reclaim takes along when a hold is written. */
+#define SWAP_SLACK_BYTES (UINT64_C(4) << 20)
 
 static uint64_t page_floor(const Engine *e, uint64_t bytes) {
         return bytes == LIMIT_MAX ? LIMIT_MAX : bytes - bytes % e->config.page_bytes;
@@ -122,6 +128,8 @@ static bool plan_action(Engine *e, Plan *plan, Containment *c, ActionType type, 
                 .value = value,
                 .expect = c->written,
                 .original = c->original,
+                .swap_value = c->swap_level,
+                .swap_original = c->swap_original,
                 .lease_usec = d ? d->contain.lease_usec : 15 * USEC_PER_SEC,
         };
         path_shown(a->path, c->path);
@@ -187,6 +195,12 @@ static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domai
         return MAX(current + MIN(slack, MAX(current / 8, UINT64_C(1) << 20)), level_floor(row, d));
 }
 
+static uint64_t swap_use(const CgroupSample *row) {
+        uint64_t v;
+
+        return cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &v) ? v : 0;
+}
+
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = NULL;
@@ -204,9 +218,13 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *r
                 .original = row->value[CGROUP_MEMORY_HIGH],
                 .level = row->value[CGROUP_MEMORY_HIGH],
                 .written = row->value[CGROUP_MEMORY_HIGH],
+                .swap_original = LIMIT_MAX,
+                .swap_level = LIMIT_MAX,
                 .evidence_usec = e->now,
                 .rise_wait_usec = CALM_USEC,
         };
+        if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
+                c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
         memcpy(c->path, row->path, n + 1);
         if (!plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE,
                         hold_level(e, row, d), ENTRY_ACTION, d)) {
@@ -338,6 +356,9 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         level -= level / 10;
         if (d->contain.steps[STEP_SQUEEZE] && c->level > floor && MAX(level, floor) < c->level) {
                 c->floor_usec = 0;
+                /* What is squeezed out goes to swap, on our account and not on its own. */
+                if (c->swap_level != c->swap_original)
+                        c->swap_level = MIN(c->swap_level + (current - MIN(level, current)), c->swap_original);
                 (void) plan_level(e, plan, c, STEP_SQUEEZE, MAX(level, floor), ENTRY_ACTION, d);
                 return;
         }
@@ -393,11 +414,24 @@ static void mark_incidents(Engine *e, const Containment *c) {
         }
 }
 
+/* At its limit, and wanting more: it waits for room, or takes in elsewhere what the limit does not let in. */
+static bool is_pushing(const Engine *e, const Containment *c, const CgroupSample *row, const Track *t, unsigned *ret_full) {
+        uint64_t current = row->value[CGROUP_MEMORY_CURRENT];
+        unsigned some = 0;
+        Intake in;
+
+        (void) track_stall(t, &some, ret_full);
+        if (current < c->level - c->level / 16 && !track_throttled(t))
+                return false;
+        return some >= PUSHING_PERMYRIAD ||
+               (track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in) && in.rate >= intake_noise(e));
+}
+
 static void containment_step(Engine *e, Plan *plan, Containment *c) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
         const Track *t = tracks_find(&e->tracks, c->cgroup_id);
-        unsigned some = 0, full = 0;
+        unsigned full = 0;
         bool hurts, pushing;
         uint64_t v;
 
@@ -419,7 +453,7 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
         }
 
         hurts = hurts_anyone(e, c);
-        pushing = track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD && track_throttled(t);
+        pushing = is_pushing(e, c, row, t, &full);
         if (hurts || pushing)
                 c->evidence_usec = e->now;
 

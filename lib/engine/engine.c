@@ -464,7 +464,7 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
 }
 
 int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *path, Step step,
-                 uint64_t original, uint64_t value) {
+                 uint64_t original, uint64_t value, uint64_t swap_original, uint64_t swap_value) {
         Containment *c = NULL;
         OpenIncident *o = NULL;
         Incident *i;
@@ -486,6 +486,8 @@ int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *p
         *c = (Containment) {
                 .cgroup_id = cgroup_id, .incident_id = i->id, .step = step, .original = original, .level = value,
                 .written = value,
+                .swap_original = swap_original,
+                .swap_level = swap_value,
                 .step_usec = now_usec, .evidence_usec = now_usec, .rise_wait_usec = CALM_USEC,
         };
         strcpy(c->path, path);

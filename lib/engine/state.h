@@ -38,6 +38,7 @@ typedef struct Containment {
         Step step;                      /* highest rung taken */
         uint64_t original, level;       /* memory.high before, and as we want it */
         uint64_t written;               /* … and as the last outcome left it: what the file holds */
+        uint64_t swap_original, swap_level;     /* memory.swap.high likewise; equal = not ours */
         uint64_t lower_level;           /* before the last rise: where an alarm puts it back to */
         uint64_t pending_action;        /* id of the action whose outcome is awaited; 0 = none */
         ActionType pending_type;

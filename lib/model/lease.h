@@ -14,6 +14,7 @@ typedef struct Lease {
         Step step;
         uint64_t original;      /* memory.high before cgd, bytes or LIMIT_MAX */
         uint64_t value;         /* memory.high as cgd set it last */
+        uint64_t swap_original, swap_value;     /* memory.swap.high likewise; equal = never touched */
         uint64_t taken_usec;    /* CLOCK_MONOTONIC */
         uint64_t expires_usec;
         bool handed_over;       /* systemd holds it too (SetUnitProperties, runtime) */

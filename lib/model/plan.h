@@ -26,7 +26,7 @@ const char *step_to_string(Step s);             /* "hold", "io-cap" */
 int step_from_string(const char *s, Step *ret); /* -EINVAL */
 
 typedef enum ActionType {
-        ACTION_SET_MEMORY_HIGH, /* write .value, unless the file no longer holds .expect (drift) */
+        ACTION_SET_MEMORY_HIGH, /* write .value, unless the file no longer holds .expect (drift); then .swap_value */
         ACTION_RESTORE,         /* give .value back and end the lease, unless drifted */
         ACTION_KILL,            /* cgroup.kill, xattrs, verified to populated 0 */
         ACTION_FORGET,          /* end the lease without a write: the value is somebody else's now */
@@ -43,6 +43,8 @@ typedef struct Action {
         uint64_t value;         /* memory.high in bytes, page-aligned, or LIMIT_MAX */
         uint64_t expect;        /* what the file holds now as far as the engine knows */
         uint64_t original;      /* what it held before cgd first wrote it: goes into the lease */
+        uint64_t swap_value;            /* memory.swap.high, written along with .value; LIMIT_MAX = none */
+        uint64_t swap_original;         /* … and what it held before cgd */
         uint64_t lease_usec;    /* life of the lease from now */
 } Action;
 

@@ -16,6 +16,7 @@ typedef enum CgroupField {
         CGROUP_MEMORY_CURRENT,          /* bytes */
         CGROUP_SWAP_CURRENT,            /* bytes */
         CGROUP_MEMORY_HIGH,             /* bytes, LIMIT_MAX for "max" */
+        CGROUP_SWAP_HIGH,               /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
