@@ -5,8 +5,9 @@
  * Invariant: one directive a call, one call at a time, so that a failure names its directive and the rest is
  * done all the same. What an earlier policy of this daemon set and the present one does not is put to its default.
  *
- * At boot the generator's slice units hold the same values; this is for what changed since. Left out: what a
- * daemon before this one set and nobody says any more; its drop-ins end with the boot. */
+ * At boot the generator's slice units hold the same values; this is for what changed since. So what systemd has
+ * already is not set again: each setting would leave a drop-in that outlives us. Left out: what a daemon before
+ * this one set and nobody says any more; its drop-ins end with the boot. */
 
 #include "place/placer.h"
 #include "sys/unit.h"
@@ -15,6 +16,8 @@
 typedef struct Apply {
         char **todo;                    /* slice, key, value, one after the other; value "": the default */
         size_t at;
+        const char *slice;              /* whose properties … */
+        sd_bus_message *properties;     /* … these are; NULL: could not be read */
         Str errors;
 } Apply;
 
@@ -22,8 +25,23 @@ static void apply_done(Op *op) {
         Apply *a = op->data;
 
         strv_free(a->todo);
+        sd_bus_message_unref(a->properties);
         str_done(&a->errors);
         free(a);
+}
+
+static void apply_next(Op *op);
+
+static void on_properties(int r, const char *message, sd_bus_message *reply, void *userdata) {
+        Op *op = userdata;
+        Apply *a = op->data;
+        sd_bus_slot *slot = TAKE_PTR(op->slot);
+
+        (void) message;
+        /* What cannot be read is set. */
+        a->properties = r < 0 ? NULL : sd_bus_message_ref(reply);
+        apply_next(op);
+        sd_bus_slot_unref(slot);
 }
 
 static void apply_next(Op *op) {
@@ -31,9 +49,18 @@ static void apply_next(Op *op) {
 
         while (a->todo && a->todo[a->at]) {
                 const char *slice = a->todo[a->at], *key = a->todo[a->at + 1], *value = a->todo[a->at + 2];
-                int r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
+                int r;
 
+                if (!a->slice || !streq(a->slice, slice)) {
+                        a->slice = slice;
+                        a->properties = sd_bus_message_unref(a->properties);
+                        if (unit_get_properties(op->placer->bus, slice, on_properties, op, &op->slot) >= 0)
+                                return;
+                }
                 a->at += 3;
+                if (a->properties && unit_property_is(a->properties, key, value))
+                        continue;
+                r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
                 if (r >= 0)
                         return;
                 if (a->errors.length > 0)

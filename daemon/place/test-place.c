@@ -125,6 +125,29 @@ static void assert_log(const char *want) {
         free(log);
 }
 
+static int answer_properties(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+
+        if (startswith(line, "GetAll"))
+                return sd_bus_message_append(reply, "a{sv}", 3, "MemoryLow", "t",
+                                             mul_div_u64(pages, 1717986918, UINT32_MAX) * page,
+                                             "CPUWeight", "t", UINT64_C(500), "Slice", "s", "x");
+        return answer(f, call, line, reply);
+}
+
+/* What systemd has already is not set again. */
+static void test_resources_there(void **state) {
+        (void) state;
+        fake.answer = answer_properties;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/b t:2000000)])]\n");
+}
+
 static void test_resources(void **state) {
         Policy *other, *old;
 
@@ -133,7 +156,8 @@ static void test_resources(void **state) {
         assert_int_equal(seen.calls, 0);
         await(1);
         assert_int_equal(seen.r, 0);
-        assert_log("SetUnitProperties workload.slice b:1 [(MemoryLowScale u:1717986918)]\n"
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "SetUnitProperties workload.slice b:1 [(MemoryLowScale u:1717986918)]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/b t:2000000)])]\n"
@@ -149,7 +173,8 @@ static void test_resources(void **state) {
         await(2);
         assert_true(seen.r < 0);
         assert_string_equal(seen.message, "workload.slice: cannot set MemoryLow=64M: The test says -1.");
-        assert_log("SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(CPUWeight t:18446744073709551615)]\n"
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
 }
@@ -330,7 +355,7 @@ static void test_scan_user(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_resources), TEST(test_would_move), TEST(test_unit),
+                TEST(test_resources), TEST(test_resources_there), TEST(test_would_move), TEST(test_unit),
                 TEST(test_run),       TEST(test_scan),       TEST(test_scan_user),
         };
 

@@ -319,3 +319,72 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value) 
 
         return MIN(r, 0);
 }
+
+/* Finds `name` in a{sv} and enters its variant if it is of that type. */
+static bool find_variant(sd_bus_message *m, const char *name, char type) {
+        const char *key, *contents;
+
+        if (sd_bus_message_rewind(m, true) < 0 || sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
+                return false;
+        while (sd_bus_message_enter_container(m, 'e', "sv") > 0) {
+                if (sd_bus_message_read_basic(m, 's', &key) < 0)
+                        return false;
+                if (streq(key, name))
+                        return sd_bus_message_peek_type(m, NULL, &contents) > 0 && contents[0] == type &&
+                               !contents[1] && sd_bus_message_enter_container(m, 'v', contents) >= 0;
+                if (sd_bus_message_skip(m, "v") < 0 || sd_bus_message_exit_container(m) < 0)
+                        return false;
+        }
+        return false;
+}
+
+/* What systemd makes of a share: whole pages (src/basic/limits-util.c, physical_memory_scale()). */
+static uint64_t memory_of_scale(uint32_t scale) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+
+        return mul_div_u64(pages, scale, UINT32_MAX) * page;
+}
+
+bool unit_property_is(sd_bus_message *properties, const char *key, const char *value) {
+        sd_bus_message *m = NULL;
+        const char *name, *contents, *text, *there_text;
+        char memory_name[64];
+        uint64_t t, there;
+        uint32_t u;
+        int b, there_b;
+        bool is = false;
+
+        /* The directive as it would be sent, read back: (sv). */
+        if (sd_bus_message_new_method_call(sd_bus_message_get_bus(properties), &m, NULL, "/", NULL, "X") < 0)
+                return false;
+        if (unit_property_append(m, key, value) < 0 || sd_bus_message_seal(m, 1, 0) < 0 ||
+            sd_bus_message_rewind(m, true) < 0 || sd_bus_message_enter_container(m, 'r', "sv") <= 0 ||
+            sd_bus_message_read_basic(m, 's', &name) < 0 || sd_bus_message_peek_type(m, NULL, &contents) <= 0 ||
+            contents[1] || sd_bus_message_enter_container(m, 'v', contents) < 0)
+                goto finish;
+        switch (contents[0]) {
+        case 't':
+                is = sd_bus_message_read_basic(m, 't', &t) > 0 && find_variant(properties, name, 't') &&
+                     sd_bus_message_read_basic(properties, 't', &there) > 0 && t == there;
+                break;
+        case 'b':
+                is = sd_bus_message_read_basic(m, 'b', &b) > 0 && find_variant(properties, name, 'b') &&
+                     sd_bus_message_read_basic(properties, 'b', &there_b) > 0 && !b == !there_b;
+                break;
+        case 's':
+                is = sd_bus_message_read_basic(m, 's', &text) > 0 && find_variant(properties, name, 's') &&
+                     sd_bus_message_read_basic(properties, 's', &there_text) > 0 && streq(text, there_text);
+                break;
+        case 'u':
+                if (!startswith(name, "Memory") || !endswith(name, "Scale"))
+                        break;
+                (void) snprintf(memory_name, sizeof memory_name, "%.*s", (int) (strlen(name) - strlen("Scale")), name);
+                is = sd_bus_message_read_basic(m, 'u', &u) > 0 && find_variant(properties, memory_name, 't') &&
+                     sd_bus_message_read_basic(properties, 't', &there) > 0 && there == memory_of_scale(u);
+                break;
+        }
+
+finish:
+        sd_bus_message_unref(m);
+        return is;
+}

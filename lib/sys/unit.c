@@ -24,6 +24,7 @@
 typedef struct UnitCall {
         UnitHandler handler;
         UnitListHandler list_handler;
+        UnitPropertiesHandler properties_handler;
         void *userdata;
         char *subject;          /* "sideload.slice: cannot set MemoryHigh=" */
 } UnitCall;
@@ -107,6 +108,8 @@ static void fail(UnitCall *c, int r, const char *text) {
 
         if (c->list_handler)
                 c->list_handler(r, message, NULL, c->userdata);
+        else if (c->properties_handler)
+                c->properties_handler(r, message, NULL, c->userdata);
         else if (c->handler)
                 c->handler(r, message, c->userdata);
 }
@@ -420,6 +423,44 @@ int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const 
         if (r < 0)
                 return r;
         return unit_call_send(bus, m, &c, on_reply, UNIT_TIMEOUT_USEC, ret_slot);
+}
+
+static int on_properties(sd_bus_message *m, void *userdata, sd_bus_error *error) {
+        UnitCall *c = userdata;
+        _cleanup_free_ char *text = NULL;
+        int r = reply_error(c, m, &text);
+
+        (void) error;
+        if (r < 0)
+                fail(c, r, text);
+        else
+                c->properties_handler(0, NULL, m, c->userdata);
+        return 0;
+}
+
+int unit_get_properties(sd_bus *bus, const char *unit, UnitPropertiesHandler handler, void *userdata,
+                        sd_bus_slot **ret_slot) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        _cleanup_(unit_call_freep) UnitCall *c = NULL;
+        _cleanup_free_ char *path = NULL;
+        char name[64];
+        int r;
+
+        if (!bus)
+                return -ENOTCONN;
+        r = sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path);
+        if (r < 0)
+                return r;
+        (void) snprintf(name, sizeof name, SYSTEMD ".%s", interface_of(unit));
+        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties", "GetAll");
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", name);
+        if (r >= 0)
+                r = unit_call_new(NULL, userdata, &c, "%s: cannot read its properties", unit);
+        if (r < 0)
+                return r;
+        c->properties_handler = handler;
+        return unit_call_send(bus, m, &c, on_properties, UNIT_TIMEOUT_USEC, ret_slot);
 }
 
 static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {

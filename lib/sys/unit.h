@@ -56,6 +56,11 @@ int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userd
 int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const char *property,
                     UnitHandler handler, void *userdata, sd_bus_slot **ret_slot);
 
+/* All properties of the unit's own type; reply: a{sv}, borrowed, NULL on failure. */
+typedef void (*UnitPropertiesHandler)(int r, const char *message, sd_bus_message *reply, void *userdata);
+int unit_get_properties(sd_bus *bus, const char *unit, UnitPropertiesHandler handler, void *userdata,
+                        sd_bus_slot **ret_slot);
+
 /* Units in a state where they have processes (active, reloading, activating, deactivating) with one of these
  * suffixes (NULL-terminated list of patterns, "*.service"). names: NULL-terminated, borrowed. */
 typedef void (*UnitListHandler)(int r, const char *message, char *const *names, void *userdata);
