@@ -52,7 +52,7 @@ struct Known {
         bool no_memory;                 /* the memory controller is not enabled here, so nowhere below */
         bool domain;                    /* the slice of a domain */
         bool holds;                     /* a domain's slice, or a cgroup held or hot, lies below */
-        bool limited;                   /* memory.high was not "max" when it was read last */
+        bool limited;                   /* memory.high or swap.high was not "max" when it was read last */
 
         int dir_fd;
         int fds[_KNOWN_FILE_MAX];       /* -EBADF = not kept */

@@ -228,6 +228,8 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                         cgroup_sample_set(row, limits[i].field, limit);
                         if (limits[i].file == FILE_MEMORY_HIGH)
                                 n->limited = limit != LIMIT_MAX;
+                        else if (limits[i].file == FILE_SWAP_HIGH && limit != LIMIT_MAX)
+                                n->limited = true;
                 }
                 if (registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
                         found = cgroup_keyed_scan(buf, event_keys, ARRAY_SIZE(event_keys), v);
