@@ -4,12 +4,14 @@
 
 #include "cli.h"
 
+/* what: said where cgd had nothing to add. */
 static CliExit print_answer(const Cli *cli, const char *what, const char *answer) {
         _cleanup_str_ Str text = {};
 
-        if (what) {
+        if (!*answer) {
                 view_text(&text, what);
-                str_append(&text, *answer ? ": " : ": done");
+                str_append(&text, "\n");
+                return output_text(cli, &text);
         }
         for (const char *p = answer; *p;) {
                 size_t n = strcspn(p, "\n");
@@ -39,7 +41,7 @@ CliExit verb_reload(Cli *cli, _unused_ int argc, _unused_ char **argv) {
         CliExit r;
 
         r = client_call(cli, &answer, "Reload", NULL, NULL);
-        return r != CLI_DONE ? r : print_answer(cli, NULL, answer);
+        return r != CLI_DONE ? r : print_answer(cli, "The policy set is in force; no running unit would move.", answer);
 }
 
 CliExit verb_set_mode(Cli *cli, _unused_ int argc, char **argv) {
@@ -62,7 +64,10 @@ static CliExit for_each_unit(Cli *cli, const char *member, int argc, char **argv
                         return CLI_FAILED;
                 r = client_call(cli, &answer, member, fill_one, unit.data);
                 if (r == CLI_DONE)
-                        r = print_answer(cli, unit.data, answer);
+                        {
+                        str_append(&unit, ": done");
+                        r = print_answer(cli, unit.data ? unit.data : "", answer);
+                }
                 if (worst == CLI_DONE)
                         worst = r;
         }

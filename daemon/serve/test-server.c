@@ -196,7 +196,7 @@ static void op_place(_unused_ void *u, ServerRequest *q, const char *unit) {
         if (streq(unit, "none.service"))
                 server_request_done(q, -ENOENT, "none.service: there is no such unit");
         else
-                server_request_done(q, 0, "workload.slice");
+                server_request_done(q, 0, "web.service: restarted, now in workload.slice");
 }
 
 static void op_run(_unused_ void *u, ServerRequest *q, const ServerRun *run) {
