@@ -91,20 +91,29 @@ static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
+/* memory.swap.high alone, where memory.high is not ours to give back. Never blocks. */
+static void give_back_swap(const HeldLease *h) {
+        limit_swap_change(h->dir_fd, h->lease.cgroup_id,
+                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous }, h->lease.swap_original);
+}
+
 static void set_is_done(Actor *a, Job *job, HeldLease *h) {
         const Outcome *o = &job->outcome;
 
         switch (o->result) {
         case OUTCOME_DONE:
                 /* Nothing is in doubt any more, unless a newer one is under way. */
-                if (h->lease.value == job->action.value)
+                if (h->lease.value == job->action.value) {
                         h->previous = h->lease.value;
+                        h->swap_previous = h->lease.swap_value;
+                }
                 handover_wake(a->handover);
                 return;
         case OUTCOME_GONE:
                 handover_end(a->handover, h, true);
                 return;
         case OUTCOME_DRIFTED:
+                give_back_swap(h);
                 handover_end(a->handover, h, false);
                 return;
         case OUTCOME_FAILED:
@@ -116,7 +125,8 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                 if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over)
                         handover_end(a->handover, h, true);
                 else
-                        (void) leases_set(a->leases, h, h->previous, h->swap_previous, h->lease.step, h->lease.expires_usec);
+                        (void) leases_set(a->leases, h, h->previous, h->swap_previous, h->lease.step,
+                                          h->lease.expires_usec);
                 return;
         case OUTCOME_TIMEOUT:
         case _OUTCOME_RESULT_MAX:
@@ -258,8 +268,10 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                         worker_refuse(a->worker, job, OUTCOME_FAILED, -EBUSY);
                         return 0;
                 }
-                if (h)
+                if (h) {
+                        give_back_swap(h);
                         handover_end(a->handover, h, !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id));
+                }
                 worker_refuse(a->worker, job, OUTCOME_DONE, 0);
                 return 0;
         case _ACTION_TYPE_MAX:
@@ -343,15 +355,19 @@ static void adopt(Actor *a) {
                         continue;
                 }
                 h->dir_fd = fd;
-                if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value))
+                if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value)) {
+                        give_back_swap(h);
                         handover_end(a->handover, h, true);
-                else if (limit_equal(current, h->lease.value))
+                } else if (limit_equal(current, h->lease.value))
                         continue;
                 else if (limit_equal(current, h->previous) ||
                          (h->lease.handed_over && limit_equal(current, h->handed_value)))
-                        (void) leases_set(a->leases, h, current, h->lease.swap_value, h->lease.step, h->lease.expires_usec);
-                else
+                        (void) leases_set(a->leases, h, current, h->lease.swap_value, h->lease.step,
+                                          h->lease.expires_usec);
+                else {
+                        give_back_swap(h);
                         handover_end(a->handover, h, false);
+                }
         }
 }
 
@@ -424,8 +440,8 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
         uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
         int error;
 
-        limit_swap_change(dir_fd, h->lease.cgroup_id, (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
-                          h->lease.swap_original);
+        limit_swap_change(dir_fd, h->lease.cgroup_id,
+                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous }, h->lease.swap_original);
         return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2, h->lease.original,
                             NULL, &before, &after, &error);
 }

@@ -20,7 +20,7 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
                            const atomic_bool *cancelled, uint64_t *ret_before, uint64_t *ret_after,
                            int *ret_error);
 
-/* The same for memory.swap.high, which never blocks and of which nothing depends: what is somebody else's is left, a
+/* The same for memory.swap.high, which never blocks and on which nothing depends: what is somebody else's is left, a
  * kernel without swap accounting has none, and neither is an error. */
 void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
 

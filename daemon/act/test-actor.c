@@ -209,6 +209,64 @@ static void test_drift(void **state) {
         assert_true(high() == LIMIT_MAX);
 }
 
+static uint64_t swap_high(void) {
+        uint64_t v;
+
+        assert_int_equal(file_read_limit_at(hog_fd, "memory.swap.high", &v), 0);
+        return v;
+}
+
+static Action swap_action(ActionType type, uint64_t value, uint64_t expect, uint64_t swap_value) {
+        Action a = action(type, value, expect);
+
+        a.swap_original = LIMIT_MAX;
+        a.swap_value = swap_value;
+        return a;
+}
+
+static OutcomeResult swap_act(ActionType type, uint64_t value, uint64_t expect, uint64_t swap_value) {
+        Action a = swap_action(type, value, expect, swap_value);
+
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        return await(n_outcomes + 1)->result;
+}
+
+/* memory.swap.high goes and comes with memory.high, by whichever way the lease ends. */
+static void test_swap(void **state) {
+        (void) state;
+        sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        assert_true(swap_high() == 8 * MIB);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB, 4 * MIB), OUTCOME_DONE);
+        assert_true(swap_high() == 4 * MIB);
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 32 * MIB, 0), OUTCOME_DONE);
+        assert_true(swap_high() == LIMIT_MAX && high() == LIMIT_MAX);
+        /* memory.high drifted: that is theirs, the swap limit still ours to give back. */
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        set_high(50 * MIB);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB, 4 * MIB), OUTCOME_DRIFTED);
+        assert_true(swap_high() == LIMIT_MAX && high() == 50 * MIB);
+        /* Died between the two writes of a giving back. */
+        set_high(LIMIT_MAX);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        actor = actor_free(actor);
+        set_high(LIMIT_MAX);
+        start();
+        assert_true(swap_high() == LIMIT_MAX);
+        assert_int_equal(leases_in_file(NULL), 0);
+        /* Theirs. */
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        sh("echo 12288 >'%s%s/memory.swap.high'", root, HOG);
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB, 0), OUTCOME_DONE);
+        assert_true(swap_high() == 12288 && high() == LIMIT_MAX);
+        /* Without a daemon. */
+        sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_true(swap_high() == LIMIT_MAX && high() == LIMIT_MAX);
+}
+
 static void test_rounding(void **state) {
         uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
 
@@ -601,7 +659,7 @@ int main(void) {
                 TEST(test_hold_and_restore), TEST(test_drift),      TEST(test_rounding),     TEST(test_gone),
                 TEST(test_gone_unasked), TEST(test_no_controller),    TEST(test_full_disk),  TEST(test_kill),         TEST(test_kill_timeout),
                 TEST(test_stuck_set),        TEST(test_queue_full), TEST(test_adoption),     TEST(test_release_all),
-                TEST(test_release_file),     TEST(test_reassert),   TEST(test_forget),       TEST(test_write_ahead),
+                TEST(test_release_file),     TEST(test_reassert),   TEST(test_forget), TEST(test_swap),       TEST(test_write_ahead),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
