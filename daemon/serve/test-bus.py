@@ -29,6 +29,8 @@ CONFIG = """<!DOCTYPE busconfig PUBLIC "-//freedesktop//DTD D-BUS Bus Configurat
                 <allow receive_type="error"/>
                 <allow receive_type="signal"/>
                 <allow send_destination="org.freedesktop.DBus"/>
+                <allow own="org.freedesktop.PolicyKit1"/>
+                <allow send_destination="org.freedesktop.PolicyKit1"/>
         </policy>
         <include>{policy}</include>
 </busconfig>
@@ -89,6 +91,20 @@ def main() -> int:
             expect("nothing is known of it", call(0, "why", "99"), 4, "incident 99 is not known")
             daemon.kill()
             daemon.wait()
+            for answer, code, text in (("yes", 0, ""), ("no", 1, "polkit says no"), ("challenge", 1, "wants a password"),
+                                       ("silent", 1, "did not answer")):
+                daemon = subprocess.Popen([server, "--serve", f"{work}/private"],
+                                          env=environment | {"TEST_SYSTEM_BUS": "1", "TEST_POLKIT": answer})
+                for _ in range(100):
+                    if call(0, "status")[0] == 0:
+                        break
+                    time.sleep(0.05)
+                expect(f"polkit: {answer}", call(65534, "set-mode", "sideload", "off"), code, text)
+                expect(f"polkit: {answer}, root needs none", call(0, "set-mode", "sideload", "off"), 0, "")
+                if answer == "no":
+                    expect("an administrator may forbid even looking", call(65534, "status"), 1, "org.cgd1.inspect")
+                daemon.kill()
+                daemon.wait()
             expect("it is gone", call(0, "status"), 1, "cgd is not running: start it with 'systemctl start cgd'")
         finally:
             daemon.kill()

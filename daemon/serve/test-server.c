@@ -226,6 +226,39 @@ static int on_tell(sd_event_source *source, _unused_ uint64_t usec, void *userda
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
+        if (!streq(kind, "system-bus-name") || !streq(key, "name") || name[0] != ':' ||
+            !startswith(action, "org.cgd1."))
+ * "yes", "no", "challenge", or "silent". */
+static int on_check(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
+        const char *answer = getenv("TEST_POLKIT"), *kind, *key, *name, *action;
+        uint32_t flags;
+        int r;
+
+        if ((r = sd_bus_message_enter_container(m, 'r', "sa{sv}")) < 0 || (r = sd_bus_message_read(m, "s",
+                        &kind)) < 0 ||
+            (r = sd_bus_message_enter_container(m, 'a', "{sv}")) < 0 ||
+            (r = sd_bus_message_read(m, "{sv}", &key, "s", &name)) < 0 ||
+                            (r = sd_bus_message_exit_container(m)) < 0 ||
+            (r = sd_bus_message_exit_container(m)) < 0 || (r = sd_bus_message_read(m, "s", &action)) < 0 ||
+            (r = sd_bus_message_skip(m, "a{ss}")) < 0 || (r = sd_bus_message_read(m, "us", &flags,
+                            NULL)) < 0)
+                return r;
+        if (!streq(kind, "system-bus-name") || !streq(key, "name") || name[0] != ':' || !startswith(action,
+                        "org.cgd1."))
+                return -EINVAL;
+        if (streq(answer, "silent"))
+                return 1;
+        return sd_bus_reply_method_return(m, "(bba{ss})", streq(answer, "yes"), streq(answer, "challenge"),
+                        0);
+}
+
+static const sd_bus_vtable polkit_vtable[] = {
+        SD_BUS_VTABLE_START(0),
+        SD_BUS_METHOD("CheckAuthorization", "(sa{sv})sa{ss}us", "(bba{ss})", on_check,
+                        SD_BUS_VTABLE_UNPRIVILEGED),
+        SD_BUS_VTABLE_END
+};
+
 static int serve(const char *path, int ready) {
         _cleanup_(server_freep) Server *s = NULL;
         sd_event *event = NULL;
@@ -240,6 +273,12 @@ static int serve(const char *path, int ready) {
 
                 if ((r = sd_bus_open_system(&bus)) < 0 || (r = sd_bus_attach_event(bus, event, 0)) < 0 ||
                     (r = server_attach_system_bus(s, bus)) < 0)
+                        return r;
+                if (getenv("TEST_POLKIT") &&
+                    ((r = sd_bus_add_object_vtable(bus, NULL, "/org/freedesktop/PolicyKit1/Authority",
+                                                   "org.freedesktop.PolicyKit1.Authority", polkit_vtable,
+                                                                   NULL)) < 0 ||
+                     (r = sd_bus_request_name(bus, "org.freedesktop.PolicyKit1", 0)) < 0))
                         return r;
         }
         if (ready >= 0)
