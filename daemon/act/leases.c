@@ -29,8 +29,8 @@
 #include "base/macro.h"
 #include "base/units.h"
 
-/* About 2,500 changes of level between two rewrites; seldom more than one in the life of an incident. */
-#define LEASE_FILE_BYTES ((size_t) 256 * 1024)
+/* About 1,000 changes of level between two rewrites, more than most incidents have; and pinned memory, so no more. */
+#define LEASE_FILE_BYTES ((size_t) 128 * 1024)
 #define RECORD_MAX (sizeof(((Lease *) NULL)->path) + 512)
 
 struct Leases {

@@ -157,7 +157,7 @@ static void test_many(void **state) {
         assert_int_equal(read_back(), 2);
         assert_true(seen.held[0].lease.value == 4096 * 20000);
         assert_int_equal(stat(file, &st), 0);
-        assert_true(st.st_size <= 256 * 1024);
+        assert_true(st.st_size <= 128 * 1024);
         for (uint64_t id = 3; id <= LEASES_MAX; id++)
                 (void) take(l, id);
         {
