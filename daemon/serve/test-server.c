@@ -226,8 +226,8 @@ static int on_tell(sd_event_source *source, _unused_ uint64_t usec, void *userda
         return sd_event_source_set_enabled(source, SD_EVENT_ONESHOT);
 }
 
-/* A stand-in for polkit, as its D-Bus interface says: (sa{sv}) action details flags id -> (bba{ss}). TEST_POLKIT
- * is "yes", "no", "challenge", or "silent". */
+/* A stand-in for polkit, as its D-Bus interface says: (sa{sv}) action details flags id -> (bba{ss}). What it
+ * answers is TEST_POLKIT: yes, no, challenge or silent. */
 static int on_check(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
         const char *answer = getenv("TEST_POLKIT"), *kind, *key, *name, *action;
         uint32_t flags;
