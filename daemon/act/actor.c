@@ -3,12 +3,12 @@
 /* Actor: carries out actions and keeps their leases.
  *
  * Invariants: no write to memory.high without its lease in the file before; every action submitted has one
- * outcome; a value that is none of ours is left alone, and its lease ends there. Leases belong to the loop's thread,
- * the writes to the worker's: they meet in the job alone.
+ * outcome; a value that is none of ours is left alone, and its lease ends there. Leases belong to the loop's
+ * thread, the writes to the worker's: they meet in the job alone.
  *
- * Which values are ours: what the engine expects, what the lease says was written last and before that (that write
- * may have failed or be under way), what systemd was told, and, for two seconds after a reload, the original,
- * for then it was systemd that put it back and nobody else. */
+ * Which values are ours: what the engine expects, what the lease says was written last and before that (that
+ * write may have failed or be under way), what systemd was told, and, for two seconds after a reload, the
+ * original, for then it was systemd that put it back and nobody else. */
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -25,8 +25,8 @@
 #include "sys/unit.h"
 
 #define RUN_SYSTEMD "/run/systemd"
-/* systemd puts cgroup values back after it said that the reload is over, one unit at a time: look again after
- * 50 ms, then at doubling intervals up to this. */
+/* systemd puts cgroup values back after it said that the reload is over, one unit at a time: look again
+ * after 50 ms, then at doubling intervals up to this. */
 #define REASSERT_FIRST_USEC (50 * USEC_PER_MSEC)
 #define REASSERT_LAST_USEC (2 * USEC_PER_SEC)
 /* At the end: for a write that is still inside the kernel. It has set the limit by then; see limit.c. */
@@ -94,7 +94,8 @@ static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
 /* memory.swap.high alone, where memory.high is not ours to give back. Never blocks. */
 static void give_back_swap(const HeldLease *h) {
         limit_swap_change(h->dir_fd, h->lease.cgroup_id,
-                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous }, h->lease.swap_original);
+                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
+                          h->lease.swap_original);
 }
 
 static void set_is_done(Actor *a, Job *job, HeldLease *h) {
@@ -166,7 +167,8 @@ static void on_done(Job *job, void *userdata) {
                 a->handler(&outcome, a->userdata);
 }
 
-/* A lease for a first write. Where systemd has still to be told that the one before is over, that one goes on. */
+/* A lease for a first write. Where systemd has still to be told that the one before is over, that one goes
+ * on. */
 static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char *path, HeldLease **ret) {
         HeldLease *h = leases_find_ended(a->leases, action->cgroup_id);
         uint64_t now = now_monotonic_usec();
@@ -184,7 +186,8 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         int r;
 
         if (h) {
-                r = leases_set(a->leases, h, action->value, action->swap_value, action->step, lease.expires_usec);
+                r = leases_set(a->leases, h, action->value, action->swap_value, action->step,
+                               lease.expires_usec);
                 if (r < 0)
                         return r;
                 h->previous = action->expect;
@@ -371,8 +374,8 @@ static void adopt(Actor *a) {
         }
 }
 
-int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler, void *userdata,
-              Actor **ret) {
+int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler,
+              void *userdata, Actor **ret) {
         Actor *a = calloc(1, sizeof *a);
         int r;
 
@@ -392,8 +395,8 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
                 r = sd_event_add_time(event, &a->reassert_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
                                       on_reassert, a);
         if (r >= 0)
-                r = sd_event_add_time(event, &a->collect_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_SEC / 4,
-                                      on_collect, a);
+                r = sd_event_add_time(event, &a->collect_timer, CLOCK_MONOTONIC, UINT64_MAX,
+                                      USEC_PER_SEC / 4, on_collect, a);
         if (r < 0) {
                 actor_free(a);
                 return r;
@@ -441,9 +444,10 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
         int error;
 
         limit_swap_change(dir_fd, h->lease.cgroup_id,
-                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous }, h->lease.swap_original);
-        return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2, h->lease.original,
-                            NULL, &before, &after, &error);
+                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
+                          h->lease.swap_original);
+        return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2,
+                            h->lease.original, NULL, &before, &after, &error);
 }
 
 int actor_release_all(Actor *a, uint64_t deadline_usec) {
@@ -487,7 +491,8 @@ static sd_bus *private_bus(Release *rel) {
                 address = NULL;
                 return NULL;
         }
-        if (sd_bus_new(&rel->bus) < 0 || sd_bus_set_address(rel->bus, address) < 0 || sd_bus_start(rel->bus) < 0)
+        if (sd_bus_new(&rel->bus) < 0 || sd_bus_set_address(rel->bus, address) < 0 ||
+            sd_bus_start(rel->bus) < 0)
                 rel->bus = sd_bus_unref(rel->bus);
         return rel->bus;
 }
@@ -507,7 +512,8 @@ static void release_one(const HeldLease *h, void *userdata) {
         if (result != OUTCOME_DRIFTED && private_bus(rel))
                 (void) unit_set_memory_high_sync(rel->bus, unit, h->lease.original, USEC_PER_SEC);
         if (!h->had_dropin)
-                (void) unit_memory_high_dropin_remove(rel->run, unit, values, result == OUTCOME_DRIFTED ? 2 : 3);
+                (void) unit_memory_high_dropin_remove(rel->run, unit, values,
+                                                      result == OUTCOME_DRIFTED ? 2 : 3);
 }
 
 int leases_release_file_at(const char *root, const char *run, const char *lease_file) {

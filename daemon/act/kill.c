@@ -7,9 +7,9 @@
  *
  * io.max is lifted first: a process inside a throttled write dies only when the write is through (15 s were
  * measured). The two xattrs are systemd-oomd's; PID 1 reads them when the unit's cgroup empties
- * (src/core/unit.c, unit_check_oomd_kill()) and reports the unit as `oom-kill`, which is what happened. Nothing
- * here allocates, and there is always room for two descriptors. Left out: PreKillExec=, freezing first (a frozen
- * cgroup can be killed, and one that forks cannot outrun cgroup.kill). */
+ * (src/core/unit.c, unit_check_oomd_kill()) and reports the unit as `oom-kill`, which is what happened.
+ * Nothing here allocates, and there is always room for two descriptors. Left out: PreKillExec=, freezing
+ * first (a frozen cgroup can be killed, and one that forks cannot outrun cgroup.kill). */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -50,7 +50,8 @@ static uint64_t count_all(int dir_fd) {
         return n;
 }
 
-/* Writes each line of an io.max text, with its limits or with none. One device a write, as the kernel wants. */
+/* Writes each line of an io.max text, with its limits or with none. One device a write, as the kernel
+ * wants. */
 static void io_max_write(int dir_fd, const char *text, bool lift) {
         for (const char *p = text; *p;) {
                 size_t n = strcspn(p, "\n"), device = strcspn(p, " \n");

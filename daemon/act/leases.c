@@ -5,8 +5,8 @@
  * Invariant: a record is in the file before the change it speaks of is made, so whoever reads the file after
  * a crash at any moment knows every value that may have to be given back.
  *
- * The file is text, a line a record: "CRC SEQUENCE VERB …\n", the CRC over what follows it. A reader stops at
- * the first line that is torn, has another CRC, or does not carry the next sequence number; so neither a
+ * The file is text, a line a record: "CRC SEQUENCE VERB …\n", the CRC over what follows it. A reader stops
+ * at the first line that is torn, has another CRC, or does not carry the next sequence number; so neither a
  * write cut short nor what is left of older records further on can be taken for a lease. Text, because a
  * person who is called to a machine with a dead cgd can read it.
  *
@@ -15,9 +15,9 @@
  *   over SERIAL HANDED DROPIN
  *   end SERIAL
  *
- * The blocks are reserved when the file is made and its pages pinned, so a full /run or a swap storm does not
- * stand in the way of an incident. It is written anew, beside and then renamed, when it is full, and begun
- * again from the start when no lease is in force. Left out: fsync, for /run is memory. */
+ * The blocks are reserved when the file is made and its pages pinned, so a full /run or a swap storm does
+ * not stand in the way of an incident. It is written anew, beside and then renamed, when it is full, and
+ * begun again from the start when no lease is in force. Left out: fsync, for /run is memory. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -29,7 +29,8 @@
 #include "base/macro.h"
 #include "base/units.h"
 
-/* About 1,000 changes of level between two rewrites, more than most incidents have; and pinned memory, so no more. */
+/* About 1,000 changes of level between two rewrites, more than most incidents have; and pinned memory, so no
+ * more. */
 #define LEASE_FILE_BYTES ((size_t) 128 * 1024)
 #define RECORD_MAX (sizeof(((Lease *) NULL)->path) + 512)
 
@@ -68,13 +69,13 @@ static size_t record_seal(char *buf, size_t body) {
 
 static size_t record_take(char *buf, uint64_t sequence, const HeldLease *h) {
         int n = snprintf(buf + 9, RECORD_MAX - 10,
-                         "%" PRIu64 " take %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64
-                         " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %s",
+                         "%" PRIu64 " take %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64
+                         " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %s",
                          sequence, h->serial, h->lease.cgroup_id, h->lease.incident_id,
                          step_to_string(h->lease.step), h->lease.original, h->previous, h->lease.value,
-                         h->lease.swap_original, h->lease.swap_value,
-                         h->lease.taken_usec, h->lease.expires_usec, h->lease.handed_over,
-                         h->handed_value, h->had_dropin, h->lease.path);
+                         h->lease.swap_original, h->lease.swap_value, h->lease.taken_usec,
+                         h->lease.expires_usec, h->lease.handed_over, h->handed_value, h->had_dropin,
+                         h->lease.path);
 
         return record_seal(buf, (size_t) n);
 }
@@ -224,13 +225,15 @@ static int leases_note(Leases *l, const char *format, ...) {
         return leases_append(l, buf, record_seal(buf, (size_t) (n + k)));
 }
 
-int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step, uint64_t expires_usec) {
+int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step,
+               uint64_t expires_usec) {
         int r = leases_ready(l);
 
         if (r < 0)
                 return r;
-        r = leases_note(l, "set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64, h->serial,
-                        step_to_string(step), h->lease.value, value, h->lease.swap_value, swap_value, expires_usec);
+        r = leases_note(l, "set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+                        h->serial, step_to_string(step), h->lease.value, value, h->lease.swap_value,
+                        swap_value, expires_usec);
         if (r < 0)
                 return r;
         h->previous = h->lease.value;
@@ -270,8 +273,8 @@ void leases_end(Leases *l, HeldLease *h) {
         if (l->fd < 0)
                 return;
         if (l->n_held == 0 && !l->stale) {
-                /* Begin again: an empty first line reads as an empty file, and the sequence number keeps what
-                 * stands behind the next record from being read. */
+                /* Begin again: an empty first line reads as an empty file, and the sequence number keeps
+                 * what stands behind the next record from being read. */
                 if (write_all(l->fd, "\n", 1, 0) < 0)
                         l->stale = true;
                 else {
@@ -487,7 +490,8 @@ int leases_new(const char *file, Leases **ret) {
                 leases_free(l);
                 return r;
         }
-        /* A file that cannot be read holds no lease that could be given back: a fresh one takes its place. */
+        /* A file that cannot be read holds no lease that could be given back: a fresh one takes its
+         * place. */
         (void) leases_rewrite(l);
         *ret = l;
         return 0;

@@ -16,13 +16,15 @@
 typedef struct HeldLease {
         Lease lease;
         uint64_t serial;        /* names it in the file; never used twice */
-        uint64_t previous;      /* what memory.high held before the last write: still there if that one failed */
+        /* what memory.high held before the last write: still there if that one failed */
+        uint64_t previous;
         uint64_t swap_previous; /* the same of memory.swap.high */
         uint64_t handed_value;  /* MemoryHigh= that systemd was told last, if lease.handed_over; … */
         uint64_t handed_before; /* … and the time before: its drop-in holds one of the two */
         bool had_dropin;        /* there was a runtime drop-in for MemoryHigh= before ours: it stays */
         bool ended;             /* over for everybody else; only systemd has still to be told */
-        unsigned jobs;          /* sets and restores under way: at most one set, for the file can name two values */
+        /* sets and restores under way: at most one set, for the file can name two values */
+        unsigned jobs;
         bool calling;           /* a call to systemd is under way */
         uint64_t retry_usec;    /* not handed over before this (CLOCK_MONOTONIC) */
         int dir_fd;             /* held directory, or the reserve's */
@@ -39,7 +41,8 @@ Leases *leases_free(Leases *l); /* leaves the file as it is */
  * -ENAMETOOLONG: a path that cannot be written down, other negative errno of the disk. */
 int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **ret);
 /* A new value is about to be written; record first, as above. */
-int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step, uint64_t expires_usec);
+int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step,
+               uint64_t expires_usec);
 /* systemd is about to be told this value; had_dropin counts the first time only. */
 int leases_hand_over(Leases *l, HeldLease *h, uint64_t value, bool had_dropin);
 /* Over. What cannot be written down now is at the next chance: a lease too many in the file is given back

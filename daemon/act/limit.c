@@ -8,8 +8,8 @@
  *
  * The kernel sets the new limit first and then reclaims on the writer's time (mm/memcontrol.c,
  * memory_high_write()), until usage is below, nothing yields, or a signal is pending. The limit is what
- * counts: the reclaim the hog does itself when it next allocates. So kernels that know O_NONBLOCK (6.16) are asked
- * not to reclaim, and the others are interrupted by a timer, see worker.c. */
+ * counts: the reclaim the hog does itself when it next allocates. So kernels that know O_NONBLOCK (6.16) are
+ * asked not to reclaim, and the others are interrupted by a timer, see worker.c. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -117,10 +117,11 @@ void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64
 void limit_run_set(Job *job) {
         Outcome *o = &job->outcome;
 
-        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
-                                 &job->cancelled, &o->before, &o->after, &o->error);
+        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
+                                 job->action.value, &job->cancelled, &o->before, &o->after, &o->error);
         if (o->result == OUTCOME_DONE)
-                limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_value);
+                limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept,
+                                  job->action.swap_value);
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */
         if (atomic_load(&job->cancelled) && o->result != OUTCOME_GONE) {
                 o->result = OUTCOME_FAILED;
@@ -148,7 +149,7 @@ void limit_run_restore(Job *job) {
         Outcome *o = &job->outcome;
 
         wait_for_overtaken(job);
-        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept, job->action.value,
-                                 NULL, &o->before, &o->after, &o->error);
+        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
+                                 job->action.value, NULL, &o->before, &o->after, &o->error);
         limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
 }

@@ -13,15 +13,15 @@
 uint64_t limit_round(uint64_t value);
 bool limit_equal(uint64_t a, uint64_t b);
 
-/* Puts value into memory.high of the cgroup `id` held by dir_fd, if it holds one of accept[]. May block while the
- * kernel reclaims. Returns what an Outcome says; *ret_before and *ret_after are set as far as they
+/* Puts value into memory.high of the cgroup `id` held by dir_fd, if it holds one of accept[]. May block
+ * while the kernel reclaims. Returns what an Outcome says; *ret_before and *ret_after are set as far as they
  * were read, *ret_error only with OUTCOME_FAILED. cancelled may be NULL. */
 OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size_t n_accept, uint64_t value,
                            const atomic_bool *cancelled, uint64_t *ret_before, uint64_t *ret_after,
                            int *ret_error);
 
-/* The same for memory.swap.high, which never blocks and on which nothing depends: what is somebody else's is left, a
- * kernel without swap accounting has none, and neither is an error. */
+/* The same for memory.swap.high, which never blocks and on which nothing depends: what is somebody else's is
+ * left, a kernel without swap accounting has none, and neither is an error. */
 void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
 
 /* Thread functions: fill job->outcome. */

@@ -158,7 +158,8 @@ static void test_hold_and_restore(void **state) {
         assert_true(o->before == LIMIT_MAX && o->after == 64 * MIB && high() == 64 * MIB);
         assert_true(o->finished_usec >= o->started_usec && o->started_usec > 0);
         assert_int_equal(leases_in_file(&h), 1);
-        assert_true(h.lease.value == 64 * MIB && h.lease.original == LIMIT_MAX && h.lease.cgroup_id == hog_id);
+        assert_true(h.lease.value == 64 * MIB && h.lease.original == LIMIT_MAX &&
+                    h.lease.cgroup_id == hog_id);
         assert_string_equal(h.lease.path, HOG);
         assert_true(actor_lease(actor, 0)->value == 64 * MIB);
         assert_null(actor_lease(actor, 1));
@@ -332,7 +333,8 @@ static void test_full_disk(void **state) {
         (void) state;
         (void) signal(SIGXFSZ, SIG_IGN);
         actor = actor_free(actor);
-        /* The lease file cannot be made where there is no directory, and its writes fail with no room left. */
+        /* The lease file cannot be made where there is no directory, and its writes fail with no room
+         * left. */
         assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
         none = old;
         none.rlim_cur = 0;
@@ -416,8 +418,8 @@ static void test_kill_timeout(void **state) {
         }
 }
 
-/* A set that hangs in the kernel, as in reclaim: its file is a FIFO that nobody reads. The restore of another
- * cgroup and a kill pass it. */
+/* A set that hangs in the kernel, as in reclaim: its file is a FIFO that nobody reads. The restore of
+ * another cgroup and a kill pass it. */
 static void test_stuck_set(void **state) {
         Action a;
         char path[256];
@@ -623,7 +625,8 @@ static void test_write_ahead(void **state) {
                                 _exit(1);
                         for (uint64_t k = 0;; k++) {
                                 uint64_t value = k % 3 == 2 ? LIMIT_MAX : (k % 7 + 1) * MIB, now = LIMIT_MAX;
-                                Action a = action(k % 3 == 2 ? ACTION_RESTORE : ACTION_SET_MEMORY_HIGH, value, 0);
+                                Action a = action(k % 3 == 2 ? ACTION_RESTORE : ACTION_SET_MEMORY_HIGH,
+                                                  value, 0);
 
                                 (void) file_read_limit_at(hog_fd, "memory.high", &now);
                                 a.expect = now;
@@ -656,10 +659,24 @@ static void test_write_ahead(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_hold_and_restore), TEST(test_drift),      TEST(test_rounding),     TEST(test_gone),
-                TEST(test_gone_unasked), TEST(test_no_controller),    TEST(test_full_disk),  TEST(test_kill),         TEST(test_kill_timeout),
-                TEST(test_stuck_set),        TEST(test_queue_full), TEST(test_adoption),     TEST(test_release_all),
-                TEST(test_release_file),     TEST(test_reassert),   TEST(test_forget), TEST(test_swap),       TEST(test_write_ahead),
+                TEST(test_hold_and_restore),
+                TEST(test_drift),
+                TEST(test_rounding),
+                TEST(test_gone),
+                TEST(test_gone_unasked),
+                TEST(test_no_controller),
+                TEST(test_full_disk),
+                TEST(test_kill),
+                TEST(test_kill_timeout),
+                TEST(test_stuck_set),
+                TEST(test_queue_full),
+                TEST(test_adoption),
+                TEST(test_release_all),
+                TEST(test_release_file),
+                TEST(test_reassert),
+                TEST(test_forget),
+                TEST(test_swap),
+                TEST(test_write_ahead),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -28,9 +28,11 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
         (void) call;
         (void) reply;
         assert_non_null(value);
-        (void) snprintf(command, sizeof command,
-                        "mkdir -p %s/system.control/hog.service.d && printf '# by systemd\\n[Service]\\nMemoryHigh=%%s\\n' "
-                        "%s >%s", base, strstr(value, "18446744073709551615") ? "infinity" : "4096", dropin);
+        (void) snprintf(
+                command, sizeof command,
+                "mkdir -p %s/system.control/hog.service.d && printf '# by systemd\\n[Service]\\nMemoryHigh=%%s\\n' "
+                "%s >%s",
+                base, strstr(value, "18446744073709551615") ? "infinity" : "4096", dropin);
         assert_int_equal(system(command), 0);
         return 0;
 }
@@ -127,7 +129,8 @@ static void test_theirs_stays(void **state) {
         HeldLease *h;
 
         (void) state;
-        (void) snprintf(command, sizeof command, "mkdir -p %s/system.control/hog.service.d && echo >%s", base, dropin);
+        (void) snprintf(command, sizeof command, "mkdir -p %s/system.control/hog.service.d && echo >%s",
+                        base, dropin);
         assert_int_equal(system(command), 0);
         h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
         spin(200 * USEC_PER_MSEC);

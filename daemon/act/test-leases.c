@@ -34,8 +34,13 @@ static int teardown(void **state) {
 
 static Lease lease_of(uint64_t id) {
         Lease l = {
-                .cgroup_id = id, .incident_id = 7, .step = STEP_HOLD, .original = LIMIT_MAX, .value = 4096 * id,
-                .taken_usec = 100, .expires_usec = 200,
+                .cgroup_id = id,
+                .incident_id = 7,
+                .step = STEP_HOLD,
+                .original = LIMIT_MAX,
+                .value = 4096 * id,
+                .taken_usec = 100,
+                .expires_usec = 200,
         };
 
         (void) snprintf(l.path, sizeof l.path, "/sideload.slice/a b \xff %d.service", (int) id);

@@ -3,17 +3,17 @@
 /* Worker: the threads that make the writes which may block, and the bounded queue in front of them.
  *
  * Four threads in three lanes. Lowering memory.high may keep its writer inside the kernel for seconds
- * (reclaim), a kill is watched for up to five, and raising takes microseconds; so each has its own lane, and a
- * restore or a kill never stands behind a squeeze. Lowering has two threads: one stuck write must not keep the
- * next hog from being held.
+ * (reclaim), a kill is watched for up to five, and raising takes microseconds; so each has its own lane, and
+ * a restore or a kill never stands behind a squeeze. Lowering has two threads: one stuck write must not keep
+ * the next hog from being held.
  *
  * Invariants: jobs of one cgroup run in the order they were submitted, but for two cases: a kill waits for
- * nothing, and a restore does not wait for a set that is under way (limit.c says why that is safe) and cancels
- * those that wait. Jobs, their descriptors and the threads are there from the start: submitting allocates
- * nothing. A thread touches only its job; leases and plans belong to the loop.
+ * nothing, and a restore does not wait for a set that is under way (limit.c says why that is safe) and
+ * cancels those that wait. Jobs, their descriptors and the threads are there from the start: submitting
+ * allocates nothing. A thread touches only its job; leases and plans belong to the loop.
  *
- * A write that lasts longer than PRESS_MAX_USEC gets a signal, again and again until it returns: the kernel then
- * stops reclaiming on our time, and the limit stays. */
+ * A write that lasts longer than PRESS_MAX_USEC gets a signal, again and again until it returns: the kernel
+ * then stops reclaiming on our time, and the limit stays. */
 
 #include <fcntl.h>
 #include <pthread.h>
@@ -121,8 +121,8 @@ static Job *next_job(Worker *w, Lane lane) {
         for (size_t i = 0; i < JOBS_MAX; i++) {
                 Job *job = &w->jobs[i];
 
-                if (job->state == JOB_QUEUED && job_lane(job) == lane && (!best || job->order < best->order) &&
-                    job_is_ready(w, job))
+                if (job->state == JOB_QUEUED && job_lane(job) == lane &&
+                    (!best || job->order < best->order) && job_is_ready(w, job))
                         best = job;
         }
         return best;
@@ -226,7 +226,8 @@ static Job *next_done(Worker *w) {
                         continue;
                 /* A restore that overtook it still looks at it; its own end wakes us again. */
                 for (size_t k = 0; k < JOBS_MAX; k++)
-                        looked_at = looked_at || (w->jobs[k].state == JOB_RUNNING && w->jobs[k].overtaken == job);
+                        looked_at = looked_at ||
+                                    (w->jobs[k].state == JOB_RUNNING && w->jobs[k].overtaken == job);
                 if (!looked_at)
                         best = job;
         }

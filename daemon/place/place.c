@@ -2,13 +2,13 @@
 
 /* Place: brings services into the slices of their domains, through systemd alone.
  *
- * Invariant: an operation is a chain of asynchronous calls; each of its ends goes through op_finish(), which calls
- * the handler once. A unit is restarted only after systemd, asked again, says that it would then be in its
- * domain's slice: a restart that moves nothing is only harm.
+ * Invariant: an operation is a chain of asynchronous calls; each of its ends goes through op_finish(), which
+ * calls the handler once. A unit is restarted only after systemd, asked again, says that it would then be in
+ * its domain's slice: a restart that moves nothing is only harm.
  *
- * A running unit cannot change its slice (systemd.resource-control(5)), hence the restart. What puts it there is the
- * generator's drop-in; releasing masks that by a link of the same name in /run/systemd/system, which goes
- * before the generator's directory. */
+ * A running unit cannot change its slice (systemd.resource-control(5)), hence the restart. What puts it
+ * there is the generator's drop-in; releasing masks that by a link of the same name in /run/systemd/system,
+ * which goes before the generator's directory. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -107,13 +107,15 @@ static int on_op_timer(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 int op_wait(Op *op, uint64_t usec) {
-        return sd_event_add_time_relative(op->placer->event, &op->timer, CLOCK_MONOTONIC, usec, 0, on_op_timer, op);
+        return sd_event_add_time_relative(op->placer->event, &op->timer, CLOCK_MONOTONIC, usec, 0,
+                                          on_op_timer, op);
 }
 
 static void step_fail(Op *op, int r, const char *message) {
         (void) message;
         r = *(int *) op->data;
-        op_finish(op, r, r == -ENOTCONN ? "the system bus is not connected; is dbus running?" : strerror(-r));
+        op_finish(op, r,
+                  r == -ENOTCONN ? "the system bus is not connected; is dbus running?" : strerror(-r));
 }
 
 static void free_data(Op *op) {
@@ -226,8 +228,8 @@ static void moves_next(Op *op) {
         char **text;
 
         if (m->units && m->units[m->at]) {
-                op_started(op, unit_get_string(op->placer->bus, m->units[m->at], NULL, "ControlGroup", op_on_reply, op,
-                                               &op->slot));
+                op_started(op, unit_get_string(op->placer->bus, m->units[m->at], NULL, "ControlGroup",
+                                               op_on_reply, op, &op->slot));
                 return;
         }
         moves = calloc(n + 1, sizeof *moves);
@@ -380,7 +382,8 @@ static void restart_watch(Op *op, int r, const char *cgroup) {
                 return;
         }
         if (now_usec() >= u->deadline_usec) {
-                op_finishf(op, -ETIMEDOUT, "%s: restarted, but not seen in %s within %d s; see 'systemctl status %s'",
+                op_finishf(op, -ETIMEDOUT,
+                           "%s: restarted, but not seen in %s within %d s; see 'systemctl status %s'",
                            u->unit, u->release ? "another slice" : u->slice,
                            (int) (RESTART_WAIT_USEC / USEC_PER_SEC), u->unit);
                 return;
@@ -398,7 +401,8 @@ static void restart_look(Op *op, int r, const char *message) {
                 return;
         }
         op->step = restart_watch;
-        op_started(op, unit_get_string(op->placer->bus, u->unit, NULL, "ControlGroup", op_on_reply, op, &op->slot));
+        op_started(op, unit_get_string(op->placer->bus, u->unit, NULL, "ControlGroup", op_on_reply, op,
+                                       &op->slot));
 }
 
 static void restart_go(Op *op, int r, const char *slice) {
@@ -414,11 +418,13 @@ static void restart_go(Op *op, int r, const char *slice) {
                 return;
         }
         if (restart_in_place(u, cgroup) == u->release) {
-                op_finishf(op, -EBADMSG,
-                           u->release ? "%s: its own unit file puts it into %s; not restarted"
-                                      : "%s: systemd would start it in %s still, for the generator's drop-in is "
-                                        "missing or another one overrides it (see 'systemctl cat'); not restarted",
-                           u->unit, slice);
+                op_finishf(
+                        op, -EBADMSG,
+                        u->release
+                                ? "%s: its own unit file puts it into %s; not restarted"
+                                : "%s: systemd would start it in %s still, for the generator's drop-in is "
+                                  "missing or another one overrides it (see 'systemctl cat'); not restarted",
+                        u->unit, slice);
                 return;
         }
         if (!u->running) {
@@ -559,7 +565,8 @@ static void run_wait(Op *op, int r, const char *message) {
                 return;
         }
         if (now_usec() >= u->deadline_usec) {
-                op_finishf(op, -ETIMEDOUT, "%s: systemd has not moved process %" PRIu32 " into it within %d s", u->unit,
+                op_finishf(op, -ETIMEDOUT,
+                           "%s: systemd has not moved process %" PRIu32 " into it within %d s", u->unit,
                            u->pid, (int) (MOVE_WAIT_USEC / USEC_PER_SEC));
                 return;
         }
@@ -600,15 +607,24 @@ int place_run(Placer *p, const PlaceRun *run, PlaceHandler handler, void *userda
         if (!u)
                 return -ENOMEM;
         if (run->n_pids > 0)
-                (void) snprintf(u->unit, sizeof u->unit, "cgd-run-%" PRIu32 "-%u.scope", run->pids[0], ++counter);
+                (void) snprintf(u->unit, sizeof u->unit, "cgd-run-%" PRIu32 "-%u.scope", run->pids[0],
+                                ++counter);
         else
-                (void) snprintf(u->unit, sizeof u->unit, "cgd-run-%" PRIx64 "-%u.service", now_usec(), ++counter);
+                (void) snprintf(u->unit, sizeof u->unit, "cgd-run-%" PRIx64 "-%u.service", now_usec(),
+                                ++counter);
         u->pid = run->n_pids > 0 ? run->pids[0] : 0;
         u->deadline_usec = now_usec() + MOVE_WAIT_USEC;
         t = (UnitTransient) {
-                .name = u->unit, .description = text, .slice = d->slice, .pids = run->pids, .n_pids = run->n_pids,
-                .argv = run->argv, .environment = run->environment, .directory = run->directory,
-                .uid = run->uid, .gid = run->gid,
+                .name = u->unit,
+                .description = text,
+                .slice = d->slice,
+                .pids = run->pids,
+                .n_pids = run->n_pids,
+                .argv = run->argv,
+                .environment = run->environment,
+                .directory = run->directory,
+                .uid = run->uid,
+                .gid = run->gid,
         };
         r = op_new(p, handler, userdata, &op);
         if (r < 0) {

@@ -34,8 +34,9 @@ void placer_set_bus(Placer *p, sd_bus *bus);
  * freed. Applies nothing by itself. */
 int placer_set_policy(Placer *p, const Policy *policy);
 
-/* At start and after a reload: SetUnitProperties (runtime) for the [Resources] of every domain, and defaults for
- * what the policy before set and this one does not. Failures do not stop the rest; message has a line each. */
+/* At start and after a reload: SetUnitProperties (runtime) for the [Resources] of every domain, and defaults
+ * for what the policy before set and this one does not. Failures do not stop the rest; message has a line
+ * each. */
 int place_apply_resources(Placer *p, PlaceHandler handler, void *userdata);
 
 /* A running unit that its domain's [Match] Unit= names and that is in another slice. */
@@ -61,8 +62,8 @@ int place_unit(Placer *p, const char *unit, PlaceHandler handler, void *userdata
 int place_release(Placer *p, const char *unit, PlaceHandler handler, void *userdata);
 
 /* `cgctl run`. Everything is copied. With pids: those processes become a scope in the domain's slice (the
- * caller has checked that they belong to the requester); without: argv becomes a transient service. message on
- * success: the name of the unit. -ENOENT: no such domain (from the call itself, handler not called). */
+ * caller has checked that they belong to the requester); without: argv becomes a transient service. message
+ * on success: the name of the unit. -ENOENT: no such domain (from the call itself, handler not called). */
 typedef struct PlaceRun {
         const char *domain;
         const char *description;        /* NULL: made from argv */

@@ -3,11 +3,12 @@
 /* Resources: brings the slices' resources up to what the policy says.
  *
  * Invariant: one directive a call, one call at a time, so that a failure names its directive and the rest is
- * done all the same. What an earlier policy of this daemon set and the present one does not is put to its default.
+ * done all the same. What an earlier policy of this daemon set and the present one does not is put to its
+ * default.
  *
- * At boot the generator's slice units hold the same values; this is for what changed since. So what systemd has
- * already is not set again: each setting would leave a drop-in that outlives us. Left out: what a daemon before
- * this one set and nobody says any more; its drop-ins end with the boot. */
+ * At boot the generator's slice units hold the same values; this is for what changed since. So what systemd
+ * has already is not set again: each setting would leave a drop-in that outlives us. Left out: what a daemon
+ * before this one set and nobody says any more; its drop-ins end with the boot. */
 
 #include "place/placer.h"
 #include "sys/unit.h"

@@ -2,13 +2,14 @@
 
 /* Scan: finds the processes that [Match] User= and Executable= name and has systemd move them into scopes.
  *
- * Invariant: only processes that are in nobody's unit are moved: at the root, in a slice itself, or in a login
- * session's scope. What is in a service, in a user's manager, or in a container's scope is its owner's.
+ * Invariant: only processes that are in nobody's unit are moved: at the root, in a slice itself, or in a
+ * login session's scope. What is in a service, in a user's manager, or in a container's scope is its
+ * owner's.
  *
- * Looking costs one stat a process; only those of a user that is named, or all where an executable is, are looked
- * at closer. Users are resolved from /etc/passwd alone: a directory service could keep the loop waiting, so its
- * users are named by number. Between the look and the move a process may end and its number be used again; the
- * time between is a few milliseconds, and the kernel hands numbers out in turn. */
+ * Looking costs one stat a process; only those of a user that is named, or all where an executable is, are
+ * looked at closer. Users are resolved from /etc/passwd alone: a directory service could keep the loop
+ * waiting, so its users are named by number. Between the look and the move a process may end and its number
+ * be used again; the time between is a few milliseconds, and the kernel hands numbers out in turn. */
 
 #include <ctype.h>
 #include <dirent.h>
@@ -140,7 +141,8 @@ static bool is_loose(const char *cgroup) {
                 p += n;
         }
         last++;
-        return !*last || endswith(last, ".slice") || (startswith(last, "session-") && endswith(last, ".scope"));
+        return !*last || endswith(last, ".slice") ||
+               (startswith(last, "session-") && endswith(last, ".scope"));
 }
 
 /* flags and starttime of /proc/PID/stat, proc(5): fields 9 and 22. The name in field 2 may hold anything. */
@@ -191,8 +193,8 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
         Group *g = NULL;
 
         if (fd < 0 || u64_parse(name, &pid) < 0 || file_read_at(fd, "stat", text, sizeof text) < 0 ||
-            !stat_parse(text, &flags, &start) || (flags & PF_KTHREAD) || pid == 1 || pid == (uint64_t) getpid() ||
-            was_refused(p->scan, (uint32_t) pid, start))
+            !stat_parse(text, &flags, &start) || (flags & PF_KTHREAD) || pid == 1 ||
+            pid == (uint64_t) getpid() || was_refused(p->scan, (uint32_t) pid, start))
                 return;
         n = readlinkat(fd, "exe", executable, sizeof executable - 1);
         executable[MAX(n, (ssize_t) 0)] = 0;
@@ -201,7 +203,8 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
         for (size_t i = 0; i < p->scan->n_users && !d; i++)
                 if (p->scan->users[i].uid == uid) {
                         user = &p->scan->users[i];
-                        d = policy_process_domain(p->policy, user->name, uid_text, n > 0 ? executable : NULL);
+                        d = policy_process_domain(p->policy, user->name, uid_text,
+                                                  n > 0 ? executable : NULL);
                 }
         if (!d)
                 d = policy_process_domain(p->policy, NULL, uid_text, n > 0 ? executable : NULL);
@@ -250,7 +253,11 @@ static void scan_moved(Op *op, int r, const char *message) {
 static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata) {
         char unit[UNIT_NAME_SIZE], description[UNIT_NAME_SIZE];
         UnitTransient t = {
-                .name = unit, .description = description, .slice = g->domain->slice, .pids = g->pids, .n_pids = g->n,
+                .name = unit,
+                .description = description,
+                .slice = g->domain->slice,
+                .pids = g->pids,
+                .n_pids = g->n,
         };
         Group *copy;
         Op *op;

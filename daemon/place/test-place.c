@@ -49,10 +49,10 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
         if (startswith(line, "Get y_2eservice"))
                 return sd_bus_message_append(reply, "v", "s", "/workload.slice/y.service");
         if (startswith(line, "ListUnits"))
-                return sd_bus_message_append(reply, "a(ssssssouso)", 3,
-                                             "x.service", "d", "l", "active", "running", "", "/a", 0, "", "/",
-                                             "y.service", "d", "l", "active", "running", "", "/b", 0, "", "/",
-                                             "other.service", "d", "l", "active", "running", "", "/b", 0, "", "/");
+                return sd_bus_message_append(reply, "a(ssssssouso)", 3, "x.service", "d", "l", "active",
+                                             "running", "", "/a", 0, "", "/", "y.service", "d", "l",
+                                             "active", "running", "", "/b", 0, "", "/", "other.service", "d",
+                                             "l", "active", "running", "", "/b", 0, "", "/");
         if (startswith(line, "Restart"))
                 world.cgroup = world.cgroup_after;
         if (startswith(line, "SetUnitProperties") && world.refuse && strstr(line, "MemoryLow"))
@@ -108,8 +108,8 @@ static void on_moves(int r, const char *message, const PlaceMove *moves, size_t 
         on_done(r, message, userdata);
         seen.moves[0] = 0;
         for (size_t i = 0; i < n; i++)
-                (void) snprintf(seen.moves + strlen(seen.moves), sizeof seen.moves - strlen(seen.moves), "%s %s %s %s\n",
-                                moves[i].unit, moves[i].from, moves[i].to, moves[i].domain);
+                (void) snprintf(seen.moves + strlen(seen.moves), sizeof seen.moves - strlen(seen.moves),
+                                "%s %s %s %s\n", moves[i].unit, moves[i].from, moves[i].to, moves[i].domain);
 }
 
 static void await(int calls) {
@@ -259,9 +259,15 @@ static void test_unit(void **state) {
 
 static void test_run(void **state) {
         uint32_t pid = 77;
-        PlaceRun scope = { .domain = "workload", .argv = (char *[]) { (char *) "make", (char *) "\033[1m", NULL },
-                           .pids = &pid, .n_pids = 1, .uid = UINT32_MAX, .gid = UINT32_MAX };
-        PlaceRun service = { .domain = "workload", .argv = (char *[]) { (char *) "/bin/true", NULL }, .uid = 1000,
+        PlaceRun scope = { .domain = "workload",
+                           .argv = (char *[]){ (char *) "make", (char *) "\033[1m", NULL },
+                           .pids = &pid,
+                           .n_pids = 1,
+                           .uid = UINT32_MAX,
+                           .gid = UINT32_MAX };
+        PlaceRun service = { .domain = "workload",
+                             .argv = (char *[]){ (char *) "/bin/true", NULL },
+                             .uid = 1000,
                              .gid = UINT32_MAX };
 
         (void) state;

@@ -4,8 +4,8 @@
  *
  * Invariant: a caller gets the whole text or an error, never a part of it; a write is one write().
  * Why: cgroup files take a value in one piece, and a truncated read would become a wrong number further on.
- * Nothing here allocates, so that the kill path may use it. Left out on purpose: retries other than EINTR, and
- * any meaning of the text beyond a single number. */
+ * Nothing here allocates, so that the kill path may use it. Left out on purpose: retries other than EINTR,
+ * and any meaning of the text beyond a single number. */
 
 #include <fcntl.h>
 #include <inttypes.h>

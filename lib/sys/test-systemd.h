@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A systemd for tests: the other end of a socket pair, which writes down what it is asked in one line a call and
- * answers as the test says. */
+/* A systemd for tests: the other end of a socket pair, which writes down what it is asked in one line a call
+ * and answers as the test says. */
 
 #include <inttypes.h>
 #include <sys/socket.h>

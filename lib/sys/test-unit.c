@@ -136,35 +136,47 @@ static int say_words(FakeSystemd *f, sd_bus_message *call, const char *line, sd_
         if (startswith(line, "Get"))
                 return sd_bus_message_append(reply, "v", "s", "the value");
         if (startswith(line, "List"))
-                return sd_bus_message_append(reply, "a(ssssssouso)", 2,
-                                             "a.service", "d", "l", "active", "running", "", "/a", 0, "", "/",
-                                             "b.service", "d", "l", "active", "running", "", "/b", 0, "", "/");
+                return sd_bus_message_append(reply, "a(ssssssouso)", 2, "a.service", "d", "l", "active",
+                                             "running", "", "/a", 0, "", "/", "b.service", "d", "l",
+                                             "active", "running", "", "/b", 0, "", "/");
         return sd_bus_message_append(reply, "o", "/job/7");
 }
 
 static void test_calls(void **state) {
         _cleanup_free_ char *log = NULL;
         uint32_t pids[] = { 7, 8 };
-        UnitTransient scope = { .name = "s.scope", .description = "d", .slice = "x.slice", .pids = pids, .n_pids = 2 };
+        UnitTransient scope = {
+                .name = "s.scope", .description = "d", .slice = "x.slice", .pids = pids, .n_pids = 2
+        };
         UnitTransient service = {
-                .name = "s.service", .slice = "x.slice", .argv = (char *[]) { (char *) "/bin/a", (char *) "b c", NULL },
-                .environment = (char *[]) { (char *) "A=b", NULL }, .directory = "/tmp", .uid = 1000, .gid = UINT32_MAX,
+                .name = "s.service",
+                .slice = "x.slice",
+                .argv = (char *[]){ (char *) "/bin/a", (char *) "b c", NULL },
+                .environment = (char *[]){ (char *) "A=b", NULL },
+                .directory = "/tmp",
+                .uid = 1000,
+                .gid = UINT32_MAX,
         };
 
         (void) state;
         fake.answer = say_words;
         assert_int_equal(unit_set_memory_high(fake.client, "a.service", 4096, on_reply, NULL, NULL), 0);
-        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "40%", on_reply, NULL, NULL), 0);
-        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "x", on_reply, NULL, NULL), -EINVAL);
+        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "40%", on_reply, NULL, NULL),
+                         0);
+        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "x", on_reply, NULL, NULL),
+                         -EINVAL);
         await(2);
         assert_int_equal(unit_restart(fake.client, "a.service", on_reply, NULL, NULL), 0);
         await(3);
         assert_string_equal(seen.message, "/job/7");
-        assert_int_equal(unit_get_string(fake.client, "a.service", NULL, "ControlGroup", on_reply, NULL, NULL), 0);
+        assert_int_equal(
+                unit_get_string(fake.client, "a.service", NULL, "ControlGroup", on_reply, NULL, NULL), 0);
         await(4);
         assert_int_equal(seen.r, 0);
         assert_string_equal(seen.message, "the value");
-        assert_int_equal(unit_list_running(fake.client, (char *[]) { (char *) "*.service", NULL }, on_list, NULL, NULL), 0);
+        assert_int_equal(unit_list_running(fake.client, (char *[]){ (char *) "*.service", NULL }, on_list,
+                                           NULL, NULL),
+                         0);
         await(5);
         assert_int_equal(n_names, 2);
         assert_int_equal(unit_start_transient(fake.client, &scope, on_reply, NULL, NULL), 0);

@@ -2,9 +2,10 @@
 
 /* Unit property: resource-control directives as text -> the D-Bus properties that systemd takes for them.
  *
- * One row a directive; the row's kind says how its value is written and which property carries it. Names and types
- * are those of org.freedesktop.systemd1(5). Left out: what concerns neither memory, io, cpu nor tasks (ip, bpf,
- * devices). A directive that the running systemd does not know yet is refused by it, with its own words. */
+ * One row a directive; the row's kind says how its value is written and which property carries it. Names and
+ * types are those of org.freedesktop.systemd1(5). Left out: what concerns neither memory, io, cpu nor tasks
+ * (ip, bpf, devices). A directive that the running systemd does not know yet is refused by it, with its own
+ * words. */
 
 #include <ctype.h>
 
@@ -359,8 +360,9 @@ bool unit_property_is(sd_bus_message *properties, const char *key, const char *v
                 return false;
         if (unit_property_append(m, key, value) < 0 || sd_bus_message_seal(m, 1, 0) < 0 ||
             sd_bus_message_rewind(m, true) < 0 || sd_bus_message_enter_container(m, 'r', "sv") <= 0 ||
-            sd_bus_message_read_basic(m, 's', &name) < 0 || sd_bus_message_peek_type(m, NULL, &contents) <= 0 ||
-            contents[1] || sd_bus_message_enter_container(m, 'v', contents) < 0)
+            sd_bus_message_read_basic(m, 's', &name) < 0 ||
+            sd_bus_message_peek_type(m, NULL, &contents) <= 0 || contents[1] ||
+            sd_bus_message_enter_container(m, 'v', contents) < 0)
                 goto finish;
         switch (contents[0]) {
         case 't':
@@ -378,8 +380,10 @@ bool unit_property_is(sd_bus_message *properties, const char *key, const char *v
         case 'u':
                 if (!startswith(name, "Memory") || !endswith(name, "Scale"))
                         break;
-                (void) snprintf(memory_name, sizeof memory_name, "%.*s", (int) (strlen(name) - strlen("Scale")), name);
-                is = sd_bus_message_read_basic(m, 'u', &u) > 0 && find_variant(properties, memory_name, 't') &&
+                (void) snprintf(memory_name, sizeof memory_name, "%.*s",
+                                (int) (strlen(name) - strlen("Scale")), name);
+                is = sd_bus_message_read_basic(m, 'u', &u) > 0 &&
+                     find_variant(properties, memory_name, 't') &&
                      sd_bus_message_read_basic(properties, 't', &there) > 0 && there == memory_of_scale(u);
                 break;
         }

@@ -6,13 +6,14 @@
 #include <stdbool.h>
 #include <systemd/sd-bus.h>
 
-/* Appends one or more "(sv)" for KEY=VALUE of systemd.resource-control(5), as `systemctl set-property` would;
- * value NULL or "": the default. 0, -EINVAL: not a value of this key, -EOPNOTSUPP: no such key here. */
+/* Appends one or more "(sv)" for KEY=VALUE of systemd.resource-control(5), as `systemctl set-property`
+ * would; value NULL or "": the default. 0, -EINVAL: not a value of this key, -EOPNOTSUPP: no such key
+ * here. */
 int unit_property_append(sd_bus_message *m, const char *key, const char *value);
 
 /* True for a directive that each value adds to (one a device). */
 bool unit_property_is_list(const char *key);
 
-/* True where systemd's answer to GetAll (a{sv}) says that KEY is VALUE already. Knows numbers, flags and words,
- * and shares of memory; says false of what it cannot tell. */
+/* True where systemd's answer to GetAll (a{sv}) says that KEY is VALUE already. Knows numbers, flags and
+ * words, and shares of memory; says false of what it cannot tell. */
 bool unit_property_is(sd_bus_message *properties, const char *key, const char *value);

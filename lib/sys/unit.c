@@ -66,7 +66,8 @@ static int unit_call_new(UnitHandler handler, void *userdata, UnitCall **ret, co
 
 /* What stands behind an error's name, where systemd's own words do not say it. */
 static const char *cause_of(const sd_bus_error *e) {
-        if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || sd_bus_error_has_name(e, SD_BUS_ERROR_TIMEOUT))
+        if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) ||
+            sd_bus_error_has_name(e, SD_BUS_ERROR_TIMEOUT))
                 return "systemd did not answer in time; is PID 1 busy reloading?";
         if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
             sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
@@ -172,8 +173,9 @@ int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
                 n = strcspn(p, "/");
                 if (n == 0)
                         break;
-                if (last && !(strlen(last) >= 6 && strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0 &&
-                              strcspn(last, "/") > 6))
+                if (last &&
+                    !(strlen(last) >= 6 && strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0 &&
+                      strcspn(last, "/") > 6))
                         return -ENXIO;
                 last = p;
                 p += n;
@@ -244,7 +246,8 @@ int unit_set_property(sd_bus *bus, const char *unit, const char *key, const char
         if (r >= 0)
                 r = sd_bus_message_close_container(m);
         if (r >= 0)
-                r = unit_call_new(handler, userdata, &c, "%s: cannot set %s=%s", unit, key, value ? value : "");
+                r = unit_call_new(handler, userdata, &c, "%s: cannot set %s=%s", unit, key,
+                                  value ? value : "");
         if (r < 0)
                 return r;
         return unit_call_send(bus, m, &c, on_reply, UNIT_TIMEOUT_USEC, ret_slot);
@@ -297,7 +300,8 @@ bool unit_memory_high_dropin_exists(const char *run, const char *unit) {
         char path[512];
 
         for (size_t i = 0; i < ARRAY_SIZE(dropin_places); i++)
-                if (dropin_path(run, dropin_places[i], unit, path, sizeof path) >= 0 && access(path, F_OK) >= 0)
+                if (dropin_path(run, dropin_places[i], unit, path, sizeof path) >= 0 &&
+                    access(path, F_OK) >= 0)
                         return true;
         return false;
 }
@@ -357,7 +361,8 @@ int unit_memory_high_dropin_remove(const char *run, const char *unit, const uint
 }
 
 static int manager_call(sd_bus *bus, const char *method, sd_bus_message **ret) {
-        return bus ? sd_bus_message_new_method_call(bus, ret, SYSTEMD, SYSTEMD_PATH, MANAGER, method) : -ENOTCONN;
+        return bus ? sd_bus_message_new_method_call(bus, ret, SYSTEMD, SYSTEMD_PATH, MANAGER, method)
+                   : -ENOTCONN;
 }
 
 int unit_reload_manager(sd_bus *bus, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
@@ -372,7 +377,8 @@ int unit_reload_manager(sd_bus *bus, UnitHandler handler, void *userdata, sd_bus
         return unit_call_send(bus, m, &c, on_reply, UNIT_RELOAD_TIMEOUT_USEC, ret_slot);
 }
 
-int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata,
+                 sd_bus_slot **ret_slot) {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_(unit_call_freep) UnitCall *c = NULL;
         int r = manager_call(bus, "RestartUnit", &m);
@@ -391,8 +397,8 @@ static const char *interface_of(const char *unit) {
         static const struct {
                 const char *suffix, *interface;
         } types[] = {
-                { ".service", "Service" }, { ".scope", "Scope" }, { ".slice", "Slice" }, { ".socket", "Socket" },
-                { ".mount", "Mount" },     { ".swap", "Swap" },
+                { ".service", "Service" }, { ".scope", "Scope" }, { ".slice", "Slice" },
+                { ".socket", "Socket" },   { ".mount", "Mount" }, { ".swap", "Swap" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(types); i++)
@@ -452,7 +458,8 @@ int unit_get_properties(sd_bus *bus, const char *unit, UnitPropertiesHandler han
         if (r < 0)
                 return r;
         (void) snprintf(name, sizeof name, SYSTEMD ".%s", interface_of(unit));
-        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties", "GetAll");
+        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties",
+                                           "GetAll");
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", name);
         if (r >= 0)
@@ -474,8 +481,8 @@ static int on_list(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         if (r >= 0)
                 r = sd_bus_message_enter_container(m, 'a', "(ssssssouso)");
         while (r >= 0) {
-                r = sd_bus_message_read(m, "(ssssssouso)", &name, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
-                                        NULL);
+                r = sd_bus_message_read(m, "(ssssssouso)", &name, NULL, NULL, NULL, NULL, NULL, NULL, NULL,
+                                        NULL, NULL);
                 if (r <= 0)
                         break;
                 r = strv_extend(&names, name);

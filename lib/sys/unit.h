@@ -48,7 +48,8 @@ bool unit_memory_high_dropin_exists(const char *run, const char *unit);
 #define UNIT_RELOAD_TIMEOUT_USEC UINT64_C(60000000)
 int unit_reload_manager(sd_bus *bus, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot);
 
-/* Queues a restart (mode "replace"); message on success: the job's object path, whose end JobRemoved tells. */
+/* Queues a restart (mode "replace"); message on success: the job's object path, whose end JobRemoved
+ * tells. */
 int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot);
 
 /* A string property of a unit; message on success: the value. interface: "Unit", "Service", "Slice", "Scope"
@@ -67,7 +68,8 @@ typedef void (*UnitListHandler)(int r, const char *message, char *const *names, 
 int unit_list_running(sd_bus *bus, char *const *patterns, UnitListHandler handler, void *userdata,
                       sd_bus_slot **ret_slot);
 
-/* StartTransientUnit: a scope of running processes in a slice, or a service. message on success: job path. */
+/* StartTransientUnit: a scope of running processes in a slice, or a service. message on success: job
+ * path. */
 typedef struct UnitTransient {
         const char *name;               /* "cgd-ci-123.scope" */
         const char *description;
