@@ -38,6 +38,10 @@ void actor_reassert(Actor *a);
 /* The leases in force, for adoption after a restart and for `cgctl status`. i from 0; NULL past the last. */
 const Lease *actor_lease(const Actor *a, size_t i);
 
+/* Gives one lease back that nobody will ask for, as one that the engine could not adopt. No outcome comes. -ENOENT: no
+ * such lease; -ENOSPC: the queue is full. */
+int actor_give_back(Actor *a, uint64_t cgroup_id);
+
 /* Gives everything back now, on the caller's thread, within deadline_usec (relative): used on exit. Returns how
  * many could not be given back. */
 int actor_release_all(Actor *a, uint64_t deadline_usec);

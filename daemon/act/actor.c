@@ -285,6 +285,28 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
         return 0;
 }
 
+int actor_give_back(Actor *a, uint64_t cgroup_id) {
+        HeldLease *h = leases_find(a->leases, cgroup_id);
+        Job *job;
+
+        if (!h)
+                return -ENOENT;
+        job = worker_take(a->worker, h->dir_fd);
+        if (!job)
+                return -ENOSPC;
+        job->quiet = true;
+        job->lease_serial = h->serial;
+        job->action.type = ACTION_RESTORE;
+        job->action.cgroup_id = cgroup_id;
+        job->action.value = h->lease.original;
+        job->action.swap_original = h->lease.swap_original;
+        job->n_accept = accept_of(a, h, job->accept);
+        job->swap_accept[0] = h->lease.swap_value;
+        job->swap_accept[1] = h->swap_previous;
+        worker_submit(a->worker, job);
+        return 0;
+}
+
 /* Writes the lease's value once more, wherever it fell back to one that was there before. */
 static void lease_reassert(Actor *a, HeldLease *h) {
         Job *job = worker_take(a->worker, h->dir_fd);

@@ -601,6 +601,17 @@ static void test_reassert(void **state) {
         assert_null(actor_lease(actor, 0));
 }
 
+static void test_give_back(void **state) {
+        (void) state;
+        assert_int_equal(actor_give_back(actor, hog_id), -ENOENT);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(actor_give_back(actor, hog_id), 0);
+        spin(200 * USEC_PER_MSEC);
+        assert_true(high() == LIMIT_MAX);
+        assert_null(actor_lease(actor, 0));
+        assert_int_equal(n_outcomes, 1);
+}
+
 static void test_forget(void **state) {
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
@@ -675,6 +686,7 @@ int main(void) {
                 TEST(test_release_file),
                 TEST(test_reassert),
                 TEST(test_forget),
+                TEST(test_give_back),
                 TEST(test_swap),
                 TEST(test_write_ahead),
         };
