@@ -146,7 +146,7 @@ static void on_done(Job *job, void *userdata) {
         HeldLease *h = leases_find_serial(a->leases, job->lease_serial);
         Outcome outcome = job->outcome;
 
-        if (h && !job->quiet && h->jobs > 0)
+        if (h && h->jobs > 0 && (!job->quiet || job->action.type == ACTION_RESTORE))
                 h->jobs--;
         if (h && !h->ended)
                 switch (job->action.type) {
@@ -303,6 +303,7 @@ int actor_give_back(Actor *a, uint64_t cgroup_id) {
         job->n_accept = accept_of(a, h, job->accept);
         job->swap_accept[0] = h->lease.swap_value;
         job->swap_accept[1] = h->swap_previous;
+        h->jobs++;
         worker_submit(a->worker, job);
         return 0;
 }
