@@ -608,7 +608,7 @@ int value_read_resource(const ValueContext *c, const char *text, char **ret) {
                                 str_append(&s, "yes");
                         else if (equal_ignoring_case(text, no[i]))
                                 str_append(&s, "no");
-                if (s.length == 0)
+                if (s.length == 0 && s.error == 0)
                         return refuse_type(c, text, text);
                 break;
 
@@ -698,7 +698,7 @@ int value_read_resource(const ValueContext *c, const char *text, char **ret) {
                 r = read_indices(c, text, &s);
                 if (r < 0)
                         return r;
-                if (s.length == 0)
+                if (s.length == 0 && s.error == 0)
                         return refuse_type(c, text, text);
                 break;
 

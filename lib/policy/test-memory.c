@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Memory that runs out at each allocation in turn: the set is then neither refused for a fault that it does
+ * not have nor compiled in part, and nothing is leaked (the sanitizers' build sees that). The linker puts the
+ * functions below in the place of the real ones (--wrap). */
+
+#include <stdarg.h>
+
+#include "policy/print.h"
+#include "policy/test-policy.h"
+
+static long left = -1;          /* allocations until one fails; negative: none does */
+
+static bool fails(void) {
+        return left >= 0 && left-- == 0;
+}
+
+#define WRAP(type, name, parameters, arguments)                 \
+        type __real_##name parameters;                          \
+        type __wrap_##name parameters;                          \
+        type __wrap_##name parameters {                         \
+                return fails() ? NULL : __real_##name arguments; \
+        }
+
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, calloc, (size_t n, size_t size), (n, size))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(char *, strdup, (const char *s), (s))
+WRAP(char *, strndup, (const char *s, size_t n), (s, n))
+
+int __real_vasprintf(char **ret, const char *format, va_list ap);
+int __wrap_vasprintf(char **ret, const char *format, va_list ap);
+int __wrap_vasprintf(char **ret, const char *format, va_list ap) {
+        return fails() ? -1 : __real_vasprintf(ret, format, ap);
+}
+
+int __wrap_asprintf(char **ret, const char *format, ...) _printf_(2, 3);
+int __wrap_asprintf(char **ret, const char *format, ...) {
+        va_list ap;
+        int r;
+
+        va_start(ap, format);
+        r = __wrap_vasprintf(ret, format, ap);
+        va_end(ap);
+        return r;
+}
+
+static const char good[] =
+        "[Domain]\nDescription=x\n[Match]\nUnit=a.service b*.service\nUser=c\nExecutable=/d\n"
+        "[Resources]\nMemoryLow=40%\nIOAccounting=True\nAllowedCPUs=0-3,5\nIOReadIOPSMax=/dev/sda 5\n"
+        "[Alarm a]\nMemoryPressureAbove=some 10% over 1s\nIOLatencyAbove=p99 5ms over 1s\n"
+        "[Contain]\nSteps=hold freeze\nPreKillExec=/e\nExclude=f.service\n";
+static const char bad[] = "[Domain]\nRank=x\nFoo=1\n[Foo]\n[Alarm a]\n";
+
+static void test_good(void **state _unused_) {
+        for (long n = 0;; n++) {
+                _cleanup_diagnostics_ Diagnostics d = {};
+                _cleanup_(policy_freep) Policy *p = NULL;
+                _cleanup_free_ char *text = NULL;
+                int r;
+
+                left = n;
+                r = compile_text(good, &d, &p);
+                if (r >= 0)
+                        r = domain_print(&p->domains[0], &text);
+                if (left >= 0) {
+                        left = -1;
+                        assert_int_equal(r, 0);
+                        assert_true(n > 50);
+                        return;
+                }
+                assert_int_equal(r, -ENOMEM);
+                assert_int_equal(d.n_errors, 0);
+        }
+}
+
+static void test_bad(void **state _unused_) {
+        for (long n = 0;; n++) {
+                _cleanup_diagnostics_ Diagnostics d = {};
+                _cleanup_(policy_freep) Policy *p = NULL;
+                bool enough;
+                int r;
+
+                left = n;
+                r = compile_text(bad, &d, &p);
+                enough = left >= 0;
+                left = -1;
+                assert_null(p);
+                if (enough) {
+                        assert_int_equal(r, -EBADMSG);
+                        return;
+                }
+                assert_int_equal(r, -ENOMEM);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_good),
+                cmocka_unit_test(test_bad),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
