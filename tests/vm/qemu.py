@@ -70,13 +70,14 @@ def make_job(work: Path, job: dict, guest: Path) -> Path:
     return disk
 
 
-def command(work: Path, root: Path, image: Path, profile: Profile) -> list[str]:
+def command(work: Path, root: Path, image: Path, profile: Profile, more: str = "") -> list[str]:
+    """more: further words for the kernel's command line."""
     kernel, initrd = boot_files(root)
     argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU,
             "-m", str(profile.memory_mib), "-smp", str(profile.cpus), "-no-reboot", "-nodefaults",
             "-display", "none", "-kernel", str(kernel), "-initrd", str(initrd),
             # else systemd waits for the disk that fstab names
-            "-append", " ".join([CMDLINE, profile.cmdline, "" if profile.swap_mib else "systemd.swap=0"]).strip(),
+            "-append", " ".join([CMDLINE, profile.cmdline, "" if profile.swap_mib else "systemd.swap=0", more]),
             "-device", "virtio-rng-pci", "-device", "virtio-serial-pci",
             "-chardev", f"file,id=results,path={work / 'results.jsonl'}",
             "-device", "virtserialport,chardev=results,name=cgd.results"]
@@ -135,7 +136,9 @@ class Machine:
     def __init__(self, work: Path, root: Path, image: Path, profile: Profile) -> None:
         self.work = work
         self.console = work / "console.log"
-        argv = command(work, root, image, profile) + ["-serial", f"file:{self.console}"]
+        # Nobody logs in, so nobody's session is in the way of what is measured.
+        argv = command(work, root, image, profile, "systemd.mask=serial-getty@ttyS0.service")
+        argv += ["-serial", f"file:{self.console}"]
         self.ticks = cpu_ticks()
         self.own = 0
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,

@@ -113,6 +113,10 @@ def kept_between(result: dict, start: float, end: float) -> float:
     return round(min(100.0, 100 * sum(result["buckets"][first:last]) / planned), 2) if planned > 0 else 100.0
 
 
+def mib(text: str) -> str:
+    return f"{int(text) >> 20} MiB" if text.isdigit() else text
+
+
 class Unit:
     """A unit that a scenario started."""
 
@@ -226,7 +230,7 @@ class Pair:
             elif self.gone is None and now - told >= 5:
                 told = now
                 self.vm.log(f"{now - self.start:5.1f} s  the neighbour has {self.hog.memory() >> 20} MiB"
-                            f" (memory.high {self.hog.high()}), available {meminfo('MemAvailable') >> 20} MiB,"
+                            f" (limit {mib(self.hog.high())}), available {meminfo('MemAvailable') >> 20} MiB,"
                             f" swap free {meminfo('SwapFree') >> 20} MiB")
             time.sleep(0.1)
 

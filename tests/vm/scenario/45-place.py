@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Services, commands and loose processes come into the slices of their domains, and out of them again;
+the slices' resources follow the policy; what was told to systemd is taken back."""
+import shutil
+import subprocess
+import time
+from pathlib import Path
+
+from vmlib import RUN, VM, check, limited, read, sh, wait
+
+UNIT = "cgd-test-mover.service"
+UNIT_FILE = Path("/run/systemd/system") / UNIT
+
+
+def show(unit: str, prop: str) -> str:
+    return sh("systemctl", "show", "--value", "--property", prop, unit).strip()
+
+
+def end_unit() -> None:
+    sh("systemctl", "stop", UNIT, ok=False)
+    UNIT_FILE.unlink(missing_ok=True)
+    shutil.rmtree(f"{UNIT_FILE}.d", ignore_errors=True)
+    sh("systemctl", "daemon-reload", ok=False)
+
+
+@limited(120)
+def test_service_moves(vm: VM) -> None:
+    """reload says what would move, place moves it, release moves it back."""
+    vm.need_cgd()
+    vm.undo.append(end_unit)
+    UNIT_FILE.write_text("[Service]\nExecStart=/usr/bin/sleep 1000\n")
+    sh("systemctl", "daemon-reload")
+    sh("systemctl", "start", UNIT)
+    check(show(UNIT, "ControlGroup") == f"/system.slice/{UNIT}", show(UNIT, "ControlGroup"))
+    vm.policy("workload", f"[Match]\nUnit={UNIT}\n", reload=False)
+    said = vm.cgctl("reload")
+    check(f"{UNIT}: in system.slice, would move to workload.slice" in said, said)
+    said = vm.cgctl("place", UNIT)
+    check(show(UNIT, "ControlGroup") == f"/workload.slice/{UNIT}", f"{said}: {show(UNIT, 'ControlGroup')}")
+    check("already" in vm.cgctl("place", UNIT), "placed twice")
+    said = vm.cgctl("release", UNIT)
+    check(show(UNIT, "ControlGroup") == f"/system.slice/{UNIT}", f"{said}: {show(UNIT, 'ControlGroup')}")
+    said = vm.cgctl("place", UNIT)
+    check(show(UNIT, "ControlGroup") == f"/workload.slice/{UNIT}", f"{said}: {show(UNIT, 'ControlGroup')}")
+    p = subprocess.run(["cgctl", "place", "nobody.service"], capture_output=True, text=True, check=False)
+    check(p.returncode == 4 and "in no domain" in p.stderr, f"{p.returncode} {p.stderr}")
+
+
+@limited(60)
+def test_run(vm: VM) -> None:
+    vm.need_cgd()
+    said = vm.cgctl("run", "--domain=sideload", "cat", "/proc/self/cgroup")
+    check("0::/sideload.slice/cgd-run-" in said and ".scope" in said, said)
+    unit = vm.cgctl("run", "--domain=sideload", "--background", "sleep", "100").strip()
+    check(wait(lambda: show(unit, "ControlGroup") == f"/sideload.slice/{unit}", 10), f"{unit}: {show(unit, 'ControlGroup')}")
+    sh("systemctl", "stop", unit)
+
+
+@limited(90)
+def test_loose_processes(vm: VM) -> None:
+    """A process in a session's scope and one in a slice itself are found by their executable; one in a
+    service is left where it is."""
+    vm.need_cgd()
+    program = RUN / "mover"
+    shutil.copy("/usr/bin/sleep", program)
+    loose = subprocess.Popen(["systemd-run", "--quiet", "--scope", "--unit=session-c99.scope", "--slice=user.slice",
+                              str(program), "1000"])
+    vm.start("settled", [str(program), "1001"], slice="system.slice")
+    vm.undo.append(loose.kill)
+    path = Path(f"/proc/{loose.pid}/cgroup")
+    check(wait(lambda: "session-c99.scope" in read(path), 10), read(path))
+    vm.policy("sideload", f"[Match]\nExecutable={program}\n")
+    check(wait(lambda: "0::/sideload.slice/cgd-sideload-" in read(path), 15), f"not moved: {read(path)}")
+    check(show("settled.service", "ControlGroup") == "/system.slice/settled.service", "taken out of its service")
+
+
+@limited(60)
+def test_resources_follow(vm: VM) -> None:
+    vm.need_cgd()
+    low = show("sideload.slice", "CPUWeight")
+    vm.policy("sideload", "[Resources]\nMemoryLow=10%\nTasksMax=1000\nCPUWeight=77\nIOWeight=33\nCPUQuota=150%\n"
+              "AllowedCPUs=0-1\n", reload=False)
+    vm.cgctl("reload")
+    path = Path("/sys/fs/cgroup/sideload.slice")
+    path.mkdir(exist_ok=True)
+    check(show("sideload.slice", "CPUWeight") == "77", show("sideload.slice", "CPUWeight"))
+    check(show("sideload.slice", "TasksMax") == "1000", show("sideload.slice", "TasksMax"))
+    check(show("sideload.slice", "CPUQuotaPerSecUSec") == "1.500000s", show("sideload.slice", "CPUQuotaPerSecUSec"))
+    check(show("sideload.slice", "AllowedCPUs") == "0-1", show("sideload.slice", "AllowedCPUs"))
+    total = int(read("/proc/meminfo").split()[1]) << 10
+    check(abs(int(show("sideload.slice", "MemoryLow")) - total // 10) < (1 << 20), show("sideload.slice", "MemoryLow"))
+    vm.drop_policies()
+    vm.cgctl("reload")
+    check(show("sideload.slice", "CPUWeight") == low, f"CPUWeight {show('sideload.slice', 'CPUWeight')}, was {low}")
+    check(show("sideload.slice", "TasksMax") in ("infinity", "[not set]"), show("sideload.slice", "TasksMax"))
+    check(show("sideload.slice", "MemoryLow") in ("0", "[not set]"), show("sideload.slice", "MemoryLow"))
+
+
+@limited(240)
+def test_told_to_systemd_and_taken_back(vm: VM) -> None:
+    """A hold that lasts is systemd's too; when it ends systemd and its drop-ins say nothing of it."""
+    vm.need_cgd()
+    vm.victim()
+    hog = vm.hog("leak", rate="100M", total="420M", seconds=120)
+    check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
+    check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
+    dropins = [p for d in ("transient", "system.control")
+               for p in Path(f"/run/systemd/{d}").glob("hog.service.d/50-MemoryHigh.conf")]
+    vm.figure("drop-ins while held", len(dropins))
+    check(wait(lambda: hog.high() == "max", 60, 0.2), "its limit was not given back")
+    check(wait(lambda: hog.show("MemoryHigh") == "infinity", 10, 0.2), f"systemd still says {hog.show('MemoryHigh')}")
+    time.sleep(1)
+    left = [str(p) for d in ("transient", "system.control")
+            for p in Path(f"/run/systemd/{d}").glob("hog.service.d/50-MemoryHigh.conf")]
+    check(not left, f"left: {left}")
+    sh("systemctl", "daemon-reload")
+    check(hog.high() == "max", f"a reload brought {hog.high()} back")
+
+
+@limited(240)
+def test_stop_takes_back_from_systemd(vm: VM) -> None:
+    vm.need_cgd()
+    vm.victim()
+    hog = vm.hog("leak", rate="100M", total="4G", seconds=120)
+    check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
+    check(wait(lambda: hog.show("MemoryHigh") != "infinity" or not hog.alive(), 15, 0.1), "systemd was never told")
+    if not hog.alive():
+        vm.skip("it was killed before systemd was told")
+    took = vm.stop_cgd()
+    vm.figure("stopping took", round(took, 2), "s")
+    check(hog.show("MemoryHigh") == "infinity" or not hog.alive(), f"systemd still says {hog.show('MemoryHigh')}")
+    check(not list(Path("/run/cgd").glob("leases*")), "the lease file is left")
+    left = [str(p) for d in ("transient", "system.control")
+            for p in Path(f"/run/systemd/{d}").glob("*/50-MemoryHigh.conf")]
+    check(not left, f"left: {left}")
