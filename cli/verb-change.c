@@ -41,7 +41,7 @@ CliExit verb_reload(Cli *cli, _unused_ int argc, _unused_ char **argv) {
         CliExit r;
 
         r = client_call(cli, &answer, "Reload", NULL, NULL);
-        return r != CLI_DONE ? r : print_answer(cli, "The policy set is in force; no running unit would move.", answer);
+        return r != CLI_DONE ? r : print_answer(cli, "The new set is in force; no unit would move.", answer);
 }
 
 CliExit verb_set_mode(Cli *cli, _unused_ int argc, char **argv) {
