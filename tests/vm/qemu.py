@@ -141,6 +141,8 @@ class Machine:
         argv += ["-serial", f"file:{self.console}"]
         self.ticks = cpu_ticks()
         self.own = 0
+        # If this program is killed, the machine must not go on alone.
+        argv = ["setpriv", "--pdeathsig", "KILL", *argv]
         self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=open(work / "qemu.log", "wb"))
         self.lines = Lines(work / "results.jsonl")
