@@ -43,15 +43,18 @@ def progress(text: str) -> Iterator[None]:
     print(f" {time.monotonic() - start:.0f} s", flush=True)
 
 
-def profile_of(path: Path) -> qemu.Profile:
-    """A scenario file may say MACHINE = {"iops": 800, ...}; read without running it."""
+def constants(path: Path) -> dict:
+    """What a scenario file says about itself in constants, read without running it:
+    MACHINE = {"iops": 800, ...}, the machine it wants; QUICK_ON = "bookworm", where it runs unless all is asked for."""
+    found = {}
     for node in ast.parse(path.read_text()).body:
-        if isinstance(node, ast.Assign) and [getattr(t, "id", "") for t in node.targets] == ["MACHINE"]:
-            return replace(qemu.Profile(), **ast.literal_eval(node.value))
-    return qemu.Profile()
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) \
+                and node.targets[0].id in ("MACHINE", "QUICK_ON"):
+            found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
-def selected(words: list[str]) -> dict[qemu.Profile, list[str]]:
+def selected(suite: str, words: list[str], full: bool) -> dict[qemu.Profile, list[str]]:
     """The scenario files to run, by the machine they want.  Tests are chosen in the machine, for some are
     made when their file is loaded; only a word that names a file saves the others here."""
     paths = sorted((HERE / "scenario").glob("[0-9]*.py"))
@@ -60,7 +63,10 @@ def selected(words: list[str]) -> dict[qemu.Profile, list[str]]:
         paths = named
     groups: dict[qemu.Profile, list[str]] = {}
     for path in paths:
-        groups.setdefault(profile_of(path), []).append(f"scenario/{path.name}")
+        says = constants(path)
+        if full or words or says.get("QUICK_ON", suite) == suite:
+            profile = replace(qemu.Profile(), **says.get("MACHINE", {}))
+            groups.setdefault(profile, []).append(f"scenario/{path.name}")
     return groups
 
 
@@ -127,15 +133,15 @@ def print_figures(tallies: list[Tally]) -> None:
         print("  " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]))
 
 
-def run_suite(suite: str, words: list[str]) -> Tally:
+def run_suite(suite: str, words: list[str], full: bool) -> Tally:
     tally = Tally(suite)
     root_img, root = image.root_image(suite, progress)
-    for number, (profile, files) in enumerate(selected(words).items()):
+    for number, (profile, files) in enumerate(selected(suite, words, full).items()):
         tally.profile = profile
         print(f"  booting {suite} ({len(files)} scenario file{'s' * (len(files) > 1)},"
               f" {profile.iops} IOPS, {profile.bps // 1_000_000} MB/s)", flush=True)
         work = image.work_dir(suite)
-        job = {"mode": "test", "files": files, "words": words}
+        job = {"mode": "test", "files": files, "words": words, "full": full}
         problem, others = qemu.run(work, root, root_img, profile, job, tally.seen)
         tally.problems += console_trouble(work / "console.log") + ([problem] if problem else [])
         if others > 15:
@@ -151,7 +157,7 @@ def cmd_test(args: argparse.Namespace) -> int:
     for suite in args.suite or SUITES:
         print(f"{suite}:", flush=True)
         with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
-            tallies.append(run_suite(suite, args.word))
+            tallies.append(run_suite(suite, args.word, args.full))
     print_figures(tallies)
     passed, failed, skipped = (sum(t.count(o) for t in tallies) for o in ("ok", "failed", "skipped"))
     failed += sum(len(t.problems) for t in tallies)
@@ -169,7 +175,7 @@ def cmd_demo(args: argparse.Namespace) -> int:
     with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
         root_img, root = image.root_image(suite, progress)
         print(f"  booting {suite}, 1 GiB, slow disks; the whole takes about three minutes", flush=True)
-        job = {"mode": "test", "files": ["demo/demo.py"], "words": []}
+        job = {"mode": "test", "files": ["demo/demo.py"], "words": [], "full": True}
         problem, others = qemu.run(image.work_dir(suite), root, root_img, qemu.Profile(), job, tally.seen)
     for text in tally.problems + ([problem] if problem else []):
         print(f"  FAILED {suite}: {text}")
@@ -224,6 +230,7 @@ def parser() -> argparse.ArgumentParser:
         s.add_argument("-s", "--suite", action="append", choices=SUITES, help="only that one")
         if name == "test":
             s.add_argument("-k", "--word", action="append", default=[], help="only tests with that in the name")
+            s.add_argument("--full", action="store_true", help="every variant, on every suite (hours)")
             s.add_argument("--count", help=argparse.SUPPRESS)
     s = sub.add_parser("shell", help="a root shell in a machine")
     s.add_argument("suite_name", choices=SUITES, metavar="SUITE")

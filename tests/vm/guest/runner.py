@@ -55,7 +55,7 @@ def chosen(name: str, words: list[str]) -> bool:
 def tests_of(path: Path, words: list[str]) -> list[tuple[str, object]]:
     module = load(path)
     found = [(f"{path.stem}.{n[5:]}", f) for n, f in vars(module).items()
-             if n.startswith("test_") and callable(f)]
+             if n.startswith("test_") and callable(f) and (vmlib.FULL or not getattr(f, "only_full", False) or words)]
     return [(name, func) for name, func in found if chosen(name, words)]
 
 
@@ -114,6 +114,7 @@ def main() -> int:
     if job["mode"] == "shell":
         return 0
     signal.signal(signal.SIGALRM, on_alarm)
+    vmlib.FULL = job["full"]
     report = Reporter()
     hello(report)
     for name in job["files"]:

@@ -21,6 +21,8 @@ CGROUP = Path("/sys/fs/cgroup")
 RUN = Path("/run/vmtest")
 POLICIES = Path("/run/cgd/policies")
 CGD_UNIT = "cgd.service"
+# Every variant, or of each kind one: set by the runner.
+FULL = False
 LIMITS = ("memory.high", "memory.max", "cgroup.freeze")
 
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
@@ -48,6 +50,16 @@ def limited(seconds: int):
         func.limit = seconds
         return func
     return mark
+
+
+def only_full(func):
+    """Runs when it is named, or when everything is asked for."""
+    func.only_full = True
+    return func
+
+
+def full() -> bool:
+    return FULL
 
 
 def sh(*argv: str, timeout: float = 60, ok: bool = True) -> str:

@@ -4,7 +4,7 @@
 The slices have no policy and cgd is stopped, so this also says whether the machine still behaves like
 the one the published figures were measured on.
 """
-from vmlib import VM, check, kept_between, limited, monotonic
+from vmlib import VM, check, kept_between, limited, monotonic, only_full
 
 SECONDS = 90
 
@@ -20,6 +20,7 @@ def test_rest(vm: VM) -> None:
           " is too busy or too slow to measure on")
 
 
+@only_full
 @limited(300)
 def test_leak(vm: VM) -> None:
     """A neighbour that leaks 100 MB/s, and nothing but the kernel."""

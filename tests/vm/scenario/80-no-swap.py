@@ -2,6 +2,7 @@
 """A machine without swap: less time between the first sign and the end, and nothing to squeeze into."""
 from vmlib import VM, check, limited
 
+QUICK_ON = "trixie"
 MACHINE = {"swap_mib": 0}
 
 

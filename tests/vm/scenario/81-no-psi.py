@@ -2,6 +2,7 @@
 """A kernel without PSI: cgd runs, says what that costs, and the forecast still contains a leak."""
 from vmlib import VM, check, limited
 
+QUICK_ON = "bookworm"
 MACHINE = {"cmdline": "psi=0"}
 
 

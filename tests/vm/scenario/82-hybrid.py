@@ -4,6 +4,7 @@ import time
 
 from vmlib import CGD_UNIT, VM, cgd_installed, check, sh
 
+QUICK_ON = "bookworm"
 MACHINE = {"cmdline": "systemd.unified_cgroup_hierarchy=0 SYSTEMD_CGROUP_ENABLE_LEGACY_FORCE=1",
            "failed": ("cgd.service",)}
 
