@@ -28,6 +28,7 @@
 #include "sys/cgroup.h"
 #include "sys/file.h"
 #include "sys/policy-files.h"
+#include "sys/unit.h"
 
 #define EVENTS_MAX 256
 #define OUTCOMES_MAX 128
@@ -267,6 +268,19 @@ static void on_moves(int r, const char *message, const PlaceMove *moves, size_t 
         reload_answer(a, str_finish(&s, &text), text);
 }
 
+/* systemd has run the generator again: from now on services start in their new places. */
+static void on_generated(int r, const char *message, void *userdata) {
+        ReloadAnswer *a = userdata;
+
+        if (r < 0) {
+                on_moves(r, message, NULL, 0, a);
+                return;
+        }
+        r = place_would_move(a->manager->placer, on_moves, a);
+        if (r < 0)
+                on_moves(r, "the system bus is not connected", NULL, 0, a);
+}
+
 static void on_applied(int r, const char *message, void *userdata) {
         ReloadAnswer *a = userdata;
         _cleanup_str_ Str s = {};
@@ -285,9 +299,9 @@ static void on_applied(int r, const char *message, void *userdata) {
                 reload_answer(a, 0, NULL);
                 return;
         }
-        r = place_would_move(a->manager->placer, on_moves, a);
+        r = a->manager->bus ? unit_reload_manager(a->manager->bus, on_generated, a, NULL) : -ENOTCONN;
         if (r < 0)
-                on_moves(r, "the system bus is not connected", NULL, 0, a);
+                on_generated(r, "systemd was not reloaded: the system bus is not connected", a);
 }
 
 /* Puts a compiled set into force. request may be NULL. */
