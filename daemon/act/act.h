@@ -19,33 +19,36 @@ typedef struct Actor Actor;
 typedef void (*ActorHandler)(const Outcome *outcome, void *userdata);
 
 /* lease_file: "/run/cgd/leases". */
-int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler, void *userdata,
-              Actor **ret);
+int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler,
+              void *userdata, Actor **ret);
 Actor *actor_free(Actor *a);    /* does not give anything back: see actor_release_all() */
 DEFINE_CLEANUP(Actor *, actor_free)
 
 /* The system bus for the hand-over of long leases, or NULL while it is away. Reference is taken. */
 void actor_set_bus(Actor *a, sd_bus *bus);
 
-/* Queues one action. cgroup_fd is dup'ed from the reserve; path is the whole one. The action's cgroup is checked against
- * the fd by id before anything is written. An ACTION_SET_MEMORY_HIGH whose file holds something else than
- * .expect is not carried out: OUTCOME_DRIFTED. -ENOSPC where the queue is full: an OUTCOME_FAILED will not come. */
+/* Queues one action. cgroup_fd is dup'ed from the reserve; path is the whole one. The action's cgroup is
+ * checked against the fd by id before anything is written. An ACTION_SET_MEMORY_HIGH whose file holds
+ * something else than .expect is not carried out: OUTCOME_DRIFTED. -ENOSPC where the queue is full: an
+ * OUTCOME_FAILED will not come. */
 int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path);
 
-/* systemd reloaded: what was raw and fell back to .original is written again; what has another value is drift. */
+/* systemd reloaded: what was raw and fell back to .original is written again; what has another value is
+ * drift. */
 void actor_reassert(Actor *a);
 
 /* The leases in force, for adoption after a restart and for `cgctl status`. i from 0; NULL past the last. */
 const Lease *actor_lease(const Actor *a, size_t i);
 
-/* Gives one lease back that nobody will ask for, as one that the engine could not adopt. No outcome comes. -ENOENT: no
- * such lease; -ENOSPC: the queue is full. */
+/* Gives one lease back that nobody will ask for, as one that the engine could not adopt. No outcome comes.
+ * -ENOENT: no such lease; -ENOSPC: the queue is full. */
 int actor_give_back(Actor *a, uint64_t cgroup_id);
 
-/* Gives everything back now, on the caller's thread, within deadline_usec (relative): used on exit. Returns how
- * many could not be given back. */
+/* Gives everything back now, on the caller's thread, within deadline_usec (relative): used on exit. Returns
+ * how many could not be given back. */
 int actor_release_all(Actor *a, uint64_t deadline_usec);
 
-/* Without a daemon (ExecStopPost=, uninstall): reads the file and gives back what it names, then removes it. Needs no bus: runtime drop-ins
- * of handed-over leases are removed and a value that drifted is left alone. */
+/* Without a daemon (ExecStopPost=, uninstall): reads the file and gives back what it names, then removes it.
+ * Needs no bus: runtime drop-ins of handed-over leases are removed and a value that drifted is left
+ * alone. */
 int leases_release_file(const char *root, const char *lease_file);

@@ -503,20 +503,10 @@ typedef struct Release {
         int error;
 } Release;
 
-/* The bus of PID 1 itself: there also while the broker is not. */
 static sd_bus *private_bus(Release *rel) {
-        _cleanup_free_ char *address = NULL;
-
-        if (rel->bus_tried)
-                return rel->bus;
+        if (!rel->bus_tried && unit_private_bus(rel->run, &rel->bus) < 0)
+                rel->bus = NULL;
         rel->bus_tried = true;
-        if (asprintf(&address, "unix:path=%s/private", rel->run) < 0) {
-                address = NULL;
-                return NULL;
-        }
-        if (sd_bus_new(&rel->bus) < 0 || sd_bus_set_address(rel->bus, address) < 0 ||
-            sd_bus_start(rel->bus) < 0)
-                rel->bus = sd_bus_unref(rel->bus);
         return rel->bus;
 }
 
@@ -552,7 +542,7 @@ int leases_release_file_at(const char *root, const char *run, const char *lease_
         /* What could not be given back stays written down. */
         if (r >= 0 && unlink(lease_file) < 0 && errno != ENOENT)
                 r = -errno;
-        sd_bus_flush_close_unref(rel.bus);
+        sd_bus_close_unref(rel.bus);
         (void) safe_close(rel.root_fd);
         return r;
 }

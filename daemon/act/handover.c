@@ -3,16 +3,17 @@
 /* Handover: tells systemd of leases that last, and again when they end.
  *
  * A raw write is fast and is lost at the next daemon-reload (wholly on Debian 12, in part on 13); what
- * SetUnitProperties set at runtime survives it. So a lease is raw at first, and one that outlives 2 s is told to
- * systemd where it owns the cgroup. Most leases of a short scare never get there.
+ * SetUnitProperties set at runtime survives it. So a lease is raw at first, and one that outlives 2 s is
+ * told to systemd where it owns the cgroup. Most leases of a short scare never get there.
  *
- * Invariants: systemd is told after the raw write, never before, so PID 1 finds the value in place and does not
- * reclaim on its own time; the lease file says that it will be told before it is. At the end the raw value goes
- * back first, then systemd is told, then the drop-in that it made for us is removed; one that was there before
- * us stays, with its value in it again.
+ * Invariants: systemd is told after the raw write, never before, so PID 1 finds the value in place and does
+ * not reclaim on its own time; the lease file says that it will be told before it is. At the end the raw
+ * value goes back first, then systemd is told, then the drop-in that it made for us is removed; one that was
+ * there before us stays, with its value in it again.
  *
- * Left on purpose: systemd then shows the unit as changed on disk until its next reload (the drop-in it knows is
- * gone). To leave the file would be worse: it would override what the administrator later writes in the unit. */
+ * Left on purpose: systemd then shows the unit as changed on disk until its next reload (the drop-in it
+ * knows is gone). To leave the file would be worse: it would override what the administrator later writes in
+ * the unit. */
 
 #include "act/handover.h"
 #include "act/worker.h"
@@ -75,8 +76,8 @@ static void on_answer(int r, const char *message, void *userdata) {
                 h->lost(l, h->userdata);
                 handover_wake(h);
         } else if (c->last) {
-                /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd could not be told
-                 * of keeps the value in memory until its next reload. Either way the file must go. */
+                /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd could not be
+                 * told of keeps the value in memory until its next reload. Either way the file must go. */
                 dropin_remove(h, l, true);
                 leases_end(h->leases, l);
         } else if (r < 0) {
@@ -196,6 +197,9 @@ void handover_end(Handover *h, HeldLease *l, bool tell_original) {
 }
 
 void handover_finish(Handover *h, uint64_t deadline_usec) {
+        sd_bus *bus = NULL;
+        bool tried = false;
+
         for (size_t i = 0; i < LEASES_MAX; i++)
                 h->calls[i].slot = sd_bus_slot_unref(h->calls[i].slot);
         for (size_t i = 0; i < LEASES_MAX; i++) {
@@ -205,12 +209,17 @@ void handover_finish(Handover *h, uint64_t deadline_usec) {
 
                 if (!l || !l->ended)
                         continue;
-                if (h->bus && now < deadline_usec && unit_of_cgroup(l->lease.path, unit) >= 0)
-                        (void) unit_set_memory_high_sync(h->bus, unit, l->lease.original,
-                                                         MIN(deadline_usec - now, 500 * USEC_PER_MSEC));
+                /* A connection of its own: the loop's may be closed already, or the broker away. */
+                if (!tried && unit_private_bus(h->run, &bus) < 0)
+                        bus = NULL;
+                tried = true;
+                if (bus && now < deadline_usec && unit_of_cgroup(l->lease.path, unit) >= 0)
+                        (void) unit_set_memory_high_sync(bus, unit, l->lease.original,
+                                                         MIN(deadline_usec - now, USEC_PER_SEC));
                 dropin_remove(h, l, true);
                 leases_end(h->leases, l);
         }
+        sd_bus_close_unref(bus);
 }
 
 void handover_set_bus(Handover *h, sd_bus *bus) {
@@ -240,7 +249,8 @@ int handover_new(sd_event *event, const char *run, Leases *leases, HandoverLost 
         h->lost = lost;
         h->userdata = userdata;
         h->run = strdup(run);
-        r = h->run ? sd_event_add_time(event, &h->timer, CLOCK_MONOTONIC, UINT64_MAX, 50 * USEC_PER_MSEC, on_timer, h)
+        r = h->run ? sd_event_add_time(event, &h->timer, CLOCK_MONOTONIC, UINT64_MAX, 50 * USEC_PER_MSEC,
+                                       on_timer, h)
                    : -ENOMEM;
         if (r < 0) {
                 handover_free(h);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Handover: tells systemd of leases that last, so that a daemon-reload does not undo them, and tells it again
- * when they end. */
+/* Handover: tells systemd of leases that last, so that a daemon-reload does not undo them, and tells it
+ * again when they end. */
 
 #include <stdint.h>
 #include <systemd/sd-bus.h>
@@ -26,9 +26,10 @@ void handover_set_bus(Handover *h, sd_bus *bus);
 /* A lease was taken, changed, or ended: looks when there is something to tell. Cheap. */
 void handover_wake(Handover *h);
 
-/* The lease is over and memory.high is as it should be. With value: systemd is told .original; without (drift):
- * only our drop-in goes. Ends the lease, now or once systemd has answered. */
+/* The lease is over and memory.high is as it should be. With value: systemd is told .original; without
+ * (drift): only our drop-in goes. Ends the lease, now or once systemd has answered. */
 void handover_end(Handover *h, HeldLease *l, bool tell_original);
 
-/* For the way out: does what handover_end() left for later, waiting at most until deadline_usec (CLOCK_MONOTONIC). */
+/* For the way out: does what handover_end() left for later, waiting at most until deadline_usec
+ * (CLOCK_MONOTONIC). */
 void handover_finish(Handover *h, uint64_t deadline_usec);

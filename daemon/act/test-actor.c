@@ -554,7 +554,8 @@ static void test_release_file(void **state) {
                 leases_free(l);
         }
         (void) snprintf(dropin, sizeof dropin, "%s/system.control/hog.service.d/50-MemoryHigh.conf", run);
-        sh("mkdir -p '%s/system.control/hog.service.d' && printf '# made by systemd\\n[Service]\\nMemoryHigh=%d\\n' >'%s'",
+        sh("mkdir -p '%s/system.control/hog.service.d' && "
+           "printf '# made by systemd\\n[Service]\\nMemoryHigh=%d\\n' >'%s'",
            run, (int) (64 * MIB), dropin);
         set_high(65 * MIB);
         assert_int_equal(leases_release_file_at(root, run, lease_file), 0);

@@ -30,7 +30,8 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
         assert_non_null(value);
         (void) snprintf(
                 command, sizeof command,
-                "mkdir -p %s/system.control/hog.service.d && printf '# by systemd\\n[Service]\\nMemoryHigh=%%s\\n' "
+                "mkdir -p %s/system.control/hog.service.d && "
+                "printf '# by systemd\\n[Service]\\nMemoryHigh=%%s\\n' "
                 "%s >%s",
                 base, strstr(value, "18446744073709551615") ? "infinity" : "4096", dropin);
         assert_int_equal(system(command), 0);

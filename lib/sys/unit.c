@@ -287,6 +287,28 @@ int unit_set_memory_high_sync(sd_bus *bus, const char *unit, uint64_t bytes, uin
         return r < 0 ? r : sd_bus_call(bus, m, timeout_usec, NULL, NULL);
 }
 
+int unit_private_bus(const char *run, sd_bus **ret) {
+        _cleanup_free_ char *address = NULL;
+        sd_bus *bus = NULL;
+        int r;
+
+        if (asprintf(&address, "unix:path=%s/private", run) < 0) {
+                address = NULL;
+                return -ENOMEM;
+        }
+        r = sd_bus_new(&bus);
+        if (r >= 0)
+                r = sd_bus_set_address(bus, address);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0) {
+                sd_bus_unref(bus);
+                return r;
+        }
+        *ret = bus;
+        return 0;
+}
+
 /* Where systemd writes what is set at runtime: for units from files, and for transient ones. */
 static const char *const dropin_places[] = { "system.control", "transient" };
 

@@ -39,6 +39,10 @@ int unit_set_memory_high(sd_bus *bus, const char *unit, uint64_t bytes, UnitHand
 /* For the way out: waits, at most timeout_usec. */
 int unit_set_memory_high_sync(sd_bus *bus, const char *unit, uint64_t bytes, uint64_t timeout_usec);
 
+/* A connection to PID 1 itself, below run ("/run/systemd"): there also while the broker is not, and after
+ * the loop has closed its own bus. Root only. */
+int unit_private_bus(const char *run, sd_bus **ret);
+
 /* Removes the runtime drop-in for MemoryHigh= that unit_set_memory_high() made, below run ("/run/systemd"),
  * if it says one of the n values and nothing else. 0: removed; 1: none there, or not ours. */
 int unit_memory_high_dropin_remove(const char *run, const char *unit, const uint64_t *values, size_t n);
