@@ -7,8 +7,10 @@
 #include <unistd.h>
 
 #include "place/place.h"
+#include "policy/schema.h"
 #include "policy/test-policy.h"
 #include "sys/test-systemd.h"
+#include "sys/unit-property.h"
 #include "base/units.h"
 
 static char base[64], proc[96], run[96];
@@ -357,12 +359,44 @@ static void test_scan_user(void **state) {
         }
 }
 
+/* Two tables know the directives, for sys/ stands below policy/: what one takes the other can send. */
+static void test_every_directive(void **state) {
+        static const char *const examples[_VALUE_TYPE_MAX] = {
+                [VALUE_R_BOOLEAN] = "yes",          [VALUE_R_MEMORY] = "40%",
+                [VALUE_R_WEIGHT] = "500",           [VALUE_R_CPU_WEIGHT] = "idle",
+                [VALUE_R_QUOTA] = "150%",           [VALUE_R_USEC] = "10ms",
+                [VALUE_R_INDICES] = "0-3 5",        [VALUE_R_TASKS] = "10%",
+                [VALUE_R_WORD] = "auto",            [VALUE_R_PERCENT] = "60%",
+                [VALUE_R_DEVICE_WEIGHT] = "/a 100", [VALUE_R_DEVICE_LIMIT] = "/a 5M",
+                [VALUE_R_DEVICE_USEC] = "/a 25ms",
+        };
+        size_t n = 0;
+
+        (void) state;
+        for (size_t i = 0; i < schema_n_keys; i++) {
+                const Key *k = &schema_keys[i];
+                sd_bus_message *m = NULL;
+
+                if (!streq(k->section, "Resources"))
+                        continue;
+                n++;
+                assert_non_null(examples[k->type]);
+                assert_true(sd_bus_message_new_method_call(fake.client, &m, "a.b", "/", "a.b", "C") >= 0);
+                assert_true(sd_bus_message_open_container(m, 'a', "(sv)") >= 0);
+                if (unit_property_append(m, k->name, examples[k->type]) < 0 ||
+                    unit_property_append(m, k->name, "") < 0)
+                        fail_msg("%s= cannot be sent", k->name);
+                sd_bus_message_unref(m);
+        }
+        assert_true(n > 20);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_resources), TEST(test_resources_there), TEST(test_would_move), TEST(test_unit),
-                TEST(test_run),       TEST(test_scan),       TEST(test_scan_user),
+                TEST(test_run),       TEST(test_scan),       TEST(test_scan_user), TEST(test_every_directive),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
