@@ -265,7 +265,8 @@ static void on_moves(int r, const char *message, const PlaceMove *moves, size_t 
                 str_appendf(&s, ": in %s, would move to %s at its next start (now: cgctl place %s)\n", moves[i].from,
                             moves[i].to, moves[i].unit);
         }
-        reload_answer(a, str_finish(&s, &text), text);
+        r = str_finish(&s, &text);
+        reload_answer(a, r, text);
 }
 
 /* systemd has run the generator again: from now on services start in their new places. */
