@@ -54,13 +54,15 @@ def constants(path: Path) -> dict:
     return found
 
 
+def names_of(path: Path) -> list[str]:
+    return [f"{path.stem}.{n.name[5:]}" for n in ast.parse(path.read_text()).body
+            if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+
+
 def selected(suite: str, words: list[str], full: bool) -> dict[qemu.Profile, list[str]]:
-    """The scenario files to run, by the machine they want.  Tests are chosen in the machine, for some are
-    made when their file is loaded; only a word that names a file saves the others here."""
-    paths = sorted((HERE / "scenario").glob("[0-9]*.py"))
-    named = [p for p in paths if any(w in p.stem for w in words)]
-    if named and all(any(w in p.stem for p in paths) for w in words):
-        paths = named
+    """The scenario files that hold a wanted test, by the machine they want."""
+    paths = [p for p in sorted((HERE / "scenario").glob("[0-9]*.py"))
+             if not words or any(w in name for w in words for name in names_of(p))]
     groups: dict[qemu.Profile, list[str]] = {}
     for path in paths:
         says = constants(path)

@@ -6,7 +6,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from vmlib import RUN, VM, check, limited, read, sh, wait
+from vmlib import VM, check, limited, read, sh, wait
 
 UNIT = "cgd-test-mover.service"
 UNIT_FILE = Path("/run/systemd/system") / UNIT
@@ -61,7 +61,8 @@ def test_loose_processes(vm: VM) -> None:
     """A process in a session's scope and one in a slice itself are found by their executable; one in a
     service is left where it is."""
     vm.need_cgd()
-    program = RUN / "mover"
+    program = Path("/usr/local/bin/mover")  # /run is noexec
+    vm.undo.append(lambda: program.unlink(missing_ok=True))
     shutil.copy("/usr/bin/sleep", program)
     loose = subprocess.Popen(["systemd-run", "--quiet", "--scope", "--unit=session-c99.scope", "--slice=user.slice",
                               str(program), "1000"])
@@ -101,7 +102,7 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     """A hold that lasts is systemd's too; when it ends systemd and its drop-ins say nothing of it."""
     vm.need_cgd()
     vm.victim()
-    hog = vm.hog("leak", rate="100M", total="420M", seconds=120)
+    hog = vm.hog("leak", rate="100M", total="650M", seconds=120)
     check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
     dropins = [p for d in ("transient", "system.control")
