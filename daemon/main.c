@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 
 #include "act/act.h"
@@ -36,6 +37,8 @@ static int usage(FILE *f, int status) {
 static void lock_memory(void) {
         /* One arena: a heap for each thread would be locked several times over. */
         (void) mallopt(M_ARENA_MAX, 1);
+        /* A table of which forty pages are used must not become resident by the huge page. */
+        (void) prctl(PR_SET_THP_DISABLE, 1, 0, 0, 0);
         if (mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) < 0)
                 (void) fprintf(stderr, "<4>cgd: cannot lock its memory: %m; it may be slow when it is needed most. "
                                        "LimitMEMLOCK=infinity in cgd.service allows it.\n");
