@@ -279,6 +279,20 @@ class Pair:
         changes = self.changes()
         return changes[0]["t"] / 1e6 - self.start if changes else None
 
+    def cause(self, within: float = 2.0) -> float | None:
+        """When, in seconds from the neighbour's start, memory would first have lasted less than `within` at the rate of
+        the last half second; seen by cgd-watch, which knows nothing of cgd."""
+        self.watch.stop()
+        points: list[tuple[float, int]] = []
+        for r in self.watch.samples():
+            now, avail = r["t"] / 1e6, r["avail_kb"]
+            points = [p for p in points if p[0] >= now - 0.55] + [(now, avail)]
+            then, before = points[0]
+            if now > self.start and now - then >= 0.35 and before - avail > 2048 \
+                    and avail * (now - then) / (before - avail) <= within:
+                return now - self.start
+        return None
+
     def timeline(self, title: str) -> dict:
         self.watch.stop()
         return {"title": title, "victim": self.result, "start_usec": int(self.start * 1e6),
@@ -509,42 +523,6 @@ class VM:
     def why(self) -> str:
         """The account of the first incident since the scenario began in which somebody was contained."""
         ids = [e["CGD_INCIDENT_ID"] for e in self.journal() if "CGD_CULPRIT" in e and "CGD_INCIDENT_ID" in e]
-        return self.cgctl("why", ids[0], ok=False) if ids else ""
-
-    def end_units(self) -> None:
-        names = [u.name for u in self.units]
-        if names:
-            sh("systemctl", "kill", "--signal=KILL", *names, ok=False)
-            sh("systemctl", "stop", *names, ok=False, timeout=120)
-            sh("systemctl", "reset-failed", *names, ok=False)
-        self.units.clear()
-
-    def rest(self) -> None:
-        """End what was started and let the machine come to rest, between two parts of one scenario."""
-        self.end_units()
-        for watch in self.watches:
-            watch.stop()
-        os.sync()
-        Path("/proc/sys/vm/drop_caches").write_text("3")
-        self.settle()
-
-    # -- incidents ---------------------------------------------------------------------------------
-    def incidents(self) -> list[dict]:
-        """Those that began since the scenario did, the newest first."""
-        ids = {int(e["CGD_INCIDENT_ID"]) for e in self.journal() if "CGD_INCIDENT_ID" in e}
-        return [i for i in self.cgctl_json("incidents") or [] if i["id"] in ids]
-
-    def culprits(self) -> set[str]:
-        """Everyone that was contained or killed since the scenario began, from the journal."""
-        kinds = ("54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac")
-        return {e["CGD_CULPRIT"] for e in self.journal() if e.get("MESSAGE_ID") in kinds and "CGD_CULPRIT" in e}
-
-    def kills(self) -> int:
-        return sum(e.get("MESSAGE_ID") == "64d39d254fb6483797c8a7697dcf5fac" for e in self.journal())
-
-    def why(self) -> str:
-        """The account of the latest incident since the scenario began."""
-        ids = [e["CGD_INCIDENT_ID"] for e in self.journal() if "CGD_INCIDENT_ID" in e]
         return self.cgctl("why", ids[0], ok=False) if ids else ""
 
     def cleanup(self) -> list[str]:

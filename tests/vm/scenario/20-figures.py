@@ -29,6 +29,9 @@ def leak(vm: VM, rate: str, kept: float, silence: int = 0) -> None:
     first = pair.first_step()
     if first is not None:
         vm.figure("first step after the leak began", round(first, 2), "s")
+        cause = pair.cause()
+        if cause is not None:
+            vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
     if pair.gone is not None:
         vm.figure("neighbour gone after", round(pair.gone - pair.start, 1), "s")
     check(first is not None, "nothing was done")
