@@ -1,49 +1,48 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The main job, with the figures that the README quotes: a service, and a neighbour that leaks."""
-from vmlib import VM, Pair, check, limited
+"""The main job, with the figures that the README quotes: a service, and a neighbour that leaks.
+
+What is right or wrong whatever the machine (who was touched, what was given back, how often it was killed) always
+decides. How many requests were kept depends on what else the computer does; so it is measured beside the same
+service with no neighbour in the same boot, and decides by itself only where all is asked for (./dev bench)."""
+from vmlib import VM, Pair, check, full, kept_between, limited
 
 SECONDS = 45
-# A computer that was busy with something else for a moment spoils one run; two in a row are a finding.
-TRIES = 2
+LEAD = 10
+# Busy computers lose requests without any neighbour; this much more is no noise any more.
+MARGIN = 10
 
 
-def measure(vm: VM, rate: str) -> Pair:
-    pair = vm.pair(seconds=SECONDS, rate=rate)
-    first = pair.first_step()
-    vm.log(f"kept {pair.result['kept_permyriad'] / 100} %, silence {pair.result['longest_silence_ms']} ms,"
-           f" first step {'never' if first is None else f'{first:.2f} s'} after the leak began")
-    return pair
-
-
-def leak(vm: VM, rate: str, kept: float, silence: int = 0) -> None:
+def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True) -> None:
     vm.need_cgd()
-    for attempt in range(TRIES):
-        if attempt:
-            vm.rest()
-        pair = measure(vm, rate)
-        result = pair.result
-        good = result["kept_permyriad"] >= kept * 100 and (not silence or result["longest_silence_ms"] <= silence)
-        if good:
-            break
-    vm.victim_figures(result)
+    pair = Pair(vm, SECONDS, LEAD, ("workload.slice", "sideload.slice"), "leak", {}, {"rate": rate})
+    result = pair.result
+    calm = kept_between(result, pair.start - LEAD + 0.5, pair.start)
+    kept = kept_between(result, pair.start, pair.start + SECONDS - LEAD)
+    vm.figure("kept before the leak", calm, "%")
+    vm.figure("kept with the leak", kept, "%")
+    vm.figure("longest silence", result["longest_silence_ms"], "ms")
     first = pair.first_step()
-    if first is not None:
-        vm.figure("first step after the leak began", round(first, 2), "s")
-        cause = pair.cause()
-        if cause is not None:
-            vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
+    check(first is not None, "nothing was done")
+    vm.figure("first step after the leak began", round(first, 2), "s")
+    cause = pair.cause()
+    if cause is not None:
+        vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
     if pair.gone is not None:
         vm.figure("neighbour gone after", round(pair.gone - pair.start, 1), "s")
-    check(first is not None, "nothing was done")
     check(not pair.bystanders(), f"bystanders were touched: {pair.bystanders()[:3]}")
     check(vm.culprits() <= {pair.hog_path}, f"culprits: {vm.culprits()}")
-    check(result["kept_permyriad"] >= kept * 100, f"kept less than {kept} %")
-    check(not silence or result["longest_silence_ms"] <= silence, f"silent for more than {silence} ms")
+    check(vm.kills() <= 1, f"killed {vm.kills()} times")
+    check(not killed or vm.kills() == 1, "it never yielded and was not killed")
+    check(kept >= calm - MARGIN, f"kept {kept} % with the leak, {calm} % without")
+    if full():
+        check(kept >= target, f"kept {kept} %, less than {target} %")
+        check(not silence or result["longest_silence_ms"] <= silence, f"silent for more than {silence} ms")
 
 
 @limited(300)
 def test_leak_20(vm: VM) -> None:
-    leak(vm, "20M", 99, 200)
+    # It reaches its limit too late in the run to be killed within it.
+    leak(vm, "20M", 99, 200, killed=False)
 
 
 @limited(300)
@@ -71,4 +70,4 @@ def test_pressure_alone(vm: VM) -> None:
     vm.policy("workload", "[Resources]\nMemoryLow=\n", reload=False)
     vm.mask_policy("host")
     vm.reload_policies()
-    leak(vm, "100M", 95)
+    leak(vm, "100M", 95, killed=False)
