@@ -242,7 +242,7 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("vm.py: ended by SIGTERM"))
     if os.geteuid() != 0 and args.func is not cmd_clean:
         print("vm.py: needs root to make and mount Debian trees; run it through sudo", file=sys.stderr)
         return 1
