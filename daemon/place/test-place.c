@@ -68,7 +68,8 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
 
 static const char workload_text[] =
         "[Match]\nUnit=x.service y.service\nExecutable=/usr/bin/ffmpeg\nUser=4242\n"
-        "[Resources]\nMemoryLow=40%\nIOReadBandwidthMax=/dev/a 1M\nIOReadBandwidthMax=/dev/b 2M\nCPUWeight=500\n";
+        "[Resources]\nMemoryLow=40%\nIOReadBandwidthMax=/dev/a 1M\nIOReadBandwidthMax=/dev/b 2M\n"
+        "CPUWeight=500\n";
 
 static int setup(void **state) {
         (void) state;
@@ -395,8 +396,14 @@ static void test_every_directive(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_resources), TEST(test_resources_there), TEST(test_would_move), TEST(test_unit),
-                TEST(test_run),       TEST(test_scan),       TEST(test_scan_user), TEST(test_every_directive),
+                TEST(test_resources),
+                TEST(test_resources_there),
+                TEST(test_would_move),
+                TEST(test_unit),
+                TEST(test_run),
+                TEST(test_scan),
+                TEST(test_scan_user),
+                TEST(test_every_directive),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
