@@ -36,8 +36,8 @@ void view_domains(const View *v, const json_t *j, Str *out) {
                 { "MODE", 1, 0 },            { "STEPS", 1, 0 },  { "ALARMS", 1, 0 },
         };
         _cleanup_(table_freep) Table *t = table_new(v, columns, ARRAY_SIZE(columns));
-        const json_t *d, *a, *c;
-        size_t i, k, m;
+        const json_t *d, *a;
+        size_t i, k;
         bool said = false;
 
         if (!t) {
@@ -84,25 +84,15 @@ void view_domains(const View *v, const json_t *j, Str *out) {
                         view_text(out, field_text(contain, "mode_configured"));
                         str_append(out, "\n");
                 }
-                json_array_foreach(json_object_get(d, "alarms"), k, a)
-                        json_array_foreach(json_object_get(a, "conditions"), m, c) {
-                                _cleanup_str_ Str s = {};
+                json_array_foreach(json_object_get(d, "not_active"), k, a) {
+                        _cleanup_str_ Str s = {};
 
-                                if (field_true(c, "active"))
-                                        continue;
-                                str_append(out, said ? "" : "\n");
-                                said = true;
-                                str_append(&s, "(");
-                                view_text(&s, field_text(a, "name"));
-                                str_append(&s, ") not active: ");
-                                view_text(&s, field_text(c, "text"));
-                                str_append(&s, " in ");
-                                view_text(&s, field_text(c, "file"));
-                                str_appendf(&s, ":%" JSON_INTEGER_FORMAT ". This version understands it "
-                                                                         "and does "
-                                            "not act on "
-                                            "it.", json_integer_value(json_object_get(c, "line")));
-                                view_wrap(v, out, 0, s.data ? s.data : "");
-                        }
+                        str_append(out, said ? "" : "\n");
+                        said = true;
+                        view_text(&s, field_text(d, "name"));
+                        str_append(&s, ": ");
+                        view_text(&s, json_string_value(a) ? json_string_value(a) : "");
+                        view_wrap(v, out, 0, s.data ? s.data : "");
+                }
         }
 }

@@ -72,7 +72,7 @@ json_t *json_domains(const Policy *policy, const Engine *engine) {
                         (void) json_array_append_new(alarms, json_alarm(&d->alarms[k]));
                 (void) json_array_append_new(
                         a, json_pack("{s:o, s:o, s:o, s:o, s:i, s:s?, s:i, s:{s:o, s:o, s:o},"
-                                     " s:o, s:o, s:o, s:o}",
+                                     " s:o, s:o, s:o, s:o, s:o}",
                                      "name", json_text(d->name),
                                      "description", json_text(d->description),
                                      "slice", json_text(d->slice),
@@ -88,6 +88,7 @@ json_t *json_domains(const Policy *policy, const Engine *engine) {
                                      "resources", json_resources(d),
                                      "alarms", alarms,
                                      "contain", json_contain(d, engine),
+                                     "not_active", json_strv(d->inactive),
                                      "files", json_strv(d->files)));
         }
         return a;
