@@ -607,6 +607,8 @@ static void adopt(Manager *m) {
                                          l->swap_original, l->swap_value);
                 if (r >= 0)
                         tell_news(m);
+                else
+                        (void) actor_give_back(m->actor, l->cgroup_id);
         }
 }
 

@@ -156,7 +156,7 @@ const Key schema_keys[] = {
           AT(contain.kill_after_usec),
           .help = "A unit is killed only after it was at its floor, or made no progress, for this long." },
         { "Contain", "KillBudget", VALUE_BUDGET, 0, 16, .fallback = "3 per 10min", AT(contain.kill_budget),
-          .help = "Most kills of one unit in that time. When spent, the unit is kept from restarting and held." },
+          .help = "Most kills in this domain in that time. When spent, nothing more is killed: it is held." },
         { "Contain", "FreezeMaxSec", VALUE_USEC, 100 * USEC_PER_MSEC, USEC_PER_MINUTE, .fallback = "5s",
           .inactive = NO_STEP, AT(contain.freeze_max_usec), .help = "Longest time that a unit stays frozen." },
         { "Contain", "Exclude", VALUE_UNITS, AT(contain.exclude),
