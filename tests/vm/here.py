@@ -41,7 +41,8 @@ def reason_against() -> str:
     if os.geteuid() != 0:
         return "this needs root, for it makes slices and sets their limits; run it through sudo"
     if not Path("/run/systemd/system").is_dir():
-        return "systemd does not run this machine (PID 1 is something else); use './dev demo', which brings a machine along"
+        return ("systemd does not run this machine (PID 1 is something else);"
+                " use './dev demo', which brings a machine along")
     controllers = vmlib.read("/sys/fs/cgroup/cgroup.controllers").split()
     if not controllers:
         return ("the cgroup hierarchy is not unified; boot with systemd.unified_cgroup_hierarchy=1,"

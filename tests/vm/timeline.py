@@ -175,7 +175,8 @@ def draw(data: dict, width: int = 80, colour: bool = False) -> str:
     lines = ["Requests kept, of a service of 100 a second, while its neighbour leaks", ""]
     for rows in zip(*panels):
         lines.append((rows[0][0].ljust(label) + (" " * gap).join(text for _, text in rows)).rstrip())
-    lines += ["", f"  ! silent {SILENT_MS} ms or more" + (f"   memory: the neighbour's, up to {size_text(top)}" if top else ""),
+    memory = f"   memory: the neighbour's, up to {size_text(top)}" if top else ""
+    lines += ["", f"  ! silent {SILENT_MS} ms or more{memory}",
               f"  state: {STATE['free']} neighbour free   {STATE['held']} its limit lowered   {STATE['gone']} gone"]
     for run in runs:
         if run["events"]:

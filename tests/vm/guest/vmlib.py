@@ -366,7 +366,8 @@ class VM:
         self.watches.append(Watch(name, follow))
         return self.watches[-1]
 
-    def pair(self, *, seconds: int = 40, lead: float = 3, slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
+    def pair(self, *, seconds: int = 40, lead: float = 3,
+             slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
              shape: str = "leak", victim: dict | None = None, **hog) -> "Pair":
         """The main job: the service, and after lead seconds its neighbour.  Waits for the end of both."""
         return Pair(self, seconds, lead, slices, shape, victim or {}, hog)
