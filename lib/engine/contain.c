@@ -414,17 +414,17 @@ static void mark_incidents(Engine *e, const Containment *c) {
         }
 }
 
-/* At its limit, and wanting more: it waits for room, or takes in elsewhere what the limit does not let in. */
+/* Wanting more than it has: it still takes in, whether or not the limit binds just now, or it stands at its
+ * limit and waits for room. */
 static bool is_pushing(const Engine *e, const Containment *c, const CgroupSample *row, const Track *t, unsigned *ret_full) {
-        uint64_t current = row->value[CGROUP_MEMORY_CURRENT];
         unsigned some = 0;
         Intake in;
 
         (void) track_stall(t, &some, ret_full);
-        if (current < c->level - c->level / 16 && !track_throttled(t))
-                return false;
-        return some >= PUSHING_PERMYRIAD ||
-               (track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in) && in.rate >= intake_noise(e));
+        if (track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in) && in.rate >= intake_noise(e))
+                return true;
+        return some >= PUSHING_PERMYRIAD &&
+               (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16);
 }
 
 static void containment_step(Engine *e, Plan *plan, Containment *c) {
