@@ -23,6 +23,8 @@ POLICIES = Path("/run/cgd/policies")
 CGD_UNIT = "cgd.service"
 # Every variant, or of each kind one: set by the runner.
 FULL = False
+# of lib/model/message-id.h
+CONTAINED, KILLED = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac"
 LIMITS = ("memory.high", "memory.max", "cgroup.freeze")
 
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
@@ -515,11 +517,48 @@ class VM:
 
     def culprits(self) -> set[str]:
         """Everyone that was contained or killed since the scenario began, from the journal."""
-        kinds = ("54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac")
-        return {e["CGD_CULPRIT"] for e in self.journal() if e.get("MESSAGE_ID") in kinds and "CGD_CULPRIT" in e}
+        return {e["CGD_CULPRIT"] for e in self.journal()
+                if e.get("MESSAGE_ID") in (CONTAINED, KILLED) and "CGD_CULPRIT" in e}
 
     def kills(self) -> int:
-        return sum(e.get("MESSAGE_ID") == "64d39d254fb6483797c8a7697dcf5fac" for e in self.journal())
+        return sum(e.get("MESSAGE_ID") == KILLED for e in self.journal())
+
+    def why(self) -> str:
+        """The account of the incident that went furthest: the one that killed, else the first that contained."""
+        entries = [e for e in self.journal() if "CGD_CULPRIT" in e and "CGD_INCIDENT_ID" in e]
+        entries.sort(key=lambda e: e.get("MESSAGE_ID") != KILLED)
+        return self.cgctl("why", entries[0]["CGD_INCIDENT_ID"], ok=False) if entries else ""
+
+    def end_units(self) -> None:
+        names = [u.name for u in self.units]
+        if names:
+            sh("systemctl", "kill", "--signal=KILL", *names, ok=False)
+            sh("systemctl", "stop", *names, ok=False, timeout=120)
+            sh("systemctl", "reset-failed", *names, ok=False)
+        self.units.clear()
+
+    def rest(self) -> None:
+        """End what was started and let the machine come to rest, between two parts of one scenario."""
+        self.end_units()
+        for watch in self.watches:
+            watch.stop()
+        os.sync()
+        Path("/proc/sys/vm/drop_caches").write_text("3")
+        self.settle()
+
+    # -- incidents ---------------------------------------------------------------------------------
+    def incidents(self) -> list[dict]:
+        """Those that began since the scenario did, the newest first."""
+        ids = {int(e["CGD_INCIDENT_ID"]) for e in self.journal() if "CGD_INCIDENT_ID" in e}
+        return [i for i in self.cgctl_json("incidents") or [] if i["id"] in ids]
+
+    def culprits(self) -> set[str]:
+        """Everyone that was contained or killed since the scenario began, from the journal."""
+        return {e["CGD_CULPRIT"] for e in self.journal()
+                if e.get("MESSAGE_ID") in (CONTAINED, KILLED) and "CGD_CULPRIT" in e}
+
+    def kills(self) -> int:
+        return sum(e.get("MESSAGE_ID") == KILLED for e in self.journal())
 
     def why(self) -> str:
         """The account of the first incident since the scenario began in which somebody was contained."""
