@@ -424,7 +424,8 @@ static bool is_pushing(const Engine *e, const Containment *c, const CgroupSample
         if (track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in) && in.rate >= intake_noise(e))
                 return true;
         return some >= PUSHING_PERMYRIAD &&
-               (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16);
+               (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
+                (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level));
 }
 
 static void containment_step(Engine *e, Plan *plan, Containment *c) {
