@@ -68,7 +68,7 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
 
 static const char workload_text[] =
         "[Match]\nUnit=x.service y.service\nExecutable=/usr/bin/ffmpeg\nUser=4242\n"
-        "[Resources]\nMemoryLow=40%\nIOReadBandwidthMax=/dev/a 1M\nIOReadBandwidthMax=/dev/b 2M\n"
+        "[Resources]\nMemoryLow=1M\nIOReadBandwidthMax=/dev/a 1M\nIOReadBandwidthMax=/dev/b 2M\n"
         "CPUWeight=500\n";
 
 static int setup(void **state) {
@@ -129,11 +129,8 @@ static void assert_log(const char *want) {
 }
 
 static int answer_properties(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
-        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
-
         if (startswith(line, "GetAll"))
-                return sd_bus_message_append(reply, "a{sv}", 3, "MemoryLow", "t",
-                                             mul_div_u64(pages, 1717986918, UINT32_MAX) * page,
+                return sd_bus_message_append(reply, "a{sv}", 3, "MemoryLow", "t", UINT64_C(1048576),
                                              "CPUWeight", "t", UINT64_C(500), "Slice", "s", "x");
         return answer(f, call, line, reply);
 }
@@ -160,7 +157,7 @@ static void test_resources(void **state) {
         await(1);
         assert_int_equal(seen.r, 0);
         assert_log("GetAll org.freedesktop.systemd1.Slice\n"
-                   "SetUnitProperties workload.slice b:1 [(MemoryLowScale u:1717986918)]\n"
+                   "SetUnitProperties workload.slice b:1 [(MemoryLow t:1048576)]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/b t:2000000)])]\n"

@@ -2,6 +2,7 @@
 
 /* Each directive against what `systemctl set-property` of systemd 252 sends for it. */
 
+#include "base/units.h"
 #include "sys/test-systemd.h"
 #include "sys/unit-property.h"
 
@@ -45,9 +46,6 @@ static void test_table(void **state) {
         static const struct {
                 const char *key, *value, *want;
         } table[] = {
-                { "MemoryLow", "40%", "[(MemoryLowScale u:1717986918)]" },
-                { "MemoryLow", "100%", "[(MemoryLowScale u:4294967295)]" },
-                { "MemoryLow", "12.5%", "[(MemoryLowScale u:536870912)]" },
                 { "MemoryLow", "64M", "[(MemoryLow t:67108864)]" },
                 { "MemoryLow", "infinity", "[(MemoryLow t:18446744073709551615)]" },
                 { "MemoryLow", "", "[(MemoryLow t:0)]" },
@@ -58,7 +56,6 @@ static void test_table(void **state) {
                 { "MemoryLow", "101%", NULL },
                 { "MemoryLow", "much", NULL },
                 { "TasksMax", "500", "[(TasksMax t:500)]" },
-                { "TasksMax", "10%", "[(TasksMaxScale u:429496730)]" },
                 { "TasksMax", "5K", NULL },
                 { "CPUWeight", "500", "[(CPUWeight t:500)]" },
                 { "CPUWeight", "idle", "[(CPUWeight t:0)]" },
@@ -108,6 +105,31 @@ static void test_table(void **state) {
         }
 }
 
+/* A share becomes what systemd 252 makes of it in a unit file: whole pages, of all the memory there is. */
+static void test_shares(void **state) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+        static const struct {
+                const char *value;
+                uint64_t scale;
+        } table[] = { { "40%", 1717986918 }, { "100%", UINT32_MAX }, { "12.5%", 536870912 }, { "0%", 0 } };
+        _cleanup_free_ char *tasks = NULL;
+        uint64_t v;
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_free_ char *text = NULL;
+                char want[64];
+
+                (void) snprintf(want, sizeof want, "[(MemoryLow t:%" PRIu64 ")]",
+                                mul_div_u64(pages, table[i].scale, UINT32_MAX) * page);
+                assert_int_equal(convert("MemoryLow", table[i].value, &text), 0);
+                assert_string_equal(text, want);
+        }
+        assert_int_equal(convert("TasksMax", "10%", &tasks), 0);
+        assert_int_equal(sscanf(tasks, "[(TasksMax t:%" SCNu64 ")]", &v), 1);
+        assert_true(v > 0 && v < (UINT64_C(1) << 22));
+}
+
 static void test_unknown(void **state) {
         char *text;
 
@@ -122,6 +144,7 @@ static void test_unknown(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_table, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
         };
 

@@ -161,7 +161,7 @@ static void test_calls(void **state) {
         (void) state;
         fake.answer = say_words;
         assert_int_equal(unit_set_memory_high(fake.client, "a.service", 4096, on_reply, NULL, NULL), 0);
-        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "40%", on_reply, NULL, NULL),
+        assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "1M", on_reply, NULL, NULL),
                          0);
         assert_int_equal(unit_set_property(fake.client, "x.slice", "MemoryLow", "x", on_reply, NULL, NULL),
                          -EINVAL);
@@ -186,14 +186,17 @@ static void test_calls(void **state) {
         assert_string_equal(
                 log,
                 "SetUnitProperties a.service b:1 [(MemoryHigh t:4096)]\n"
-                "SetUnitProperties x.slice b:1 [(MemoryLowScale u:1717986918)]\n"
+                "SetUnitProperties x.slice b:1 [(MemoryLow t:1048576)]\n"
                 "RestartUnit a.service replace\n"
                 "Get a_2eservice org.freedesktop.systemd1.Service ControlGroup\n"
                 "ListUnitsByPatterns [active reloading activating deactivating] [*.service]\n"
-                "StartTransientUnit s.scope fail [(Description d) (Slice x.slice) (CollectMode inactive-or-failed) "
+                "StartTransientUnit s.scope fail [(Description d) (Slice x.slice) "
+                "(CollectMode inactive-or-failed) "
                 "(PIDs [u:7 u:8])] []\n"
-                "StartTransientUnit s.service fail [(Slice x.slice) (CollectMode inactive-or-failed) "
-                "(ExecStart [(/bin/a [/bin/a b c] b:0)]) (Environment [A=b]) (WorkingDirectory /tmp) (User 1000)] []\n");
+                "StartTransientUnit s.service fail [(Slice x.slice) "
+                "(CollectMode inactive-or-failed) "
+                "(ExecStart [(/bin/a [/bin/a b c] b:0)]) (Environment [A=b]) "
+                "(WorkingDirectory /tmp) (User 1000)] []\n");
 }
 
 static void test_errors(void **state) {

@@ -8,10 +8,12 @@
  * words. */
 
 #include <ctype.h>
+#include <fcntl.h>
 
 #include "base/macro.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "sys/file.h"
 #include "sys/unit-property.h"
 
 typedef enum Kind {
@@ -19,9 +21,9 @@ typedef enum Kind {
         KIND_STRING,            /* s, checked by systemd */
         KIND_WEIGHT,            /* t, 1 to 10000; default: not set */
         KIND_CPU_WEIGHT,        /* … or "idle" */
-        KIND_MEMORY_LOW,        /* t bytes, or KEYScale u for a percentage; default 0 */
-        KIND_MEMORY_HIGH,       /* the same; default infinity */
-        KIND_TASKS,             /* t number, or KEYScale u; default infinity */
+        KIND_MEMORY_LOW,        /* t bytes; default 0 */
+        KIND_MEMORY_HIGH,       /* t bytes; default infinity */
+        KIND_TASKS,             /* t number; default infinity */
         KIND_CPU_QUOTA,         /* CPUQuotaPerSecUSec t */
         KIND_SPAN,              /* KEY without "Sec", then "USec": t; default infinity */
         KIND_SCALE,             /* u, a percentage of UINT32_MAX */
@@ -91,6 +93,26 @@ static uint32_t scale_of_permyriad(unsigned p) {
 
 static int append_u64(sd_bus_message *m, const char *name, uint64_t v) {
         return sd_bus_message_append(m, "(sv)", name, "t", v);
+}
+
+/* A percentage is resolved here, as systemd does it on setting (src/basic/limits-util.c), and not sent as
+ * KEYScale: the drop-in of that name would, at the next reload, win over a later one of KEY itself. */
+static uint64_t memory_of_scale(uint32_t scale) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+
+        return mul_div_u64(pages, scale, UINT32_MAX) * page;
+}
+
+static int tasks_of_scale(uint32_t scale, uint64_t *ret) {
+        uint64_t pid_max, threads_max;
+        int r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/pid_max", &pid_max);
+
+        if (r >= 0)
+                r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/threads-max", &threads_max);
+        if (r < 0)
+                return r;
+        *ret = mul_div_u64(MIN(pid_max, threads_max), scale, UINT32_MAX);
+        return 0;
 }
 
 /* "CPUQuotaPeriodSec" -> "CPUQuotaPeriodUSec" */
@@ -217,15 +239,15 @@ static int append_size(sd_bus_message *m, Kind kind, const char *key, const char
         if (streq(value, "infinity"))
                 return append_u64(m, key, LIMIT_MAX);
         if (endswith(value, "%")) {
-                char name[64];
-
                 r = permyriad_parse(value, &permyriad);
                 if (r < 0)
                         return r;
                 if (permyriad > PERMYRIAD)
                         return -EINVAL;
-                (void) snprintf(name, sizeof name, "%sScale", key);
-                return sd_bus_message_append(m, "(sv)", name, "u", scale_of_permyriad(permyriad));
+                if (kind != KIND_TASKS)
+                        return append_u64(m, key, memory_of_scale(scale_of_permyriad(permyriad)));
+                r = tasks_of_scale(scale_of_permyriad(permyriad), &v);
+                return r < 0 ? r : append_u64(m, key, v);
         }
         r = kind == KIND_TASKS ? u64_parse(value, &v) : bytes_parse(value, 1024, &v);
         return r < 0 ? r : append_u64(m, key, v);
@@ -339,19 +361,10 @@ static bool find_variant(sd_bus_message *m, const char *name, char type) {
         return false;
 }
 
-/* What systemd makes of a share: whole pages (src/basic/limits-util.c, physical_memory_scale()). */
-static uint64_t memory_of_scale(uint32_t scale) {
-        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
-
-        return mul_div_u64(pages, scale, UINT32_MAX) * page;
-}
-
 bool unit_property_is(sd_bus_message *properties, const char *key, const char *value) {
         sd_bus_message *m = NULL;
         const char *name, *contents, *text, *there_text;
-        char memory_name[64];
         uint64_t t, there;
-        uint32_t u;
         int b, there_b;
         bool is = false;
 
@@ -376,15 +389,6 @@ bool unit_property_is(sd_bus_message *properties, const char *key, const char *v
         case 's':
                 is = sd_bus_message_read_basic(m, 's', &text) > 0 && find_variant(properties, name, 's') &&
                      sd_bus_message_read_basic(properties, 's', &there_text) > 0 && streq(text, there_text);
-                break;
-        case 'u':
-                if (!startswith(name, "Memory") || !endswith(name, "Scale"))
-                        break;
-                (void) snprintf(memory_name, sizeof memory_name, "%.*s",
-                                (int) (strlen(name) - strlen("Scale")), name);
-                is = sd_bus_message_read_basic(m, 'u', &u) > 0 &&
-                     find_variant(properties, memory_name, 't') &&
-                     sd_bus_message_read_basic(properties, 't', &there) > 0 && there == memory_of_scale(u);
                 break;
         }
 

@@ -15,5 +15,5 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value);
 bool unit_property_is_list(const char *key);
 
 /* True where systemd's answer to GetAll (a{sv}) says that KEY is VALUE already. Knows numbers, flags and
- * words, and shares of memory; says false of what it cannot tell. */
+ * words; says false of what it cannot tell. */
 bool unit_property_is(sd_bus_message *properties, const char *key, const char *value);
