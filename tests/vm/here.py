@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """`./dev demo --here`: the main job on this machine, in one bounded slice.
 
-Everything happens below cgd-demo.slice, whose MemoryMax= the kernel keeps whatever goes wrong, so the
+Everything happens below cgddemo.slice, whose MemoryMax= the kernel keeps whatever goes wrong, so the
 machine's own services never run short.  cgd runs from the build directory, in a mount namespace of its
-own in which the only policies are two that name slices below cgd-demo.slice; nothing is installed.
+own in which the only policies are two that name slices below it; nothing is installed.
 """
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ sys.path[:0] = [str(HERE), str(HERE / "guest")]
 import timeline  # noqa: E402
 import vmlib  # noqa: E402
 
-TOP = "cgd-demo.slice"
-WORK, SIDE = "cgd-demo-work.slice", "cgd-demo-side.slice"
+# Not cgd-demo.slice: that would be below cgd.slice, where no domain may be.
+TOP = "cgddemo.slice"
+WORK, SIDE = "cgddemo-work.slice", "cgddemo-side.slice"
 UNIT = "cgd-demo.service"
 PREFIX = "cgd-demo-"
 BOUND = 512 << 20
@@ -117,6 +118,8 @@ def run(here: Here) -> dict:
         runs.append(vm.pair(**options).timeline(title))
         vm.end_units()
         time.sleep(2)
+        if cgd and not any(e["kind"] == "hold" for e in runs[-1]["events"]):
+            print("cgd did nothing; what it said is in 'journalctl -u cgd-demo.service'", flush=True)
     why = here.cgctl("why")
     return {"runs": runs, "why": why}
 

@@ -127,6 +127,12 @@ def kept_between(result: dict, start: float, end: float) -> float:
     return round(min(100.0, 100 * sum(result["buckets"][first:last]) / planned), 2) if planned > 0 else 100.0
 
 
+def slice_path(name: str) -> str:
+    """a-b.slice -> a.slice/a-b.slice"""
+    parts = name.removesuffix(".slice").split("-")
+    return "/".join("-".join(parts[:i + 1]) + ".slice" for i in range(len(parts)))
+
+
 def mib(text: str) -> str:
     return f"{int(text) >> 20} MiB" if text.isdigit() else text
 
@@ -224,7 +230,7 @@ class Pair:
                  victim: dict, hog: dict) -> None:
         self.vm = vm
         self.before = vm.limits()
-        self.watch = vm.watch(follow=slices[1])
+        self.watch = vm.watch(follow=slice_path(slices[1]))
         self.service = vm.victim(slice=slices[0], seconds=seconds, **victim)
         time.sleep(lead)
         self.start = monotonic()
