@@ -24,6 +24,13 @@
 
 #define TICK_USEC (10 * USEC_PER_MSEC)
 
+static volatile sig_atomic_t enough;
+
+static void on_enough(int sig) {
+        (void) sig;
+        enough = 1;
+}
+
 typedef struct Hog {
         uint64_t rate, total, size;
         unsigned count, seconds;
@@ -41,7 +48,7 @@ typedef struct Shape {
         const char *help;
 } Shape;
 
-/* Wait for the next tick; how much may be taken in it, 0 once the total is reached. */
+/* Wait for the next tick; how much may be taken in it, 0 once the total is reached or SIGUSR1 came. */
 static uint64_t hog_step(Hog *h) {
         uint64_t now = now_usec(), step = h->rate * TICK_USEC / USEC_PER_SEC;
 
@@ -53,6 +60,8 @@ static uint64_t hog_step(Hog *h) {
         if (step < PAGE_BYTES)
                 step = PAGE_BYTES;
         step = step / PAGE_BYTES * PAGE_BYTES;
+        if (enough)
+                return 0;
         return h->taken >= h->total ? 0 : step < h->total - h->taken ? step : h->total - h->taken;
 }
 
@@ -481,6 +490,7 @@ int main(int argc, char **argv) {
                 fputs("cgd-hog: --rate and --size are at least 4K, --count 1 to 1000, --seconds at least 1\n", stderr);
                 return 2;
         }
+        signal(SIGUSR1, on_enough);
         if (shape->run == run_fork)
                 signal(SIGCHLD, SIG_IGN);
         alarm(h.seconds + delay);

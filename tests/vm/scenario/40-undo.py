@@ -11,9 +11,9 @@ from vmlib import CGD_UNIT, VM, Unit, check, full, limited, monotonic, sh, wait
 KILLS, KILLS_QUICK = 50, 8
 
 
-def contained(vm: VM, rate: str = "100M", total: str = "4G", seconds: int = 120) -> Unit:
+def contained(vm: VM) -> Unit:
     """A neighbour that is being held."""
-    hog = vm.hog("leak", rate=rate, total=total, seconds=seconds)
+    hog = vm.hog("leak", rate="100M", seconds=120)
     check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
     return hog
 
