@@ -139,6 +139,9 @@ static void submit(Manager *m, const Action *a) {
         r = sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path);
         if (r >= 0)
                 r = actor_submit(m->actor, a, fd, path);
+        else if (a->type == ACTION_RESTORE || a->type == ACTION_FORGET)
+                /* Out of sense's sight, but the lease holds a descriptor of its own. */
+                r = actor_submit(m->actor, a, -EBADF, a->path);
         if (r < 0)
                 on_outcome(&(Outcome) {
                         .action_id = a->id, .cgroup_id = a->cgroup_id, .type = a->type, .error = r,
