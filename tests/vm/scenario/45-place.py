@@ -102,9 +102,11 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     """A hold that lasts is systemd's too; when it ends systemd and its drop-ins say nothing of it."""
     vm.need_cgd()
     vm.victim()
-    hog = vm.hog("leak", rate="100M", total="650M", seconds=120)
+    hog = vm.hog("leak", rate="100M", seconds=120)
     check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
+    # From now on it wants no more.
+    sh("systemctl", "kill", "--signal=STOP", hog.name)
     dropins = [p for d in ("transient", "system.control")
                for p in Path(f"/run/systemd/{d}").glob("hog.service.d/50-MemoryHigh.conf")]
     vm.figure("drop-ins while held", len(dropins))
