@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <signal.h>
 #include <sys/stat.h>
 #include <syslog.h>
@@ -239,6 +240,11 @@ static int policy_load(Manager *m, Policy **ret, char **ret_diagnostics) {
         return 0;
 }
 
+/* The texts of a policy set are gone once it is compiled; their pages must not stay locked for good. */
+static void memory_trim(void) {
+        (void) malloc_trim(0);
+}
+
 typedef struct ReloadAnswer {
         Manager *manager;
         ServerRequest *request;         /* NULL: by SIGHUP */
@@ -365,6 +371,7 @@ static void manager_reload(Manager *m, ServerRequest *request) {
                 return;
         }
         policy_enforce(m, p, request, diagnostics);
+        memory_trim();
 }
 
 /* The bus's operations */
@@ -727,6 +734,7 @@ static int manager_start(Manager *m) {
                             "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
                             psi_word(sensor_psi_state(m->sensor)));
         m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
+        memory_trim();
         manager_wake(m);
         return 0;
 }
