@@ -18,6 +18,10 @@
 /* kept fds of the hot set, PSI triggers, the reserve for kills */
 #define DESCRIPTORS 65536
 
+/* Another cgd runs; this machine cannot run it (EX_CONFIG of sysexits.h). */
+#define EXIT_BUSY 3
+#define EXIT_UNSUPPORTED 78
+
 static int usage(FILE *f, int status) {
         (void) fprintf(f,
                        "cgd [OPTIONS...]\n\n"
@@ -107,7 +111,8 @@ int main(int argc, char *argv[]) {
         raise_descriptors();
         lock_memory();
         r = manager_new(&config, &m);
+        /* What no restart mends has statuses of its own: RestartPreventExitStatus= in cgd.service. */
         if (r < 0)
-                return r == -EBUSY ? 3 : EXIT_FAILURE;
+                return r == -EBUSY ? EXIT_BUSY : r == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_FAILURE;
         return manager_run(m) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }

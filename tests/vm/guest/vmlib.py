@@ -389,8 +389,6 @@ class VM:
     def need_cgd(self) -> None:
         if not cgd_installed():
             self.skip("cgd is not installed")
-        # A fresh one: what scenarios before this spent of KillBudget= is not this one's.
-        sh("systemctl", "restart", CGD_UNIT)
 
     def cgd_active(self) -> bool:
         return sh("systemctl", "is-active", CGD_UNIT, ok=False).strip() == "active"

@@ -106,7 +106,7 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
     # From now on it wants no more.
-    sh("systemctl", "kill", "--signal=STOP", hog.name)
+    sh("systemctl", "kill", "--signal=USR1", hog.name)
     dropins = [p for d in ("transient", "system.control")
                for p in Path(f"/run/systemd/{d}").glob("hog.service.d/50-MemoryHigh.conf")]
     vm.figure("drop-ins while held", len(dropins))
