@@ -6,6 +6,9 @@ import subprocess
 
 from vmlib import POLICIES, VM, check, limited, monotonic
 
+# What it is about is the same on both: one is enough unless all is asked for.
+QUICK_ON = "bookworm"
+
 # name -> (text, the line that must be named)
 BAD = {
     "init-scope": ("[Domain]\nSlice=init.scope\n", 2),
