@@ -12,7 +12,8 @@ LEAD = 10
 MARGIN = 10
 
 
-def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True, seconds: int = SECONDS) -> None:
+def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True, seconds: int = SECONDS,
+         margin: int = MARGIN) -> None:
     vm.need_cgd()
     pair = Pair(vm, seconds, LEAD, ("workload.slice", "sideload.slice"), "leak", {}, {"rate": rate})
     result = pair.result
@@ -33,7 +34,7 @@ def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True
     check(vm.culprits() <= {pair.hog_path}, f"culprits: {vm.culprits()}")
     check(vm.kills() <= 1, f"killed {vm.kills()} times")
     check(not killed or vm.kills() == 1, "it never yielded and was not killed")
-    check(kept >= calm - MARGIN, f"kept {kept} % with the leak, {calm} % without")
+    check(kept >= calm - margin, f"kept {kept} % with the leak, {calm} % without")
     if full():
         check(kept >= target, f"kept {kept} %, less than {target} %")
         check(not silence or result["longest_silence_ms"] <= silence, f"silent for more than {silence} ms")
@@ -70,4 +71,5 @@ def test_pressure_alone(vm: VM) -> None:
     vm.policy("workload", "[Resources]\nMemoryLow=\n", reload=False)
     vm.mask_policy("host")
     vm.reload_policies()
-    leak(vm, "100M", 95, killed=False)
+    # Nothing but the damage itself wakes it, so some is done; the kernel's own OOM kill would leave about half.
+    leak(vm, "100M", 95, killed=False, margin=25)
