@@ -25,6 +25,8 @@
 /* An alarm this soon after a rise is laid on the rise. */
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
 #define FAILURES_MAX 3
+/* Less is not worth a write; this much is, for who lacked only a little more when it was held. */
+#define RISE_BYTES_MIN (UINT64_C(4) << 20)
 /* What reclaim takes along when a hold is written. */
 #define SWAP_SLACK_BYTES (UINT64_C(4) << 20)
 
@@ -176,9 +178,9 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
         return floor;
 }
 
-/* What the host can give away without coming near trouble again: available less a tenth of all. */
+/* What the host can give away without coming near trouble again: available less a sixteenth of all. */
 static uint64_t headroom(const Engine *e) {
-        uint64_t reserve = e->forecast.total / 10;
+        uint64_t reserve = e->forecast.total / 16;
 
         return e->forecast.last.available > reserve ? e->forecast.last.available - reserve : 0;
 }
@@ -374,7 +376,7 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         if (pushing) {
                 /* Half of the headroom: the other half is for those who were hurt. */
                 level = MIN(level, MAX(c->level, current) + headroom(e) / 2);
-                if (level < c->level + c->level / 32)
+                if (level < c->level + RISE_BYTES_MIN)
                         return;
         }
         /* Twice its use and not pushing: the limit binds no more. */
@@ -383,6 +385,9 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
                 return;
         }
         c->lower_level = c->level;
+        /* Who is above his swap limit is slowed whatever memory.high says: pin it anew, or the rise is none. */
+        if (c->swap_level != c->swap_original)
+                c->swap_level = MIN(MAX(c->swap_level, swap_use(row) + SWAP_SLACK_BYTES), c->swap_original);
         if (plan_level(e, plan, c, STEP_HOLD, level, ENTRY_RISE, d)) {
                 c->phase = PHASE_RISING;
                 c->rise_usec = e->now;

@@ -13,6 +13,10 @@
 
 /* How long an alarm may look for its culprit before it is put down as nobody's. */
 #define LOOK_USEC (3 * USEC_PER_SEC)
+/* This share of what is taken in now is taking part; … */
+#define PART_PERMYRIAD 1000
+/* … and this share of what was taken in over the long window makes a recent culprit believable. */
+#define FAIR_SHARE_PERMYRIAD 2500
 #define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
 /* Somebody stalled on memory: look closer for this long. */
 #define STIR_USEC (2 * USEC_PER_SEC)
@@ -191,14 +195,50 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
                 enter(e, i, type, step, 0, 0);
 }
 
-/* The recent window where enough was taken in within it to tell; else the long one, for who did it before. */
+static bool path_within(const CgroupSample *c, const CgroupSample *ancestor) {
+        const char *rest = startswith(c->path, ancestor->path);
+
+        return rest && (*rest == '\0' || *rest == '/');
+}
+
+/* Takes in now, or stands and waits for room. */
+static bool takes_part(const Engine *e, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id);
+        unsigned some, full;
+
+        return blame_share(&e->tracks, e->sample, WINDOW_RECENT, c->id, 0, e->config.page_bytes) >= PART_PERMYRIAD ||
+               (t && track_stall(t, &some, &full) && some >= 2 * PART_PERMYRIAD);
+}
+
+/* Two windows must not contradict each other. The recent one tells who takes in now, but who breathes, taking and
+ * giving back a little all the time, fills it as well, and a leak that reclaim has just stopped does not. The long
+ * one knows those two apart, but also names who grew some seconds ago and is done. So: the long one's
+ * culprit where it is the same, or the smaller cgroup of the two, and still takes part; else the recent one's
+ * if the long one gives it a fair share. */
 static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
-        blame_find(&e->tracks, e->sample, WINDOW_RECENT, victim->blame_share_min_permyriad, intake_noise(e),
-                   e->config.page_bytes, b);
-        if (!b->measured || b->whole_bytes >= intake_noise(e))
+        unsigned share_min = victim->blame_share_min_permyriad;
+        uint64_t noise = intake_noise(e), page = e->config.page_bytes;
+        Blame recent, longer;
+
+        blame_find(&e->tracks, e->sample, WINDOW_RECENT, share_min, noise, page, &recent);
+        blame_find(&e->tracks, e->sample, WINDOW_LONG, share_min, noise, page, &longer);
+        if (!recent.measured || !longer.measured || longer.whole_bytes < noise) {
+                *b = recent;
                 return;
-        blame_find(&e->tracks, e->sample, WINDOW_LONG, victim->blame_share_min_permyriad, intake_noise(e),
-                   e->config.page_bytes, b);
+        }
+        *b = longer;
+        if (recent.whole_bytes < noise)
+                return;
+        if (longer.culprit && takes_part(e, longer.culprit) &&
+            (!recent.culprit || path_within(longer.culprit, recent.culprit)))
+                return;
+        if (recent.culprit &&
+            blame_share(&e->tracks, e->sample, WINDOW_LONG, recent.culprit->id, noise, page) >= FAIR_SHARE_PERMYRIAD) {
+                *b = recent;
+                return;
+        }
+        if (longer.culprit && !takes_part(e, longer.culprit))
+                b->culprit = NULL;
 }
 
 static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, const Blame *b) {

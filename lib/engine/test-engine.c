@@ -122,6 +122,27 @@ static void test_cache_stream_is_found(void **state _unused_) {
         assert_true(w.c[hog].touched > 0);
 }
 
+static void test_who_breathes_is_no_leak(void **state _unused_) {
+        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB);
+        int other = world_add(&w, "/sideload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        w.c[heavy].breath = 24 * MIB;
+        w.c[other].breath = 16 * MIB;
+        world_run(&w, 25 * USEC_PER_SEC);
+        for (uint64_t rate = 10; rate <= 160; rate *= 2) {
+                hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 10 * MIB);
+                w.c[hog].rate = rate * MIB;
+                world_run(&w, 1000 * USEC_PER_SEC / rate);
+                assert_true(w.c[hog].touched > 0);
+                w.c[hog].gone = true;
+                world_run(&w, 60 * USEC_PER_SEC);
+                for (int i = 0; i < w.n; i++)
+                        if (!strstr(w.c[i].path, "/hog.service"))
+                                assert_int_equal(w.c[i].touched, 0);
+        }
+}
+
 static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
         int slice;
 
@@ -197,6 +218,7 @@ int main(void) {
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),
+                T(test_who_breathes_is_no_leak),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),

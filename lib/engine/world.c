@@ -136,7 +136,16 @@ static void world_live(World *w, uint64_t usec) {
                 WorldCgroup *c = &w->c[i];
                 uint64_t want, left, got;
 
-                if (c->gone || (c->rate == 0 && c->stream == 0))
+                if (c->gone)
+                        continue;
+                if (c->breath > 0) {
+                        uint64_t in = MIN(40 * MIB * usec / USEC_PER_SEC, room(w, i));
+
+                        c->current -= c->breathed;
+                        c->breathed = c->breathed >= c->breath ? 0 : c->breathed + in;
+                        c->current += c->breathed;
+                }
+                if (c->rate == 0 && c->stream == 0)
                         continue;
                 want = c->current >= c->until ? 0 : MIN(c->rate * usec / USEC_PER_SEC, c->until - c->current);
                 left = MIN(room(w, i), available(w));
