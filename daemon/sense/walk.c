@@ -95,7 +95,6 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 "pgscan",
                 "workingset_refault_anon",
                 "workingset_refault_file",
-                "workingset_activate_anon",
                 "workingset_activate_file",
         };
         uint64_t v[ARRAY_SIZE(keys)];
@@ -116,8 +115,10 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 known_set(n, CGROUP_PGSCAN, &n->pgscan, v[1]);
         if ((found & (BIT(2) | BIT(3))) == (BIT(2) | BIT(3)))
                 known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, v[2] + v[3]);
-        if ((found & (BIT(4) | BIT(5))) == (BIT(4) | BIT(5)))
-                known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, v[4] + v[5]);
+        /* Every page that comes back from swap is an old one; of file pages only those that are in use, for a
+         * stream that goes round fetches old ones too. */
+        if ((found & (BIT(2) | BIT(4))) == (BIT(2) | BIT(4)))
+                known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, v[2] + v[4]);
 }
 
 static Mark known_mark(const Known *n) {

@@ -82,6 +82,9 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSampl
                 return VERDICT_OMIT;
         if (path_unit(c->path, unit, sizeof(unit)) && domain_excludes(d, unit))
                 return VERDICT_EXCLUDED;
+        /* To hold all of a domain for its own sake helps nobody in it. */
+        if (d == victim && streq(c->path, victim->cgroup))
+                return VERDICT_RANK;
         if (d != victim && d->rank >= (streq(victim->cgroup, "/") ? 1001 : victim->rank))
                 return VERDICT_RANK;
         switch (engine_mode(e, d)) {

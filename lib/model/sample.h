@@ -23,7 +23,7 @@ typedef enum CgroupField {
         CGROUP_PGSTEAL,                 /* pages, ever (memory.stat) */
         CGROUP_PGSCAN,                  /* pages, ever */
         CGROUP_WORKINGSET_REFAULT,      /* pages, ever, anon + file */
-        CGROUP_WORKINGSET_ACTIVATE,     /* pages, ever, anon + file: fetched back into the working set */
+        CGROUP_WORKINGSET_ACTIVATE,     /* pages, ever: fetched back (workingset_refault_anon + _activate_file) */
         CGROUP_EVENTS_LOW,              /* memory.events, ever */
         CGROUP_EVENTS_HIGH,
         CGROUP_EVENTS_MAX,
