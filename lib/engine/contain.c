@@ -181,9 +181,9 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
         return floor;
 }
 
-/* What the host can give away without coming near trouble again: available less a sixteenth of all. */
+/* What the host can give away without coming near trouble again: available less a tenth of all. */
 static uint64_t headroom(const Engine *e) {
-        uint64_t reserve = e->forecast.total / 16;
+        uint64_t reserve = e->forecast.total / 10;
 
         return e->forecast.last.available > reserve ? e->forecast.last.available - reserve : 0;
 }

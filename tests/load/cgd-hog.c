@@ -72,7 +72,8 @@ static void hog_idle(void) {
 }
 
 static void touch(uint8_t *p, uint64_t bytes, uint64_t *random) {
-        for (uint64_t i = 0; i + sizeof(uint64_t) <= bytes; i += PAGE_BYTES)
+        /* At a limit the kernel may make each of these pages wait for seconds. */
+        for (uint64_t i = 0; i + sizeof(uint64_t) <= bytes && !enough; i += PAGE_BYTES)
                 *(uint64_t *) (p + i) = random_next(random);
 }
 

@@ -13,7 +13,7 @@ MARGIN = 10
 
 
 def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True, seconds: int = SECONDS,
-         margin: int = MARGIN) -> None:
+         margin: int = MARGIN, may_pass: bool = False) -> None:
     vm.need_cgd()
     pair = Pair(vm, seconds, LEAD, ("workload.slice", "sideload.slice"), "leak", {}, {"rate": rate})
     result = pair.result
@@ -23,10 +23,11 @@ def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True
     vm.figure("kept with the leak", kept, "%")
     vm.figure("longest silence", result["longest_silence_ms"], "ms")
     first = pair.first_step()
-    check(first is not None, "nothing was done")
-    vm.figure("first step after the leak began", round(first, 2), "s")
+    check(first is not None or may_pass, "nothing was done")
+    if first is not None:
+        vm.figure("first step after the leak began", round(first, 2), "s")
     cause = pair.cause()
-    if cause is not None:
+    if first is not None and cause is not None:
         vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
     if pair.gone is not None:
         vm.figure("neighbour gone after", round(pair.gone - pair.start, 1), "s")
@@ -71,5 +72,6 @@ def test_pressure_alone(vm: VM) -> None:
     vm.policy("workload", "[Resources]\nMemoryLow=\n", reload=False)
     vm.mask_policy("host")
     vm.reload_policies()
-    # Nothing but the damage itself wakes it, so some is done; the kernel's own OOM kill would leave about half.
-    leak(vm, "100M", 95, killed=False, margin=25)
+    # Nothing but the damage itself wakes it, so some is done, and where none is nothing need be done; the kernel's
+    # own OOM kill would leave about half.
+    leak(vm, "100M", 95, killed=False, margin=25, may_pass=True)
