@@ -26,13 +26,16 @@ set -eu
 root=$1 src=$2 work=$3; shift 3
 mount --make-rprivate /
 mount --bind "$root" "$root"
-mkdir -p "$root/src" "$root/work"
-mount --bind -o ro "$src" "$root/src"
-mount --bind "$work" "$root/work"
+mkdir -p "$root/mnt/source" "$root/mnt/build"
+mount --bind -o ro "$src" "$root/mnt/source"
+mount --bind "$work" "$root/mnt/build"
 mount --bind /dev "$root/dev"
 mount -t proc proc "$root/proc"
 exec chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8 HOME=/tmp "$@"
 """
+
+# Where the build directory stands inside that namespace.
+IN_TREE_BUILD = "/mnt/build/build"
 
 
 def work_dir(suite: str) -> Path:
@@ -60,11 +63,11 @@ def build(suite: str, progress) -> Path:
             shutil.rmtree(work / "build", ignore_errors=True)
             in_build_tree(suite, root, ["meson", "setup", "--prefix=/usr", "--sysconfdir=/etc",
                                         "--localstatedir=/var", "-Dvm_tests=true", "--buildtype=debugoptimized",
-                                        "/work/build", str("/src")], "setup.log")
-        in_build_tree(suite, root, ["ninja", "-C", "/work/build"], "build.log")
+                                        IN_TREE_BUILD, "/mnt/source"], "setup.log")
+        in_build_tree(suite, root, ["ninja", "-C", IN_TREE_BUILD], "build.log")
         shutil.rmtree(work / "stage", ignore_errors=True)
-        in_build_tree(suite, root, ["meson", "install", "-C", "/work/build", "--no-rebuild", "--destdir",
-                                    "/work/stage"], "install.log")
+        in_build_tree(suite, root, ["meson", "install", "-C", IN_TREE_BUILD, "--no-rebuild", "--destdir",
+                                    "/mnt/build/stage"], "install.log")
     return work / "stage"
 
 

@@ -535,42 +535,6 @@ class VM:
         entries.sort(key=lambda e: e.get("MESSAGE_ID") != KILLED)
         return self.cgctl("why", entries[0]["CGD_INCIDENT_ID"], ok=False) if entries else ""
 
-    def end_units(self) -> None:
-        names = [u.name for u in self.units]
-        if names:
-            sh("systemctl", "kill", "--signal=KILL", *names, ok=False)
-            sh("systemctl", "stop", *names, ok=False, timeout=120)
-            sh("systemctl", "reset-failed", *names, ok=False)
-        self.units.clear()
-
-    def rest(self) -> None:
-        """End what was started and let the machine come to rest, between two parts of one scenario."""
-        self.end_units()
-        for watch in self.watches:
-            watch.stop()
-        os.sync()
-        Path("/proc/sys/vm/drop_caches").write_text("3")
-        self.settle()
-
-    # -- incidents ---------------------------------------------------------------------------------
-    def incidents(self) -> list[dict]:
-        """Those that began since the scenario did, the newest first."""
-        ids = {int(e["CGD_INCIDENT_ID"]) for e in self.journal() if "CGD_INCIDENT_ID" in e}
-        return [i for i in self.cgctl_json("incidents") or [] if i["id"] in ids]
-
-    def culprits(self) -> set[str]:
-        """Everyone that was contained or killed since the scenario began, from the journal."""
-        return {e["CGD_CULPRIT"] for e in self.journal()
-                if e.get("MESSAGE_ID") in (CONTAINED, KILLED) and "CGD_CULPRIT" in e}
-
-    def kills(self) -> int:
-        return sum(e.get("MESSAGE_ID") == KILLED for e in self.journal())
-
-    def why(self) -> str:
-        """The account of the first incident since the scenario began in which somebody was contained."""
-        ids = [e["CGD_INCIDENT_ID"] for e in self.journal() if "CGD_CULPRIT" in e and "CGD_INCIDENT_ID" in e]
-        return self.cgctl("why", ids[0], ok=False) if ids else ""
-
     def cleanup(self) -> list[str]:
         """Put everything back; returns what was wrong."""
         problems = []
