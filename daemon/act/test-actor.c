@@ -13,7 +13,7 @@
 #include "act/leases.h"
 #include "act/limit.h"
 #include "act/worker.h"
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
 #include "sys/file.h"
@@ -21,7 +21,7 @@
 #define MIB (UINT64_C(1) << 20)
 #define HOG "/sideload.slice/hog.service"
 
-static char base[64], root[96], run[96], lease_file[96];
+static char base[TEST_DIR_SIZE], root[96], run[96], lease_file[96];
 static sd_event *event;
 static Actor *actor;
 static int hog_fd = -EBADF;
@@ -34,19 +34,8 @@ static void on_outcome(const Outcome *o, void *userdata) {
         outcomes[n_outcomes++ % ARRAY_SIZE(outcomes)] = *o;
 }
 
-static void sh(const char *format, ...) _printf_(1, 2);
-static void sh(const char *format, ...) {
-        char command[1024];
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(command, sizeof command, format, ap);
-        va_end(ap);
-        assert_int_equal(system(command), 0);
-}
-
 static void make_cgroup(const char *path) {
-        sh("mkdir -p '%s%s' && cd '%s%s' && echo max >memory.high && echo 1048576 >memory.current && "
+        test_sh("mkdir -p '%s%s' && cd '%s%s' && echo max >memory.high && echo 1048576 >memory.current && "
            "echo 'populated 1\nfrozen 0' >cgroup.events && echo '1\n2' >cgroup.procs && : >cgroup.kill && "
            "echo '8:0 rbps=4096 wbps=max riops=max wiops=max' >io.max",
            root, path, root, path);
@@ -58,9 +47,7 @@ static void start(void) {
 
 static int setup(void **state) {
         (void) state;
-        (void) snprintf(base, sizeof base, "/tmp/cgd-test-actor-XXXXXX");
-        if (!mkdtemp(base))
-                return -1;
+        test_dir_make(base);
         (void) snprintf(root, sizeof root, "%s/cgroup", base);
         (void) snprintf(run, sizeof run, "%s/run", base);
         (void) snprintf(lease_file, sizeof lease_file, "%s/leases", base);
@@ -85,7 +72,7 @@ static int teardown(void **state) {
         actor = actor_free(actor);
         event = sd_event_unref(event);
         hog_fd = safe_close(hog_fd);
-        sh("rm -rf '%s'", base);
+        test_dir_remove(base);
         return 0;
 }
 
@@ -235,7 +222,7 @@ static OutcomeResult swap_act(ActionType type, uint64_t value, uint64_t expect, 
 /* memory.swap.high goes and comes with memory.high, by whichever way the lease ends. */
 static void test_swap(void **state) {
         (void) state;
-        sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
         assert_true(swap_high() == 8 * MIB);
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB, 4 * MIB), OUTCOME_DONE);
@@ -257,11 +244,11 @@ static void test_swap(void **state) {
         assert_int_equal(leases_in_file(NULL), 0);
         /* Theirs. */
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
-        sh("echo 12288 >'%s%s/memory.swap.high'", root, HOG);
+        test_sh("echo 12288 >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB, 0), OUTCOME_DONE);
         assert_true(swap_high() == 12288 && high() == LIMIT_MAX);
         /* Without a daemon. */
-        sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
         actor = actor_free(actor);
         assert_int_equal(leases_release_file(root, lease_file), 0);
@@ -291,7 +278,7 @@ static void test_gone(void **state) {
 
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        sh("rm -r '%s%s'", root, HOG);
+        test_sh("rm -r '%s%s'", root, HOG);
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_GONE);
         assert_int_equal(leases_in_file(NULL), 0);
         assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_GONE);
@@ -309,7 +296,7 @@ static void test_gone(void **state) {
 static void test_gone_unasked(void **state) {
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        sh("rm -r '%s%s'", root, HOG);
+        test_sh("rm -r '%s%s'", root, HOG);
         spin(1600 * USEC_PER_MSEC);
         assert_null(actor_lease(actor, 0));
         assert_int_equal(leases_in_file(NULL), 0);
@@ -319,7 +306,7 @@ static void test_no_controller(void **state) {
         const Outcome *o;
 
         (void) state;
-        sh("rm '%s%s/memory.high'", root, HOG);
+        test_sh("rm '%s%s/memory.high'", root, HOG);
         o = act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
         assert_int_equal(o->result, OUTCOME_FAILED);
         assert_int_equal(o->error, -EOPNOTSUPP);
@@ -429,7 +416,7 @@ static void test_stuck_set(void **state) {
 
         (void) state;
         make_cgroup("/stuck.service");
-        sh("rm '%s/stuck.service/memory.high'; mkfifo '%s/stuck.service/memory.high'", root, root);
+        test_sh("rm '%s/stuck.service/memory.high'; mkfifo '%s/stuck.service/memory.high'", root, root);
         (void) snprintf(path, sizeof path, "%s/stuck.service", root);
         fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_int_equal(cgroup_id(fd, &other_id), 0);
@@ -518,7 +505,7 @@ static void test_adoption(void **state) {
         set_high(LIMIT_MAX);
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
         actor = actor_free(actor);
-        sh("rm -r '%s%s'", root, HOG);
+        test_sh("rm -r '%s%s'", root, HOG);
         start();
         assert_null(actor_lease(actor, 0));
 }
@@ -554,7 +541,7 @@ static void test_release_file(void **state) {
                 leases_free(l);
         }
         (void) snprintf(dropin, sizeof dropin, "%s/system.control/hog.service.d/50-MemoryHigh.conf", run);
-        sh("mkdir -p '%s/system.control/hog.service.d' && "
+        test_sh("mkdir -p '%s/system.control/hog.service.d' && "
            "printf '# made by systemd\\n[Service]\\nMemoryHigh=%d\\n' >'%s'",
            run, (int) (64 * MIB), dropin);
         set_high(65 * MIB);
@@ -575,7 +562,7 @@ static void test_release_file(void **state) {
                 assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
                 leases_free(l);
         }
-        sh("mkdir -p '%s' && printf '[Service]\\nMemoryHigh=5\\n' >'%s/50-MemoryHigh.conf'", dropin, dropin);
+        test_sh("mkdir -p '%s' && printf '[Service]\\nMemoryHigh=5\\n' >'%s/50-MemoryHigh.conf'", dropin, dropin);
         assert_int_equal(leases_release_file_at(root, run, lease_file), 0);
         assert_true(high() == LIMIT_MAX);
         assert_int_equal(access(dropin, F_OK), 0);

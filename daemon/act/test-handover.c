@@ -8,12 +8,13 @@
 
 #include "act/handover.h"
 #include "act/worker.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/test-systemd.h"
 
 #define DROPIN "system.control/hog.service.d/50-MemoryHigh.conf"
 
-static char base[64], file[96], dropin[192];
+static char base[TEST_DIR_SIZE], file[96], dropin[192];
 static sd_event *event;
 static FakeSystemd fake;
 static Leases *leases;
@@ -46,8 +47,7 @@ static void on_lost(HeldLease *l, void *userdata) {
 
 static int setup(void **state) {
         (void) state;
-        (void) snprintf(base, sizeof base, "/tmp/cgd-test-handover-XXXXXX");
-        assert_non_null(mkdtemp(base));
+        test_dir_make(base);
         (void) snprintf(file, sizeof file, "%s/leases", base);
         (void) snprintf(dropin, sizeof dropin, "%s/" DROPIN, base);
         fake = (FakeSystemd) { .answer = answer };
@@ -61,15 +61,13 @@ static int setup(void **state) {
 }
 
 static int teardown(void **state) {
-        char command[96];
-
         (void) state;
         handover = handover_free(handover);
         leases = leases_free(leases);
         fake_systemd_stop(&fake);
         event = sd_event_unref(event);
-        (void) snprintf(command, sizeof command, "rm -r %s", base);
-        return system(command);
+        test_dir_remove(base);
+        return 0;
 }
 
 static HeldLease *take(const char *path, uint64_t age_usec) {

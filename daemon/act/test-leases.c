@@ -8,28 +8,22 @@
 #include <sys/stat.h>
 
 #include "act/leases.h"
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 
-static char dir[64], file[128];
+static char dir[TEST_DIR_SIZE], file[128];
 
 static int setup(void **state) {
         (void) state;
-        (void) snprintf(dir, sizeof dir, "/tmp/cgd-test-leases-XXXXXX");
-        if (!mkdtemp(dir))
-                return -1;
+        test_dir_make(dir);
         (void) snprintf(file, sizeof file, "%s/leases", dir);
         return 0;
 }
 
 static int teardown(void **state) {
-        char path[160];
-
         (void) state;
-        (void) unlink(file);
-        (void) snprintf(path, sizeof path, "%s.new", file);
-        (void) unlink(path);
-        return rmdir(dir);
+        test_dir_remove(dir);
+        return 0;
 }
 
 static Lease lease_of(uint64_t id) {

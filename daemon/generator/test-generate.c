@@ -6,11 +6,11 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "generator/generate.h"
 #include "policy/compile.h"
 
-static char root[64];
+static char root[TEST_DIR_SIZE];
 
 static const char *at(const char *path) {
         static char buf[2][256];
@@ -21,19 +21,6 @@ static const char *at(const char *path) {
         return buf[i];
 }
 
-static void make_directory(const char *path) {
-        char buf[256];
-
-        (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
-        for (char *p = buf + strlen(root) + 1; *p; p++)
-                if (*p == '/') {
-                        *p = '\0';
-                        (void) mkdir(buf, 0755);
-                        *p = '/';
-                }
-        assert_true(mkdir(buf, 0755) == 0 || errno == EEXIST);
-}
-
 static void touch(const char *path) {
         int fd = open(at(path), O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 
@@ -41,23 +28,18 @@ static void touch(const char *path) {
         (void) close(fd);
 }
 
-static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_, struct FTW *f _unused_) {
-        return remove(path);
-}
-
 static int setup(void **state _unused_) {
-        strcpy(root, "/tmp/cgd-test-XXXXXX");
-        if (!mkdtemp(root))
-                return -1;
-        make_directory("/normal");
-        make_directory("/late");
-        make_directory("/etc/systemd/system/multi-user.target.wants");
-        make_directory("/usr/lib/systemd/system");
+        test_dir_make(root);
+        test_dir_add(root, "/normal");
+        test_dir_add(root, "/late");
+        test_dir_add(root, "/etc/systemd/system/multi-user.target.wants");
+        test_dir_add(root, "/usr/lib/systemd/system");
         return 0;
 }
 
 static int teardown(void **state _unused_) {
-        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        test_dir_remove(root);
+        return 0;
 }
 
 static Policy *compile_set(const char *const (*texts)[2], size_t n) {

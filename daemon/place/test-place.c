@@ -6,14 +6,15 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/test-dir.h"
+#include "base/units.h"
 #include "place/place.h"
 #include "policy/schema.h"
 #include "policy/test-policy.h"
 #include "sys/test-systemd.h"
 #include "sys/unit-property.h"
-#include "base/units.h"
 
-static char base[64], proc[96], run[96];
+static char base[TEST_DIR_SIZE], proc[96], run[96];
 static sd_event *event;
 static FakeSystemd fake;
 static Placer *placer;
@@ -28,17 +29,6 @@ static struct {
         const char *cgroup, *slice, *cgroup_after;
         bool refuse;
 } world;
-
-static void sh(const char *format, ...) _printf_(1, 2);
-static void sh(const char *format, ...) {
-        char command[1024];
-        va_list ap;
-
-        va_start(ap, format);
-        (void) vsnprintf(command, sizeof command, format, ap);
-        va_end(ap);
-        assert_int_equal(system(command), 0);
-}
 
 static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
         (void) f;
@@ -75,11 +65,10 @@ static int setup(void **state) {
         (void) state;
         memset(&seen, 0, sizeof seen);
         memset(&world, 0, sizeof world);
-        (void) snprintf(base, sizeof base, "/tmp/cgd-test-place-XXXXXX");
-        assert_non_null(mkdtemp(base));
+        test_dir_make(base);
         (void) snprintf(proc, sizeof proc, "%s/proc", base);
         (void) snprintf(run, sizeof run, "%s/run", base);
-        sh("mkdir -p %s %s/system", proc, run);
+        test_sh("mkdir -p %s %s/system", proc, run);
         fake = (FakeSystemd) { .answer = answer };
         assert_true(sd_event_new(&event) >= 0);
         fake_systemd_start(&fake, event);
@@ -96,7 +85,7 @@ static int teardown(void **state) {
         policy = policy_free(policy);
         fake_systemd_stop(&fake);
         event = sd_event_unref(event);
-        sh("rm -r %s", base);
+        test_dir_remove(base);
         return 0;
 }
 
@@ -272,12 +261,12 @@ static void test_run(void **state) {
 
         (void) state;
         /* The unit's name is made by the placer; the fake process is "moved" when it is known. */
-        sh("mkdir %s/77 && echo 0::/user.slice >%s/77/cgroup", proc, proc);
+        test_sh("mkdir %s/77 && echo 0::/user.slice >%s/77/cgroup", proc, proc);
         assert_int_equal(place_run(placer, &scope, on_done, NULL), 0);
         for (int i = 0; i < 20; i++)
                 assert_true(sd_event_run(event, 10000) >= 0);
         assert_int_equal(seen.calls, 0);
-        sh("echo 0::/workload.slice/cgd-run-77-1.scope >%s/77/cgroup", proc);
+        test_sh("echo 0::/workload.slice/cgd-run-77-1.scope >%s/77/cgroup", proc);
         await(1);
         assert_int_equal(seen.r, 0);
         assert_string_equal(seen.message, "cgd-run-77-1.scope");
@@ -291,7 +280,7 @@ static void test_run(void **state) {
         assert_int_equal(place_run(placer, &scope, on_done, NULL), -ENOENT);
         service.argv = (char *[]) { (char *) "true", NULL };
         assert_int_equal(place_run(placer, &service, on_done, NULL), -EINVAL);
-        sh("rm -r %s/77", proc);
+        test_sh("rm -r %s/77", proc);
         scope.domain = "workload";
         assert_int_equal(place_run(placer, &scope, on_done, NULL), 0);
         await(3);
@@ -299,7 +288,7 @@ static void test_run(void **state) {
 }
 
 static void process(int pid, const char *executable, const char *cgroup, unsigned flags) {
-        sh("mkdir %s/%d && ln -s %s %s/%d/exe && echo '0::%s' >%s/%d/cgroup && "
+        test_sh("mkdir %s/%d && ln -s %s %s/%d/exe && echo '0::%s' >%s/%d/cgroup && "
            "echo '%d (a) b) S 1 1 1 0 -1 %u 0 0 0 0 0 0 0 0 20 0 1 0 %d00 1 1' >%s/%d/stat",
            proc, pid, executable, proc, pid, cgroup, proc, pid, pid, flags, pid, proc, pid);
 }
@@ -317,7 +306,7 @@ static void test_scan(void **state) {
         process(17, "/usr/bin/vim", "/", 0);
         process(18, "/usr/bin/ffmpeg", "/", 0);
         /* A process that is going away. */
-        sh("mkdir %s/19", proc);
+        test_sh("mkdir %s/19", proc);
         assert_int_equal(place_scan(placer, on_done, NULL), 3);
         for (int i = 0; i < 50; i++)
                 assert_true(sd_event_run(event, 2000) >= 0);
@@ -331,7 +320,7 @@ static void test_scan(void **state) {
                 free(log);
         }
         /* Refused: told, and not asked for again. */
-        sh("rm -r %s/10 %s/11", proc, proc);
+        test_sh("rm -r %s/10 %s/11", proc, proc);
         world.refuse = true;
         assert_int_equal(place_scan(placer, on_done, NULL), 1);
         await(1);
@@ -345,7 +334,7 @@ static void test_scan_user(void **state) {
         process(21, "/usr/bin/make", "/user.slice/user-1.slice/session-3.scope", 0);
         if (chown(proc, 0, 0) < 0 || geteuid() != 0)
                 skip();
-        sh("chown -h 4242 %s/21 && chmod 755 %s %s", proc, base, proc);
+        test_sh("chown -h 4242 %s/21 && chmod 755 %s %s", proc, base, proc);
         assert_int_equal(place_scan(placer, on_done, NULL), 1);
         for (int i = 0; i < 20; i++)
                 assert_true(sd_event_run(event, 2000) >= 0);

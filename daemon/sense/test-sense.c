@@ -3,14 +3,13 @@
 /* Sense, on fake trees: the order and kinds of the rows, what each walk reads, and everything that a tree
  * can do to its reader. */
 
-#include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sense/registry.h"
 #include "sense/sense.h"
@@ -23,14 +22,14 @@
 /* One tree a test, made where the environment says: link counts are trusted on tmpfs only, so both ways
  * count. */
 typedef struct Fixture {
-        char root[64], proc[80];
+        char root[TEST_DIR_SIZE], proc[80];
         sd_event *event;
         Sensor *sensor;
         Event events[16];
         size_t n_events;
 } Fixture;
 
-static const char *where = "/tmp";
+static const char *where = P_tmpdir;
 
 static void put_file(const char *dir, const char *file, const char *text) {
         char path[8192];
@@ -86,31 +85,13 @@ static void make(Fixture *f, const char *cgroup, uint64_t current) {
         set_stat(f, cgroup, 0, 0);
 }
 
-static void delete_dir(const char *path) {
-        DIR *d = opendir(path);
-
-        if (!d)
-                return;
-        for (struct dirent *e; (e = readdir(d));) {
-                char child[8192];
-
-                if (streq(e->d_name, ".") || streq(e->d_name, ".."))
-                        continue;
-                (void) snprintf(child, sizeof child, "%s/%s", path, e->d_name);
-                if (e->d_type == DT_DIR)
-                        delete_dir(child);
-                else
-                        (void) unlink(child);
-        }
-        (void) closedir(d);
-        (void) rmdir(path);
-}
-
 static void delete(Fixture *f, const char *cgroup) {
         char dir[8192];
 
         (void) snprintf(dir, sizeof dir, "%s/%s", f->root, cgroup);
-        delete_dir(dir);
+        /* The storm deletes what may not be there yet. */
+        if (access(dir, F_OK) == 0)
+                test_dir_remove(dir);
 }
 
 static void on_event(const Event *e, void *userdata) {
@@ -128,9 +109,7 @@ static int setup(void **state) {
         Fixture *f = calloc(1, sizeof *f);
         char dir[160];
 
-        (void) snprintf(f->root, sizeof f->root, "%s/cgd-test-sense-XXXXXX", where);
-        if (!mkdtemp(f->root))
-                return -1;
+        test_dir_make_in(where, f->root);
         (void) snprintf(f->proc, sizeof f->proc, "%s.proc", f->root);
         assert_int_equal(mkdir(f->proc, 0755), 0);
         (void) snprintf(dir, sizeof dir, "%s/self", f->proc);
@@ -149,8 +128,8 @@ static int teardown(void **state) {
 
         sensor_free(f->sensor);
         sd_event_unref(f->event);
-        delete_dir(f->root);
-        delete_dir(f->proc);
+        test_dir_remove(f->root);
+        test_dir_remove(f->proc);
         free(f);
         return 0;
 }

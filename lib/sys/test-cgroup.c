@@ -5,28 +5,25 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
 
-static char root[] = "/tmp/cgd-test-cgroup-XXXXXX";
+static char root[TEST_DIR_SIZE];
 static int root_fd = -EBADF;
 
 static int setup(void **state) {
         (void) state;
-        if (!mkdtemp(root))
-                return -1;
+        test_dir_make(root);
         root_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return root_fd < 0 ? -1 : 0;
 }
 
 static int teardown(void **state) {
         (void) state;
-        (void) unlinkat(root_fd, "a/cgroup.controllers", 0);
-        (void) unlinkat(root_fd, "a/link", 0);
-        (void) unlinkat(root_fd, "a", AT_REMOVEDIR);
         root_fd = safe_close(root_fd);
-        return rmdir(root);
+        test_dir_remove(root);
+        return 0;
 }
 
 static void touch(const char *name) {

@@ -2,34 +2,27 @@
 
 /* Small files: whole or not at all. */
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
 #include <fcntl.h>
 
-#include <cmocka.h>
-
-#include "base/macro.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/file.h"
 
 static int dir_fd = -EBADF;
-static char dir_path[] = "/tmp/cgd-test-file-XXXXXX";
+static char dir_path[TEST_DIR_SIZE];
 
 static int setup(void **state) {
         (void) state;
-        if (!mkdtemp(dir_path))
-                return -1;
+        test_dir_make(dir_path);
         dir_fd = open(dir_path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         return dir_fd < 0 ? -1 : 0;
 }
 
 static int teardown(void **state) {
         (void) state;
-        (void) unlinkat(dir_fd, "f", 0);
         dir_fd = safe_close(dir_fd);
-        return rmdir(dir_path);
+        test_dir_remove(dir_path);
+        return 0;
 }
 
 static void put(const char *data, size_t n) {

@@ -6,29 +6,16 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "sys/policy-files.h"
 
-static char root[64];
+static char root[TEST_DIR_SIZE];
 
 static const char *at(const char *path) {
         static char buf[256];
 
         (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
         return buf;
-}
-
-static void make_directory(const char *path) {
-        char buf[256];
-
-        (void) snprintf(buf, sizeof(buf), "%s%s", root, path);
-        for (char *p = buf + strlen(root) + 1; *p; p++)
-                if (*p == '/') {
-                        *p = '\0';
-                        (void) mkdir(buf, 0755);
-                        *p = '/';
-                }
-        assert_true(mkdir(buf, 0755) == 0 || errno == EEXIST);
 }
 
 static void make_file(const char *path, const char *text, mode_t mode) {
@@ -40,24 +27,19 @@ static void make_file(const char *path, const char *text, mode_t mode) {
         (void) close(fd);
 }
 
-static int remove_one(const char *path, const struct stat *st _unused_, int flag _unused_, struct FTW *f _unused_) {
-        return remove(path);
-}
-
 static int setup(void **state _unused_) {
         (void) umask(022);
-        strcpy(root, "/tmp/cgd-test-XXXXXX");
-        if (!mkdtemp(root))
-                return -1;
+        test_dir_make(root);
         (void) chmod(root, 0755);
-        make_directory("/etc/cgd/policies");
-        make_directory("/run/cgd/policies");
-        make_directory("/usr/lib/cgd/policies");
+        test_dir_add(root, "/etc/cgd/policies");
+        test_dir_add(root, "/run/cgd/policies");
+        test_dir_add(root, "/usr/lib/cgd/policies");
         return 0;
 }
 
 static int teardown(void **state _unused_) {
-        return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+        test_dir_remove(root);
+        return 0;
 }
 
 static PolicyPaths test_paths(void) {
@@ -77,8 +59,8 @@ static void test_precedence(void **state _unused_) {
         make_file("/usr/lib/cgd/policies/.hidden.policy", "no policy", 0644);
         make_file("/etc/cgd/policies/a.policy", "[Domain]\nRank=3\n", 0600);
         assert_int_equal(symlink("/dev/null", at("/etc/cgd/policies/masked.policy")), 0);
-        make_directory("/etc/cgd/policies/b.policy.d");
-        make_directory("/usr/lib/cgd/policies/b.policy.d");
+        test_dir_add(root, "/etc/cgd/policies/b.policy.d");
+        test_dir_add(root, "/usr/lib/cgd/policies/b.policy.d");
         make_file("/usr/lib/cgd/policies/b.policy.d/10-x.conf", "[Domain]\nRank=4\n", 0644);
         make_file("/usr/lib/cgd/policies/b.policy.d/30-z.conf", "[Domain]\nDescription=z\n", 0644);
         make_file("/usr/lib/cgd/policies/b.policy.d/40.conf", "[Domain]\nRank=nope\n", 0644);
@@ -108,7 +90,7 @@ static void test_lone_dropin(void **state _unused_) {
         _cleanup_policy_sources_ PolicySources s = {};
         const PolicyPaths paths = test_paths();
 
-        make_directory("/etc/cgd/policies/typo.policy.d");
+        test_dir_add(root, "/etc/cgd/policies/typo.policy.d");
         make_file("/etc/cgd/policies/typo.policy.d/x.conf", "[Domain]\n", 0644);
         assert_int_equal(policy_files_load(&paths, &d, &s), 0);
         assert_int_equal(s.n_items, 0);
@@ -128,12 +110,12 @@ static void test_refusals(void **state _unused_) {
         make_file("/etc/cgd/policies/group.policy", "[Domain]\n", 0664);
         make_file("/etc/cgd/policies/world.policy", "[Domain]\n", 0646);
         assert_int_equal(mkfifo(at("/etc/cgd/policies/fifo.policy"), 0644), 0);
-        make_directory("/etc/cgd/policies/dir.policy");
+        test_dir_add(root, "/etc/cgd/policies/dir.policy");
         assert_int_equal(symlink("nowhere", at("/etc/cgd/policies/lost.policy")), 0);
         assert_int_equal(symlink("loop.policy", at("/etc/cgd/policies/loop.policy")), 0);
         memset(big, '#', (1 << 20) + 1);
         make_file("/etc/cgd/policies/big.policy", big, 0644);
-        make_directory("/etc/cgd/policies/good.policy.d");
+        test_dir_add(root, "/etc/cgd/policies/good.policy.d");
         assert_int_equal(chmod(at("/etc/cgd/policies/good.policy.d"), 0777), 0);
 
         assert_int_equal(policy_files_load(&paths, &d, &s), 0);
@@ -169,7 +151,7 @@ static void test_single(void **state _unused_) {
         _cleanup_policy_sources_ PolicySources s = {};
 
         make_file("/run/x.policy", "[Domain]\n", 0666);
-        make_directory("/run/y.policy.d");
+        test_dir_add(root, "/run/y.policy.d");
         make_file("/run/y.policy.d/1.conf", "[Domain]\n", 0666);
         make_file("/run/1.conf", "[Domain]\n", 0666);
         assert_int_equal(policy_file_read(at("/run/x.policy"), &d, &s), 0);

@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/psi.h"
 
@@ -56,7 +56,7 @@ static void test_coarsen(void **state) {
 }
 
 static void test_trigger_refusals(void **state) {
-        char dir[] = "/tmp/cgd-test-psi-XXXXXX";
+        char dir[TEST_DIR_SIZE];
         _cleanup_close_ int dir_fd = -EBADF, fd = -EBADF;
         uint64_t sec = USEC_PER_SEC;
 
@@ -67,14 +67,13 @@ static void test_trigger_refusals(void **state) {
         assert_int_equal(psi_trigger_open(AT_FDCWD, "/nope", false, sec + 1, sec, &fd), -EINVAL);
         assert_int_equal(psi_trigger_open(AT_FDCWD, "/nope", false, 1, sec, &fd), PSI_TRIGGER_OFF);
 
-        assert_non_null(mkdtemp(dir));
+        test_dir_make(dir);
         dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         assert_int_equal(psi_trigger_open(dir_fd, "memory.pressure", false, 1, sec, &fd), PSI_TRIGGER_GONE);
         safe_close(openat(dir_fd, "cgroup.controllers", O_CREAT | O_WRONLY | O_CLOEXEC, 0600));
         assert_int_equal(psi_trigger_open(dir_fd, "memory.pressure", false, 1, sec, &fd), PSI_TRIGGER_OFF);
         assert_int_equal(fd, -EBADF);
-        (void) unlinkat(dir_fd, "cgroup.controllers", 0);
-        (void) rmdir(dir);
+        test_dir_remove(dir);
 }
 
 static void test_trigger(void **state) {

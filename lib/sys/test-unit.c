@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <sys/stat.h>
 
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/test-systemd.h"
 #include "sys/unit.h"
@@ -53,10 +54,10 @@ static void test_dropin(void **state) {
                 { "", 1 },
         };
         static const uint64_t values[] = { 4096, LIMIT_MAX };
-        char dir[] = "/tmp/cgd-test-unit-XXXXXX", path[256], unit_dir[128];
+        char dir[TEST_DIR_SIZE], path[256], unit_dir[128];
 
         (void) state;
-        assert_non_null(mkdtemp(dir));
+        test_dir_make(dir);
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
                 const char *place = i % 2 ? "transient" : "system.control";
                 int fd;
@@ -76,8 +77,7 @@ static void test_dropin(void **state) {
                 (void) unlink(path);
                 (void) rmdir(unit_dir);
         }
-        (void) snprintf(path, sizeof path, "rm -r %s", dir);
-        assert_int_equal(system(path), 0);
+        test_dir_remove(dir);
 }
 
 static sd_event *event;
