@@ -423,24 +423,26 @@ static void mark_incidents(Engine *e, const Containment *c) {
 }
 
 /* Wanting more than it has: it still takes in, whether or not the limit binds just now, or it stands at its
- * limit and waits for room. */
-static bool is_pushing(const Engine *e, const Containment *c, const CgroupSample *row, const Track *t, unsigned *ret_full) {
-        unsigned some = 0;
+ * limit and waits for room. False where that cannot be told: the recent window has only just begun. */
+static bool pushing_known(const Engine *e, const Containment *c, const CgroupSample *row, const Track *t,
+                          bool *ret_pushing, unsigned *ret_full) {
+        unsigned some;
         Intake in;
 
-        (void) track_stall(t, &some, ret_full);
-        if (track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in) && in.rate >= intake_noise(e))
-                return true;
-        return some >= PUSHING_PERMYRIAD &&
-               (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
-                (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level));
+        if (!track_stall(t, &some, ret_full) || !track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in))
+                return false;
+        *ret_pushing = in.rate >= intake_noise(e) ||
+                       (some >= PUSHING_PERMYRIAD &&
+                        (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
+                         (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level)));
+        return true;
 }
 
 static void containment_step(Engine *e, Plan *plan, Containment *c) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
         const Track *t = tracks_find(&e->tracks, c->cgroup_id);
-        unsigned full = 0;
+        unsigned full;
         bool hurts, pushing;
         uint64_t v;
 
@@ -454,15 +456,16 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
                 plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
-        if (!row || !t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &v)) {
-                /* Nothing is known of it now: what is not known to be needed is given back in time. */
+        if (!row || !t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &v) ||
+            !pushing_known(e, c, row, t, &pushing, &full)) {
+                /* Nothing is known of it now, which is no reason to raise it; but what is not known to be needed
+                 * is given back in time. */
                 if (e->now - c->evidence_usec >= d->contain.lease_usec)
                         plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
 
         hurts = hurts_anyone(e, c);
-        pushing = is_pushing(e, c, row, t, &full);
         if (hurts || pushing)
                 c->evidence_usec = e->now;
 

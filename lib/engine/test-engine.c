@@ -83,6 +83,20 @@ static void test_sibling_is_held_never_killed(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* A sample that comes late begins the recent window anew and says nothing of the last moments. */
+static void test_late_samples_raise_nothing(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        uint64_t held;
+
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        held = w.c[hog].high;
+        assert_true(held < LIMIT_MAX);
+        w.lag_usec = 700 * USEC_PER_MSEC;
+        world_run(&w, 8 * USEC_PER_SEC);
+        assert_int_equal(w.c[hog].high, held);
+}
+
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -215,6 +229,7 @@ int main(void) {
                 T(test_leak_is_held_then_killed),
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
+                T(test_late_samples_raise_nothing),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),

@@ -278,10 +278,15 @@ void world_run(World *w, uint64_t usec) {
                         engine_step(w->engine, &w->policy, &in, &w->plan);
                         for (size_t i = 0; i < w->plan.n_actions; i++)
                                 world_act(w, &w->plan.actions[i]);
+                        w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
                 }
                 stall_before = w->host_stall;
-                if (w->now >= w->plan.next_usec)
-                        world_tick(w, w->plan.sample_all || w->plan.next_usec == 0, w->plan.sample_cgroups || w->plan.sample_all || w->plan.next_usec == 0);
+                if (w->now >= w->due_usec) {
+                        bool all = w->plan.sample_all || w->plan.next_usec == 0;
+
+                        world_tick(w, all, all || w->plan.sample_cgroups);
+                        w->due_usec = w->plan.next_usec + w->lag_usec;
+                }
         }
 }
 

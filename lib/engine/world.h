@@ -38,6 +38,8 @@ typedef struct World {
         Outcome outcomes[PLAN_ACTIONS_MAX];
         size_t n_outcomes;
         uint64_t first_touch, kills, kills_in_flight_max, seed;
+        uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
+        uint64_t due_usec;              /* … and so ticks then */
         bool refuse_writes;
 } World;
 
