@@ -72,6 +72,43 @@ static int decimal_scale(const Decimal *d, uint64_t factor, uint64_t *ret) {
         return 0;
 }
 
+/* The parts of one span or size added up. An overflow is told only where the whole is well-formed: "not a
+ * time" is the better complaint. */
+typedef struct Sum {
+        uint64_t total;
+        bool overflow;
+} Sum;
+
+/* Reads the number of the next part. */
+static int sum_decimal(Sum *sum, const char **s, Decimal *ret) {
+        int r = decimal_parse(s, ret);
+
+        if (r == -ERANGE)
+                sum->overflow = true;
+        *s = skip_space(*s);
+        return r == -EINVAL ? r : 0;
+}
+
+/* Adds the part, after whose unit only another number may stand. */
+static int sum_add(Sum *sum, const char **s, const Decimal *d, uint64_t factor) {
+        uint64_t part = 0;
+
+        *s = skip_space(*s);
+        if (**s && !is_digit(**s) && **s != '.')
+                return -EINVAL;
+        if (!sum->overflow && (decimal_scale(d, factor, &part) < 0 ||
+                               __builtin_add_overflow(sum->total, part, &sum->total) || sum->total == UINT64_MAX))
+                sum->overflow = true;
+        return 0;
+}
+
+static int sum_finish(const Sum *sum, uint64_t *ret) {
+        if (sum->overflow)
+                return -ERANGE;
+        *ret = sum->total;
+        return 0;
+}
+
 /* systemd.time(7), "Parsing time spans". Of two names where one begins with the other the longer is first. */
 static const Unit time_units[] = {
         { "usec", 1 },
@@ -107,8 +144,7 @@ static const Unit time_units[] = {
 };
 
 int usec_parse(const char *s, uint64_t *ret_usec) {
-        uint64_t sum = 0;
-        bool overflow = false;
+        Sum sum = {};
 
         s = skip_space(s);
         if (startswith(s, "infinity")) {
@@ -120,18 +156,14 @@ int usec_parse(const char *s, uint64_t *ret_usec) {
         if (!*s)
                 return -EINVAL;
 
-        /* An overflow is told only where the whole is well-formed: "not a time" is the better complaint. */
         while (*s) {
-                uint64_t factor = USEC_PER_SEC, part = 0;
+                uint64_t factor = USEC_PER_SEC;
                 Decimal d;
                 int r;
 
-                r = decimal_parse(&s, &d);
-                if (r == -EINVAL)
-                        return r;
+                r = sum_decimal(&sum, &s, &d);
                 if (r < 0)
-                        overflow = true;
-                s = skip_space(s);
+                        return r;
                 for (size_t i = 0; i < ARRAY_SIZE(time_units); i++) {
                         const char *e = startswith(s, time_units[i].name);
 
@@ -141,24 +173,17 @@ int usec_parse(const char *s, uint64_t *ret_usec) {
                                 break;
                         }
                 }
-                s = skip_space(s);
-                if (*s && !is_digit(*s) && *s != '.')
-                        return -EINVAL;
-                if (!overflow && (decimal_scale(&d, factor, &part) < 0 ||
-                                  __builtin_add_overflow(sum, part, &sum) || sum == USEC_INFINITY))
-                        overflow = true;
+                r = sum_add(&sum, &s, &d, factor);
+                if (r < 0)
+                        return r;
         }
-        if (overflow)
-                return -ERANGE;
-        *ret_usec = sum;
-        return 0;
+        return sum_finish(&sum, ret_usec);
 }
 
 int bytes_parse(const char *s, unsigned base, uint64_t *ret_bytes) {
         static const char suffixes[] = { 'K', 'M', 'G', 'T', 'P', 'E' };
         unsigned last = ARRAY_SIZE(suffixes) + 1;
-        uint64_t sum = 0;
-        bool overflow = false;
+        Sum sum = {};
 
         s = skip_space(s);
         if (streq(s, "infinity")) {
@@ -169,17 +194,14 @@ int bytes_parse(const char *s, unsigned base, uint64_t *ret_bytes) {
                 return -EINVAL;
 
         while (*s) {
-                uint64_t factor = 1, part = 0;
+                uint64_t factor = 1;
                 unsigned power = 0;
                 Decimal d;
                 int r;
 
-                r = decimal_parse(&s, &d);
-                if (r == -EINVAL)
-                        return r;
+                r = sum_decimal(&sum, &s, &d);
                 if (r < 0)
-                        overflow = true;
-                s = skip_space(s);
+                        return r;
                 if (*s == 'B')
                         s++;
                 else
@@ -191,21 +213,15 @@ int bytes_parse(const char *s, unsigned base, uint64_t *ret_bytes) {
                                 }
                 for (unsigned i = 0; i < power; i++)
                         factor *= base;
-                s = skip_space(s);
-                if (*s && !is_digit(*s) && *s != '.')
-                        return -EINVAL;
                 /* As in systemd: "1G 512M" is a size, "512M 1G" and "1 2" are slips. */
                 if (power >= last)
                         return -EINVAL;
                 last = power;
-                if (!overflow && (decimal_scale(&d, factor, &part) < 0 ||
-                                  __builtin_add_overflow(sum, part, &sum) || sum == LIMIT_MAX))
-                        overflow = true;
+                r = sum_add(&sum, &s, &d, factor);
+                if (r < 0)
+                        return r;
         }
-        if (overflow)
-                return -ERANGE;
-        *ret_bytes = sum;
-        return 0;
+        return sum_finish(&sum, ret_bytes);
 }
 
 int permyriad_parse(const char *s, unsigned *ret_permyriad) {
