@@ -24,13 +24,6 @@ static const Alarm *alarm_policy(const Engine *e, const AlarmState *s) {
         return &alarm_domain(e, s)->alarms[s->alarm];
 }
 
-/* Path is the slice's cgroup or below it. */
-static bool path_within(const char *path, const char *cgroup) {
-        const char *rest = streq(cgroup, "/") ? path : startswith(path, cgroup);
-
-        return rest && (*rest == '\0' || *rest == '/' || streq(cgroup, "/"));
-}
-
 static bool contains_contained(const Engine *e, const Domain *d) {
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
                 if (e->containments[i].cgroup_id != 0 && path_within(e->containments[i].path, d->cgroup))
@@ -59,21 +52,20 @@ static uint64_t contained_stall(const Engine *e, const Domain *d, bool full) {
         return sum;
 }
 
-static bool pressure_counter(const Engine *e, const Sample *s, const Domain *d, bool full, uint64_t *ret) {
+static bool pressure_counter(const Sample *s, const Domain *d, bool full, uint64_t *ret) {
         if (streq(d->cgroup, "/"))
                 return sample_host_get(s, full ? HOST_MEMORY_FULL : HOST_MEMORY_SOME, ret);
 
         for (size_t i = 0; i < s->n_cgroups; i++)
                 if (s->cgroups[i].kind == CGROUP_KIND_SLICE && streq(s->cgroups[i].path, d->cgroup))
                         return cgroup_sample_get(&s->cgroups[i], full ? CGROUP_MEMORY_FULL : CGROUP_MEMORY_SOME, ret);
-        (void) e;
         return false;
 }
 
 static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
         uint64_t counter, delta = 0, own, usec, stalled;
 
-        if (!pressure_counter(e, s, d, c->full, &counter))
+        if (!pressure_counter(s, d, c->full, &counter))
                 return;
         if (st->have_counter && counter > st->counter)
                 delta = counter - st->counter;

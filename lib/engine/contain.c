@@ -288,7 +288,6 @@ static bool takes_part(const Engine *e, uint64_t id) {
 static const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *largest = NULL;
         uint64_t most = 0;
-        size_t n = strlen(c->path);
 
         if (row->kind != CGROUP_KIND_SLICE)
                 return row;
@@ -296,7 +295,7 @@ static const CgroupSample *kill_victim(const Engine *e, const Containment *c, co
                 uint64_t memory, swap = 0;
                 char unit[256];
 
-                if (strncmp(u->path, c->path, n) != 0 || u->path[n] != '/' || u->kind != CGROUP_KIND_UNIT ||
+                if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
                     (path_unit(u->path, unit, sizeof(unit)) && domain_excludes(d, unit)) ||
                     !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || !takes_part(e, u->id))

@@ -195,12 +195,6 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
                 enter(e, i, type, step, 0, 0);
 }
 
-static bool path_within(const CgroupSample *c, const CgroupSample *ancestor) {
-        const char *rest = startswith(c->path, ancestor->path);
-
-        return rest && (*rest == '\0' || *rest == '/');
-}
-
 /* Takes in now, or stands and waits for room. */
 static bool takes_part(const Engine *e, const CgroupSample *c) {
         const Track *t = tracks_find(&e->tracks, c->id);
@@ -230,7 +224,7 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         if (recent.whole_bytes < noise)
                 return;
         if (longer.culprit && takes_part(e, longer.culprit) &&
-            (!recent.culprit || path_within(longer.culprit, recent.culprit)))
+            (!recent.culprit || path_within(longer.culprit->path, recent.culprit->path)))
                 return;
         if (recent.culprit &&
             blame_share(&e->tracks, e->sample, WINDOW_LONG, recent.culprit->id, noise, page) >= FAIR_SHARE_PERMYRIAD) {
@@ -257,10 +251,6 @@ static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, 
                                 i->candidates[k].verdict = VERDICT_SMALL_SHARE;
                 }
         }
-}
-
-static bool within(const Domain *victim, const Domain *d) {
-        return d && d == victim;
 }
 
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
@@ -332,8 +322,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         case VERDICT_NO_DOMAIN:
         case VERDICT_MODE_OFF:
         case VERDICT_NO_STEP:
-                incident_quiet(e, o, i, within(victim, d) ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
-                               within(victim, d) ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
+                incident_quiet(e, o, i, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
+                               d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
                 return;
         case VERDICT_SMALL_SHARE:
         case VERDICT_TAKEN:

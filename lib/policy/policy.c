@@ -76,20 +76,20 @@ Policy *policy_free(Policy *p) {
         return NULL;
 }
 
+bool path_within(const char *path, const char *cgroup) {
+        size_t n = streq(cgroup, "/") ? 0 : strlen(cgroup);
+
+        return strncmp(path, cgroup, n) == 0 && (path[n] == '\0' || path[n] == '/');
+}
+
 const Domain *policy_domain_of(const Policy *p, const char *path) {
         const Domain *best = NULL;
-        size_t best_length = 0;
 
         for (size_t i = 0; i < p->n_domains; i++) {
                 const Domain *d = &p->domains[i];
-                size_t n = streq(d->cgroup, "/") ? 0 : strlen(d->cgroup);
 
-                if (strncmp(path, d->cgroup, n) != 0 || (path[n] && path[n] != '/'))
-                        continue;
-                if (!best || n > best_length) {
+                if (path_within(path, d->cgroup) && (!best || strlen(d->cgroup) > strlen(best->cgroup)))
                         best = d;
-                        best_length = n;
-                }
         }
         return best;
 }

@@ -152,6 +152,9 @@ bool unit_is_protected(const char *unit);
 /* The protected unit that the glob takes in, or NULL. */
 const char *unit_protected_by(const char *pattern);
 
+/* path is the cgroup, or below it. */
+bool path_within(const char *path, const char *cgroup);
+
 /* The domain with the longest cgroup path that holds `path` ("/workload.slice/x.service"), or NULL.
  * -.slice holds what no other does. */
 const Domain *policy_domain_of(const Policy *p, const char *path);
