@@ -10,7 +10,7 @@
 #include "base/units.h"
 #include "cli.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 typedef struct Check {
         const char *root;

@@ -27,7 +27,7 @@
 #include "sense/sense.h"
 #include "serve/serve.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/policy-files.h"
 #include "sys/unit.h"
 
@@ -140,7 +140,7 @@ static void submit(Manager *m, const Action *a) {
         r = sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path);
         if (r >= 0)
                 r = actor_submit(m->actor, a, fd, path);
-        else if (a->type == ACTION_RESTORE || a->type == ACTION_FORGET)
+        else if (a->type == ACTION_RESTORE)
                 /* Out of sense's sight, but the lease holds a descriptor of its own. */
                 r = actor_submit(m->actor, a, -EBADF, a->path);
         if (r < 0)
@@ -222,7 +222,7 @@ static int on_wake(sd_event_source *s _unused_, void *userdata) {
 
 /* Policy */
 
-static int policy_load(Manager *m, Policy **ret, char **ret_diagnostics) {
+static int policy_load(Policy **ret, char **ret_diagnostics) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_(policy_freep) Policy *p = NULL;
         _cleanup_policy_sources_ PolicySources sources = {};
@@ -231,7 +231,6 @@ static int policy_load(Manager *m, Policy **ret, char **ret_diagnostics) {
         r = policy_files_load(&policy_paths, &d, &sources);
         if (r >= 0)
                 r = policy_compile(sources.items, sources.n_items, &d, &p);
-        (void) m;
         if (diagnostics_format(&d, SEVERITY_WARNING, ret_diagnostics) < 0)
                 *ret_diagnostics = NULL;
         if (r < 0)
@@ -359,7 +358,7 @@ static void manager_reload(Manager *m, ServerRequest *request) {
         int r;
 
         (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
-        r = policy_load(m, &p, &diagnostics);
+        r = policy_load(&p, &diagnostics);
         (void) sd_notify(false, "READY=1");
         if (r < 0) {
                 journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "The policy set is refused, the old one stays in force: %s",
@@ -696,7 +695,7 @@ static int manager_start(Manager *m) {
         if (r < 0)
                 return fail(r, "cannot make the bus server");
 
-        r = policy_load(m, &p, &diagnostics);
+        r = policy_load(&p, &diagnostics);
         if (r < 0) {
                 /* Without any policy there is nothing to guard, but cgd must be there to be reloaded. */
                 (void) fprintf(stderr, "<3>cgd: the policy set is refused, nothing is guarded until 'cgctl reload' succeeds:\n%s",

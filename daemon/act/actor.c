@@ -21,7 +21,7 @@
 #include "base/macro.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/unit.h"
 
 #define RUN_SYSTEMD "/run/systemd"
@@ -157,7 +157,6 @@ static void on_done(Job *job, void *userdata) {
                         restore_is_done(a, job, h);
                         break;
                 case ACTION_KILL:
-                case ACTION_FORGET:
                 case _ACTION_TYPE_MAX:
                         break;
                 }
@@ -266,17 +265,6 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                 break;
         case ACTION_KILL:
                 break;
-        case ACTION_FORGET:
-                if (h && h->jobs > 0) {
-                        worker_refuse(a->worker, job, OUTCOME_FAILED, -EBUSY);
-                        return 0;
-                }
-                if (h) {
-                        give_back_swap(h);
-                        handover_end(a->handover, h, !cgroup_is_alive(h->dir_fd, h->lease.cgroup_id));
-                }
-                worker_refuse(a->worker, job, OUTCOME_DONE, 0);
-                return 0;
         case _ACTION_TYPE_MAX:
                 worker_refuse(a->worker, job, OUTCOME_FAILED, -EINVAL);
                 return 0;

@@ -19,7 +19,7 @@
 #include "act/worker.h"
 #include "base/macro.h"
 #include "base/units.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/unit.h"
 
 #define HANDOVER_AFTER_USEC (2 * USEC_PER_SEC)

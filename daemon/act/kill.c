@@ -21,7 +21,7 @@
 #include "base/macro.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 /* A line a device that has a cap; far more devices than one cgroup is capped on. */
 #define IO_MAX_TEXT 2048

@@ -21,7 +21,7 @@
 #include "base/macro.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 uint64_t limit_round(uint64_t value) {
         uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);

@@ -16,7 +16,7 @@
 #include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 #define MIB (UINT64_C(1) << 20)
 #define HOG "/sideload.slice/hog.service"
@@ -600,14 +600,6 @@ static void test_give_back(void **state) {
         assert_int_equal(n_outcomes, 1);
 }
 
-static void test_forget(void **state) {
-        (void) state;
-        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        assert_int_equal(act(ACTION_FORGET, 0, 0)->result, OUTCOME_DONE);
-        assert_true(high() == 64 * MIB);
-        assert_int_equal(leases_in_file(NULL), 0);
-}
-
 /* Whatever moment the daemon dies at: if the value was changed, the file names it, and release undoes it. */
 static void test_write_ahead(void **state) {
         (void) state;
@@ -673,7 +665,6 @@ int main(void) {
                 TEST(test_release_all),
                 TEST(test_release_file),
                 TEST(test_reassert),
-                TEST(test_forget),
                 TEST(test_give_back),
                 TEST(test_swap),
                 TEST(test_write_ahead),

@@ -80,7 +80,6 @@ static Lane job_lane(const Job *job) {
         case ACTION_SET_MEMORY_HIGH:
                 return LANE_PRESS;
         case ACTION_RESTORE:
-        case ACTION_FORGET:
                 return LANE_LIFT;
         case ACTION_KILL:
                 return LANE_KILL;

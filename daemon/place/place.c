@@ -18,7 +18,7 @@
 
 #include "base/units.h"
 #include "place/placer.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/unit.h"
 
 /* The generator's name for it. */

@@ -21,7 +21,7 @@
 
 #include "base/units.h"
 #include "place/placer.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/unit.h"
 
 /* One scope takes what one look finds of a domain in one cgroup. What is more comes with the next look. */

@@ -30,7 +30,7 @@
 #include "base/str.h"
 #include "sense/registry.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 #define DEPTH_MAX 32
 #define KNOWN_MAX 20000
@@ -311,13 +311,11 @@ int registry_dir(Registry *g, Known *n, int *ret_close) {
                 return -ENOENT;
         if (n->dir_fd >= 0)
                 return n->dir_fd;
+        if (g->dirs_kept < g->dirs_max)
+                return registry_hold_dir(g, n);
         fd = known_open(g, n);
         if (fd < 0)
                 return fd;
-        if (g->dirs_kept < g->dirs_max) {
-                g->dirs_kept++;
-                return n->dir_fd = fd;
-        }
         return *ret_close = fd;
 }
 

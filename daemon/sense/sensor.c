@@ -16,7 +16,7 @@
 #include "sense/trigger.h"
 #include "sense/walk.h"
 #include "sys/cgroup.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/procfs.h"
 #include "sys/psi.h"
 

@@ -20,8 +20,6 @@ static const char *action_name(ActionType t) {
                 return "restore";
         case ACTION_KILL:
                 return "kill";
-        case ACTION_FORGET:
-                return "forget";
         case _ACTION_TYPE_MAX:
                 break;
         }

@@ -5,7 +5,7 @@
 
 
 #include "base/test.h"
-#include "engine/world.h"
+#include "engine/test-world.h"
 
 static World w;
 

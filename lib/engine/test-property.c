@@ -6,7 +6,7 @@
 #include <inttypes.h>
 
 #include "base/test.h"
-#include "engine/world.h"
+#include "engine/test-world.h"
 
 #define SEEDS 100
 #define ROUNDS 60

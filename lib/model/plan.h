@@ -29,7 +29,6 @@ typedef enum ActionType {
         ACTION_SET_MEMORY_HIGH, /* write .value, unless the file no longer holds .expect (drift); then .swap_value */
         ACTION_RESTORE,         /* give .value back and end the lease, unless drifted */
         ACTION_KILL,            /* cgroup.kill, xattrs, verified to populated 0 */
-        ACTION_FORGET,          /* end the lease without a write: the value is somebody else's now */
         _ACTION_TYPE_MAX,
 } ActionType;
 

@@ -13,7 +13,7 @@
 #include "base/macro.h"
 #include "base/str.h"
 #include "base/units.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 #include "sys/unit-property.h"
 
 typedef enum Kind {

@@ -5,7 +5,7 @@
 
 
 #include "base/test.h"
-#include "engine/world.h"
+#include "engine/test-world.h"
 
 static Condition workload_condition = {
         .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
@@ -214,7 +214,6 @@ static void world_act(World *w, const Action *a) {
                 w->swap_free += c->swap;
                 c->current = 0;
                 break;
-        case ACTION_FORGET:
         case _ACTION_TYPE_MAX:
                 break;
         }

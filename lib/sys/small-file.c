@@ -13,7 +13,7 @@
 
 #include "base/macro.h"
 #include "base/units.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 /* "18446744073709551615", a newline, NUL, and room to notice that there is more. */
 #define LIMIT_TEXT_MAX 32

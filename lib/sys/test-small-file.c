@@ -6,7 +6,7 @@
 
 #include "base/test-dir.h"
 #include "base/units.h"
-#include "sys/file.h"
+#include "sys/small-file.h"
 
 static int dir_fd = -EBADF;
 static char dir_path[TEST_DIR_SIZE];
