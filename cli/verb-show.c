@@ -5,20 +5,20 @@
 #include "base/units.h"
 #include "cli.h"
 
-CliExit verb_status(Cli *cli, _unused_ int argc, _unused_ char **argv) {
+static CliExit show(Cli *cli, const char *method, ClientFill fill, void *arg,
+                    void (*view)(const View *, const json_t *, Str *)) {
         json_t *j;
-        CliExit r;
+        CliExit r = client_json(cli, &j, method, fill, arg);
 
-        r = client_json(cli, &j, "GetStatus", NULL, NULL);
-        return r != CLI_DONE ? r : output_document(cli, j, view_status);
+        return r != CLI_DONE ? r : output_document(cli, j, view);
+}
+
+CliExit verb_status(Cli *cli, _unused_ int argc, _unused_ char **argv) {
+        return show(cli, "GetStatus", NULL, NULL, view_status);
 }
 
 CliExit verb_domains(Cli *cli, _unused_ int argc, _unused_ char **argv) {
-        json_t *j;
-        CliExit r;
-
-        r = client_json(cli, &j, "ListDomains", NULL, NULL);
-        return r != CLI_DONE ? r : output_document(cli, j, view_domains);
+        return show(cli, "ListDomains", NULL, NULL, view_domains);
 }
 
 static int fill_limit(sd_bus_message *m, void *arg) {
@@ -26,11 +26,7 @@ static int fill_limit(sd_bus_message *m, void *arg) {
 }
 
 CliExit verb_incidents(Cli *cli, _unused_ int argc, _unused_ char **argv) {
-        json_t *j;
-        CliExit r;
-
-        r = client_json(cli, &j, "ListIncidents", fill_limit, cli);
-        return r != CLI_DONE ? r : output_document(cli, j, view_incidents);
+        return show(cli, "ListIncidents", fill_limit, cli, view_incidents);
 }
 
 static int fill_id(sd_bus_message *m, void *arg) {
@@ -39,8 +35,6 @@ static int fill_id(sd_bus_message *m, void *arg) {
 
 CliExit verb_why(Cli *cli, int argc, char **argv) {
         uint64_t id = 0;
-        json_t *j;
-        CliExit r;
 
         if (argc > 0 && (u64_parse(argv[0], &id) < 0 || id == 0)) {
                 _cleanup_free_ char *shown = str_escape(argv[0]);
@@ -48,6 +42,5 @@ CliExit verb_why(Cli *cli, int argc, char **argv) {
                 cli_error("%s: an incident's id is a number; see 'cgctl incidents'", shown ? shown : "");
                 return CLI_USAGE;
         }
-        r = client_json(cli, &j, "GetIncident", fill_id, &id);
-        return r != CLI_DONE ? r : output_document(cli, j, view_why);
+        return show(cli, "GetIncident", fill_id, &id, view_why);
 }

@@ -410,6 +410,7 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .started_usec = m->started_usec,
                 .loaded_usec = m->loaded_usec,
                 .heartbeat_usec = m->config.heartbeat_usec,
+                .events_dropped = m->events_dropped,
                 .psi = psi_word(sensor_psi_state(m->sensor)),
                 .bus = m->bus && sd_bus_is_ready(m->bus) > 0,
                 .refused = m->refused,

@@ -2,6 +2,8 @@
 
 /* `cgctl status`: is it running, what does it see, is anything wrong, is anything held. One screen. */
 
+#include <inttypes.h>
+
 #include "base/units.h"
 #include "view/view.h"
 
@@ -72,6 +74,7 @@ void view_status(const View *v, const json_t *j, Str *out) {
         const json_t *open = json_object_get(j, "incidents"), *contained = json_object_get(j, "contained");
         const json_t *last = json_object_get(j, "last_incident"), *item;
         uint64_t now = field_usec(j, "now"), lasts = field_u64(j, "exhaustion_usec");
+        uint64_t rows = field_u64(sensing, "rows_dropped"), events = field_u64(sensing, "events_dropped");
         const char *refused = field_text(policy, "refused");
         bool trouble = json_array_size(open) > 0 || json_array_size(contained) > 0;
         char buf[VIEW_TEXT_MAX], when[VIEW_TEXT_MAX];
@@ -94,6 +97,13 @@ void view_status(const View *v, const json_t *j, Str *out) {
         str_appendf(&sensed, "%s; %s", field_text(sensing, "level"), pressure_words(field_text(sensing,
                         "pressure")));
         labelled(v, out, "sensing", COLOR_NORMAL, sensed.data ? sensed.data : "");
+        if (rows > 0 || events > 0) {
+                _cleanup_str_ Str lost = {};
+
+                str_appendf(&lost, "%" PRIu64 " rows of cgroups and %" PRIu64 " events found no place; what they told "
+                                   "was not looked at", rows, events);
+                labelled(v, out, "lost", COLOR_YELLOW, lost.data ? lost.data : "");
+        }
         if (!field_true(j, "bus"))
                 labelled(v, out, "bus", COLOR_YELLOW, "not connected: nothing can be placed, and a "
                                                       "daemon-reload may "

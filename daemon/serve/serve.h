@@ -51,6 +51,7 @@ typedef struct ServerInfo {
         uint64_t loaded_usec;           /* when the policy set in force was loaded */
         uint64_t heartbeat_usec;
         const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
+        uint64_t events_dropped;        /* events that found no place in a tick */
         bool bus;                       /* the system bus is connected */
         const char *refused;            /* diagnostics of the last reload if it was refused, else NULL */
 } ServerInfo;

@@ -574,7 +574,8 @@ size_t engine_news(const Engine *e, const News **ret) {
 }
 
 void engine_status(const Engine *e, EngineStatus *ret) {
-        *ret = (EngineStatus) { .exhaustion_usec = e->forecast.exhaustion_usec, .samples = e->samples };
+        *ret = (EngineStatus) { .exhaustion_usec = e->forecast.exhaustion_usec, .samples = e->samples,
+                                .rows_dropped = e->tracks.dropped };
         for (size_t k = 0; k < INCIDENTS_MAX; k++)
                 ret->open_incidents += e->open[k].id != 0;
         for (size_t k = 0; k < CONTAINMENTS_MAX; k++)

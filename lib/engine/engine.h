@@ -68,5 +68,6 @@ typedef struct EngineStatus {
         unsigned open_incidents, contained;
         uint64_t exhaustion_usec;       /* forecast: memory lasts this long; USEC_INFINITY = not shrinking */
         uint64_t samples;
+        uint64_t rows_dropped;          /* rows of samples that found no place: cgroups beyond TRACKS_MAX */
 } EngineStatus;
 void engine_status(const Engine *e, EngineStatus *ret);

@@ -429,10 +429,11 @@ static const char *interface_of(const char *unit) {
         return "Unit";
 }
 
-int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const char *property,
-                    UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+/* A call of the properties of the unit's object, begun with the name of the interface; NULL stands for that of
+ * the unit's own type. */
+static int properties_call(sd_bus *bus, const char *unit, const char *interface, const char *method,
+                           sd_bus_message **ret) {
         _cleanup_message_ sd_bus_message *m = NULL;
-        _cleanup_(unit_call_freep) UnitCall *c = NULL;
         _cleanup_free_ char *path = NULL;
         char name[64];
         int r;
@@ -443,9 +444,23 @@ int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const 
         if (r < 0)
                 return r;
         (void) snprintf(name, sizeof name, SYSTEMD ".%s", interface ? interface : interface_of(unit));
-        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties", "Get");
+        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties", method);
         if (r >= 0)
-                r = sd_bus_message_append(m, "ss", name, property);
+                r = sd_bus_message_append(m, "s", name);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(m);
+        return 0;
+}
+
+int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const char *property,
+                    UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+        _cleanup_message_ sd_bus_message *m = NULL;
+        _cleanup_(unit_call_freep) UnitCall *c = NULL;
+        int r = properties_call(bus, unit, interface, "Get", &m);
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", property);
         if (r >= 0)
                 r = unit_call_new(handler, userdata, &c, "%s: cannot read %s", unit, property);
         if (r < 0)
@@ -470,20 +485,8 @@ int unit_get_properties(sd_bus *bus, const char *unit, UnitPropertiesHandler han
                         sd_bus_slot **ret_slot) {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_(unit_call_freep) UnitCall *c = NULL;
-        _cleanup_free_ char *path = NULL;
-        char name[64];
-        int r;
+        int r = properties_call(bus, unit, NULL, "GetAll", &m);
 
-        if (!bus)
-                return -ENOTCONN;
-        r = sd_bus_path_encode(SYSTEMD_PATH "/unit", unit, &path);
-        if (r < 0)
-                return r;
-        (void) snprintf(name, sizeof name, SYSTEMD ".%s", interface_of(unit));
-        r = sd_bus_message_new_method_call(bus, &m, SYSTEMD, path, "org.freedesktop.DBus.Properties",
-                                           "GetAll");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", name);
         if (r >= 0)
                 r = unit_call_new(NULL, userdata, &c, "%s: cannot read its properties", unit);
         if (r < 0)
