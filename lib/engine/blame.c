@@ -1,14 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Blame. Rates, not bytes, are compared, because a cgroup that was looked at for the first time some ticks
- * ago has a shorter window than its siblings. Every choice between equals goes to the smaller id. */
+ * ago has a shorter window than its siblings.
+ *
+ * The rows of a sample are not read at one moment: on a busy machine a child is read tens of milliseconds after
+ * its parent, and in a short window its rate is then a third too small or too large beside its parent's. So a
+ * share is taken among siblings, which are read together, level by level, and the shares of the levels are
+ * multiplied; the parent's own rate only has to be half explained by the child.
+ *
+ * Every choice between equals goes to the smaller id. */
 
 #include "base/macro.h"
 #include "base/units.h"
 #include "engine/blame.h"
 
-/* A child that holds this much of what its parent holds is where the descent goes on (design.md, Blame). */
+/* A child that holds this much of what its level holds is where the descent goes on (design.md, Blame). */
 #define DESCEND_PERMYRIAD 6000
+/* What its parent took in itself, or in children that are gone, is not the child's. */
+#define EXPLAINED_PERMYRIAD 5000
 
 static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, uint64_t page_bytes, Intake *ret) {
         const Track *track = tracks_find(t, c->id);
@@ -93,7 +102,8 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
                 uint64_t page_bytes, Blame *ret) {
         const CgroupSample *node;
         Intake in;
-        uint64_t sum_rate, sum_bytes;
+        uint64_t sum_rate, sum_bytes, parent_rate;
+        unsigned share = PERMYRIAD;
 
         *ret = (Blame) { .window = w };
         if (s->n_cgroups == 0)
@@ -114,19 +124,28 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
 
         /* From the root down, as long as one child holds most of its level and enough of the whole. */
         node = s->cgroups;
+        parent_rate = ret->whole_rate;
         for (;;) {
                 const CgroupSample *child =
                         largest_child(t, s, node, w, page_bytes, &in, &sum_rate, &sum_bytes);
 
                 if (!child || share_of(in.rate, sum_rate) < DESCEND_PERMYRIAD ||
-                    share_of(in.rate, ret->whole_rate) < share_min_permyriad)
+                    share_of(in.rate, parent_rate) < EXPLAINED_PERMYRIAD)
+                        break;
+                share = (unsigned) mul_div_u64(share, share_of(in.rate, sum_rate), PERMYRIAD);
+                if (share < share_min_permyriad)
                         break;
                 node = child;
+                parent_rate = in.rate;
                 if (may_stand_alone(node)) {
                         ret->culprit = node;
-                        ret->share_permyriad = share_of(in.rate, ret->whole_rate);
+                        ret->share_permyriad = share;
                 }
         }
+
+        for (size_t i = 0; ret->culprit && i < ret->n_candidates; i++)
+                if (ret->candidates[i].cgroup_id == ret->culprit->id)
+                        ret->candidates[i].share_permyriad = ret->share_permyriad;
 }
 
 unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t cgroup_id, uint64_t noise,
