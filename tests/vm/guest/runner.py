@@ -58,6 +58,14 @@ def tests_of(path: Path, words: list[str]) -> list[tuple[str, object]]:
     return [(name, func) for name, func in found if chosen(name, words)]
 
 
+def newest_incident(vm: vmlib.VM) -> str:
+    """What cgd says of it, if it is there to say anything."""
+    try:
+        return vm.cgctl("why", ok=False) if vm.cgd_active() else ""
+    except Exception as e:
+        return f"cgctl why: {e}"
+
+
 def run_test(name: str, func, report: Reporter) -> None:
     limit = getattr(func, "limit", DEFAULT_LIMIT)
     report.send("start", test=name, limit=limit)
@@ -74,6 +82,7 @@ def run_test(name: str, func, report: Reporter) -> None:
     except Exception:
         outcome, reason = "failed", traceback.format_exc()
     signal.alarm(0)
+    account = newest_incident(vm) if outcome == "failed" else ""
     try:
         problems = vm.cleanup()
     except Exception:
@@ -82,7 +91,7 @@ def run_test(name: str, func, report: Reporter) -> None:
         outcome, reason = "failed", "\n".join(filter(None, [reason, *problems]))
     report.send("result", test=name, outcome=outcome, reason=reason, figures=vm.figures,
                 seconds=round(time.monotonic() - started, 1),
-                journal=vm.journal_excerpt() if outcome == "failed" else "")
+                journal="\n".join([vm.journal_excerpt(), account]) if outcome == "failed" else "")
 
 
 def hello(report: Reporter) -> None:

@@ -72,6 +72,13 @@ def sh(*argv: str, timeout: float = 60, ok: bool = True) -> str:
     return p.stdout
 
 
+def doing(unit: str) -> str:
+    """What a unit's main process does at this moment, for the account of a failure."""
+    pid = sh("systemctl", "show", "--value", "--property=MainPID", unit, ok=False).strip()
+    return "\n".join(f"{name}: {text}" for name in ("stat", "wchan", "syscall", "stack")
+                     if (text := read(f"/proc/{pid}/{name}")))
+
+
 def failed_units() -> list[str]:
     out = sh("systemctl", "list-units", "--failed", "--plain", "--no-legend", ok=False)
     return [line.split()[0] for line in out.splitlines() if line.strip()]
@@ -346,7 +353,10 @@ class VM:
         unit = f"{self.prefix}{name}.service"
         self.declared.add(unit)
         options = [f"--property={p}" for p in properties]
-        sh("systemd-run", "--quiet", f"--unit={unit}", f"--slice={slice}", *options, "--", *argv, timeout=90)
+        try:
+            sh("systemd-run", "--quiet", f"--unit={unit}", f"--slice={slice}", *options, "--", *argv, timeout=70)
+        except subprocess.TimeoutExpired:
+            raise Failure(f"{unit} does not come up; it does:\n{doing(unit)}") from None
         made = cls(unit, **more)
         self.units.append(made)
         return made
