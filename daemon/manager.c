@@ -797,6 +797,7 @@ int manager_run(Manager *m) {
         left = actor_release_all(m->actor, RELEASE_USEC);
         if (left > 0)
                 (void) fprintf(stderr, "<4>cgd: %d changes could not be given back in time; ExecStopPost= will try again.\n", left);
-        journal_say(m->journal, MESSAGE_STOPPED, LOG_INFO, "cgd has stopped; everything is given back.");
+        journal_say(m->journal, MESSAGE_STOPPED, LOG_INFO, "cgd has stopped; %s.",
+                    left > 0 ? "not everything could be given back in time" : "everything is given back");
         return r;
 }
