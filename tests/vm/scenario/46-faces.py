@@ -4,8 +4,9 @@ import json
 import os
 import stat
 import subprocess
+from pathlib import Path
 
-from vmlib import VM, check, failed_units, limited, read, sh
+from vmlib import VM, check, failed_units, limited, read, sh, wait
 
 
 def as_nobody(*argv: str) -> subprocess.CompletedProcess:
@@ -64,6 +65,23 @@ def test_stranger(vm: VM) -> None:
     for argv in (["reload"], ["set-mode", "sideload", "off"], ["run", "--domain=sideload", "true"], ["place", "x.service"]):
         p = as_nobody("cgctl", *argv)
         check(p.returncode == 1 and "not allowed for user 65534" in p.stderr, f"{argv}: exit {p.returncode}, {p.stderr}")
+
+
+def test_polkit_rule(vm: VM) -> None:
+    """What the administrator's own polkit rule allows is allowed: it is polkitd that decides, not cgd."""
+    vm.need_cgd()
+    rule = Path("/etc/polkit-1/rules.d/10-cgd-test.rules")
+    vm.undo.append(lambda: rule.unlink(missing_ok=True))
+    vm.undo.append(lambda: vm.cgctl("set-mode", "sideload", "policy"))
+    rule.write_text('''polkit.addRule(function(action, subject) {
+        if (action.id == "org.cgd1.manage" && subject.user == "nobody")
+            return polkit.Result.YES;
+    });
+    ''')
+    # polkitd reads its rules again a moment after they have changed.
+    p = wait(lambda: (q := as_nobody("cgctl", "set-mode", "sideload", "monitor")).returncode == 0 and q, 20, 0.5)
+    check(p, "the rule is not obeyed")
+    check([d["mode"] for d in vm.cgctl_json("domains") if d["name"] == "sideload"] == ["monitor"], "mode not set")
 
 
 def test_run(vm: VM) -> None:
