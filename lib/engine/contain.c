@@ -340,6 +340,28 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         c->step_usec = e->now;
 }
 
+/* Where the host has room again, and no limit of the victim's own stands in its way, the victim waits for its pages
+ * to come back and not for memory: to squeeze out more would only fill the disk that they come from. */
+static bool memory_is_short(const Engine *e, const Containment *c) {
+        if (headroom(e) < e->forecast.total / 10)
+                return true;
+        for (size_t i = 0; i < INCIDENTS_MAX; i++) {
+                const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
+                const Domain *victim = inc && inc->culprit_id == c->cgroup_id ? incident_victim(e, &e->open[i]) : NULL;
+
+                for (size_t k = 0; victim && k < e->sample->n_cgroups; k++) {
+                        const CgroupSample *s = &e->sample->cgroups[k];
+                        uint64_t v;
+
+                        if (streq(s->path, victim->cgroup) &&
+                            ((cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &v) && v != LIMIT_MAX) ||
+                             (cgroup_sample_get(s, CGROUP_MEMORY_MAX, &v) && v != LIMIT_MAX)))
+                                return true;
+                }
+        }
+        return false;
+}
+
 static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         uint64_t floor = level_floor(row, d), current = row->value[CGROUP_MEMORY_CURRENT], level;
 
@@ -356,6 +378,10 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 
         if (e->now - c->step_usec < d->contain.step_usec)
                 return;
+        if (!memory_is_short(e, c)) {
+                c->floor_usec = 0;
+                return;
+        }
         level = MIN(c->level, current);
         level -= level / 10;
         if (d->contain.steps[STEP_SQUEEZE] && c->level > floor && MAX(level, floor) < c->level) {
@@ -430,7 +456,9 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
 
         if (!track_stall(t, &some, ret_full) || !track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in))
                 return false;
-        *ret_pushing = in.rate >= intake_noise(e) ||
+        /* Who is asleep in the kernel's throttle stays so for up to two seconds after the limit was raised: that
+         * it takes nothing in meanwhile says nothing of what it wants. */
+        *ret_pushing = in.rate >= intake_noise(e) || *ret_full >= STUCK_PERMYRIAD ||
                        (some >= PUSHING_PERMYRIAD &&
                         (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
                          (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level)));

@@ -73,7 +73,7 @@ static AlarmState *incident_alarm(const Engine *e, const OpenIncident *o) {
         return o->alarm < 0 ? NULL : (AlarmState *) &e->alarms[o->alarm];
 }
 
-static const Domain *incident_victim(const Engine *e, const OpenIncident *o) {
+const Domain *incident_victim(const Engine *e, const OpenIncident *o) {
         const AlarmState *a = incident_alarm(e, o);
 
         return a ? &e->policy->domains[a->domain] : NULL;
@@ -188,7 +188,9 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
         bool told = i->n_entries > 0 && i->entries[i->n_entries - 1].type == type;
 
         i->state = INCIDENT_QUIET;
-        i->result = result;
+        /* What was done about it remains how it ended. */
+        if (i->first_step_usec == 0 || i->result == RESULT_NONE)
+                i->result = result;
         o->recheck_usec = e->now + o->recheck_wait_usec;
         o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
         if (!told)
@@ -253,6 +255,34 @@ static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, 
         }
 }
 
+static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict verdict,
+                                    const Domain *d) {
+        incident_record_blame(e, victim, i, b);
+        i->culprit_id = b->culprit->id;
+        path_shown(i->culprit, b->culprit->path);
+        path_shown(i->culprit_domain, d ? d->name : "");
+        path_shown(i->contract_file, d && d->contain.mode_span.file ? d->contain.mode_span.file : "");
+        i->contract_line = d ? d->contain.mode_span.line : 0;
+
+        /* A slice is no leaf: enter it as the candidate that it is. */
+        if (i->n_candidates == 0 || i->candidates[0].cgroup_id != b->culprit->id) {
+                bool listed = false;
+
+                for (size_t k = 0; k < i->n_candidates; k++)
+                        listed = listed || i->candidates[k].cgroup_id == b->culprit->id;
+                if (!listed) {
+                        i->n_candidates = MIN(i->n_candidates + 1, (size_t) INCIDENT_CANDIDATES_MAX);
+                        memmove(i->candidates + 1, i->candidates, (i->n_candidates - 1) * sizeof(Candidate));
+                        i->candidates[0] = (Candidate) {
+                                .cgroup_id = b->culprit->id,
+                                .intake_bytes = mul_div_u64(b->whole_bytes, b->share_permyriad, PERMYRIAD),
+                                .share_permyriad = b->share_permyriad,
+                                .verdict = verdict };
+                        path_shown(i->candidates[0].path, b->culprit->path);
+                }
+        }
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         Verdict verdict;
@@ -266,38 +296,19 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         if (!b.culprit) {
                 if (e->now < o->look_until_usec)
                         return;
-                incident_record_blame(e, victim, i, &b);
-                i->culprit_id = 0;
+                if (i->first_step_usec == 0) {
+                        incident_record_blame(e, victim, i, &b);
+                        i->culprit_id = 0;
+                }
                 incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD);
                 return;
         }
 
         verdict = contain_verdict(e, victim, b.culprit, &d);
-        incident_record_blame(e, victim, i, &b);
-        i->culprit_id = b.culprit->id;
-        path_shown(i->culprit, b.culprit->path);
-        path_shown(i->culprit_domain, d ? d->name : "");
-        path_shown(i->contract_file, d && d->contain.mode_span.file ? d->contain.mode_span.file : "");
-        i->contract_line = d ? d->contain.mode_span.line : 0;
-
-        /* A slice is no leaf: enter it as the candidate that it is. */
-        if (i->n_candidates == 0 || i->candidates[0].cgroup_id != b.culprit->id) {
-                bool listed = false;
-
-                for (size_t k = 0; k < i->n_candidates; k++)
-                        listed = listed || i->candidates[k].cgroup_id == b.culprit->id;
-                if (!listed) {
-                        i->n_candidates = MIN(i->n_candidates + 1, (size_t) INCIDENT_CANDIDATES_MAX);
-                        memmove(i->candidates + 1, i->candidates, (i->n_candidates - 1) * sizeof(Candidate));
-                        i->candidates[0] = (Candidate) {
-                                .cgroup_id = b.culprit->id,
-                                .intake_bytes = mul_div_u64(b.whole_bytes, b.share_permyriad, PERMYRIAD),
-                                .share_permyriad = b.share_permyriad,
-                                .verdict = verdict };
-                        path_shown(i->candidates[0].path, b.culprit->path);
-                }
-        }
-
+        /* An incident in which something was done stays the account of that; who comes after him and may not be
+         * touched is one entry in it. */
+        if (i->first_step_usec == 0 || verdict == VERDICT_CULPRIT)
+                incident_record_culprit(e, victim, i, &b, verdict, d);
         switch (verdict) {
         case VERDICT_CULPRIT:
                 if (containment_find(e, b.culprit->id)) {

@@ -117,6 +117,8 @@ bool containments_any(const Engine *e);
 /* engine.c */
 
 OpenIncident *incident_state(Engine *e, uint64_t id);
+/* The domain that asked for help; NULL where the policy set no longer has it. */
+const Domain *incident_victim(const Engine *e, const OpenIncident *o);
 /* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */
 bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
 void incident_mark(Engine *e, OpenIncident *o);

@@ -97,6 +97,37 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* A task in the kernel's throttle sleeps on for a while when its limit is raised: that is no sign that it has
+ * enough. */
+static void test_sleeper_is_not_let_go(void **state _unused_) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+
+        w.nap_usec = 2 * USEC_PER_SEC;
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        for (int k = 0; k < 1200; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high < LIMIT_MAX);
+        }
+}
+
+/* The service goes on waiting, for its pages to come back from a disk that more squeezing would only fill. */
+static void test_no_squeeze_where_there_is_room(void **state _unused_) {
+        int hog;
+
+        world_without_host_alarm(&w);
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 8 * USEC_PER_SEC;
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        for (int k = 0; k < 160; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high >= 300 * MIB);
+        }
+        assert_true(w.c[hog].swap > 0);
+}
+
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -230,6 +261,8 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_sleeper_is_not_let_go),
+                T(test_no_squeeze_where_there_is_room),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),

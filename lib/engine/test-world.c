@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The tests' world. See world.h. */
+/* The tests' world. See test-world.h. */
 
 
 
@@ -54,6 +54,10 @@ void world_init(World *w, uint64_t total, uint64_t swap_total) {
         }
         assert_int_equal(engine_new(&(EngineConfig) { .page_bytes = 4096, .heartbeat_usec = 10 * USEC_PER_SEC,
                                                       .first_incident_id = 1 }, &w->engine), 0);
+}
+
+void world_without_host_alarm(World *w _unused_) {
+        domains[0].n_alarms = 0;
 }
 
 void world_done(World *w) {
@@ -131,7 +135,15 @@ static void stall(World *w, int i, uint64_t usec, bool throttled) {
         w->host_stall += usec;
 }
 
+static void services_ache(World *w, int but, uint64_t usec) {
+        for (int k = 0; k < w->n; k++)
+                if (k != but && w->c[k].leaf && !w->c[k].gone && startswith(w->c[k].path, "/workload"))
+                        stall(w, k, usec * 30 / 100, false);
+}
+
 static void world_live(World *w, uint64_t usec) {
+        if (w->now < w->ache_until)
+                services_ache(w, -1, usec);
         for (int i = 0; i < w->n; i++) {
                 WorldCgroup *c = &w->c[i];
                 uint64_t want, left, got;
@@ -147,6 +159,10 @@ static void world_live(World *w, uint64_t usec) {
                 }
                 if (c->rate == 0 && c->stream == 0)
                         continue;
+                if (w->now < c->nap_until) {
+                        stall(w, i, usec, false);
+                        continue;
+                }
                 want = c->current >= c->until ? 0 : MIN(c->rate * usec / USEC_PER_SEC, c->until - c->current);
                 left = MIN(room(w, i), available(w));
                 got = MIN(want, left);
@@ -161,10 +177,12 @@ static void world_live(World *w, uint64_t usec) {
                 if (got < want) {
                         stall(w, i, usec * 95 / 100, room(w, i) == 0);
                         /* What does not fit is fought for: everybody else in the machine stalls too. */
-                        if (available(w) < w->total / 32)
-                                for (int k = 0; k < w->n; k++)
-                                        if (k != i && w->c[k].leaf && !w->c[k].gone && startswith(w->c[k].path, "/workload"))
-                                                stall(w, k, usec * 30 / 100, false);
+                        if (room(w, i) == 0)
+                                c->nap_until = w->now + w->nap_usec;
+                        if (available(w) < w->total / 32) {
+                                services_ache(w, i, usec);
+                                w->ache_until = w->now + w->ache_usec;
+                        }
                 }
         }
 }

@@ -21,6 +21,7 @@ typedef struct WorldCgroup {
         uint64_t rate;                  /* grows by this many bytes a second … */
         uint64_t until;                 /* … until it has this many */
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
+        uint64_t nap_until;             /* asleep in the kernel's throttle until then */
         uint64_t breath;                /* takes and gives back this many bytes, at 40 MiB/s */
         uint64_t breathed;              /* … of which it has these now */
         uint64_t touched;               /* writes by the engine */
@@ -40,11 +41,16 @@ typedef struct World {
         uint64_t first_touch, kills, kills_in_flight_max, seed;
         uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
         uint64_t due_usec;              /* … and so ticks then */
+        uint64_t nap_usec;              /* who meets his limit sleeps this long, also when it is raised meanwhile */
+        uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
+        uint64_t ache_until;            /* … and so until then */
         bool refuse_writes;
 } World;
 
 void world_init(World *w, uint64_t total, uint64_t swap_total);
 void world_done(World *w);
+/* No forecast: nothing but pressure raises an alarm. Before anything runs. */
+void world_without_host_alarm(World *w);
 /* Parents first. Returns the index. */
 int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
 int world_find(World *w, const char *path);
