@@ -97,15 +97,17 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
-/* A task in the kernel's throttle sleeps on for a while when its limit is raised: that is no sign that it has
- * enough. */
+/* A task in the kernel's throttle sleeps on when its limit is raised: that is no sign that it has enough, even where
+ * reclaim has taken from it meanwhile. */
 static void test_sleeper_is_not_let_go(void **state _unused_) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
 
-        w.nap_usec = 2 * USEC_PER_SEC;
         for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
-        for (int k = 0; k < 1200; k++) {
+        w.c[hog].current -= 200 * MIB;
+        w.c[hog].swap += 200 * MIB;
+        w.c[hog].nap_until = w.now + 6 * USEC_PER_SEC;
+        for (int k = 0; k < 400; k++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
                 assert_true(w.c[hog].high < LIMIT_MAX);
         }

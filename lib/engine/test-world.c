@@ -177,8 +177,6 @@ static void world_live(World *w, uint64_t usec) {
                 if (got < want) {
                         stall(w, i, usec * 95 / 100, room(w, i) == 0);
                         /* What does not fit is fought for: everybody else in the machine stalls too. */
-                        if (room(w, i) == 0)
-                                c->nap_until = w->now + w->nap_usec;
                         if (available(w) < w->total / 32) {
                                 services_ache(w, i, usec);
                                 w->ache_until = w->now + w->ache_usec;

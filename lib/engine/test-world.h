@@ -41,7 +41,6 @@ typedef struct World {
         uint64_t first_touch, kills, kills_in_flight_max, seed;
         uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
         uint64_t due_usec;              /* … and so ticks then */
-        uint64_t nap_usec;              /* who meets his limit sleeps this long, also when it is raised meanwhile */
         uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
         uint64_t ache_until;            /* … and so until then */
         bool refuse_writes;
