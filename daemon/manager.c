@@ -133,13 +133,35 @@ static void tell_news(Manager *m) {
         }
 }
 
+static void on_hook(const Action *a, bool failed, const char *what, void *userdata) {
+        Manager *m = userdata;
+
+        journal_hook(m->journal, engine_incident_by_id(m->engine, a->incident_id), a, failed, what);
+}
+
+/* With the command, if any, that the domain wants run before it. */
+static int submit_kill(Manager *m, const Action *a, int fd, const char *path) {
+        const Domain *d = policy_domain_of(m->policy, path);
+        _cleanup_strv_ char **argv = NULL;
+        char unit[UNIT_LABEL_SIZE];
+
+        if (!d || !d->contain.pre_kill_exec)
+                return actor_submit(m->actor, a, fd, path);
+        unit_label_of_cgroup(path, unit);
+        if (command_split(d->contain.pre_kill_exec, unit, &argv) < 0) {
+                on_hook(a, true, "PreKillExec= was not run: out of memory", m);
+                return actor_submit(m->actor, a, fd, path);
+        }
+        return actor_submit_kill(m->actor, a, fd, argv, d->contain.pre_kill_timeout_usec, on_hook);
+}
+
 static void submit(Manager *m, const Action *a) {
         const char *path;
         int fd, r;
 
         r = sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path);
         if (r >= 0)
-                r = actor_submit(m->actor, a, fd, path);
+                r = a->type == ACTION_KILL ? submit_kill(m, a, fd, path) : actor_submit(m->actor, a, fd, path);
         else if (a->type == ACTION_RESTORE)
                 /* Out of sense's sight, but the lease holds a descriptor of its own. */
                 r = actor_submit(m->actor, a, -EBADF, a->path);
