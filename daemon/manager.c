@@ -155,6 +155,20 @@ static int submit_kill(Manager *m, const Action *a, int fd, const char *path) {
         return actor_submit_kill(m->actor, a, fd, argv, d->contain.pre_kill_timeout_usec, on_hook);
 }
 
+/* A kill that waits for its command may come to be forbidden meanwhile. */
+static void kill_recheck(Manager *m) {
+        const Action *a = actor_waiting_kill(m->actor);
+        const Domain *d;
+        const char *path;
+        int fd;
+
+        if (!a || sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path) < 0)
+                return;
+        d = policy_domain_of(m->policy, path);
+        if (!d || !d->contain.steps[STEP_KILL] || engine_mode(m->engine, d) != MODE_ENFORCE)
+                actor_call_off_kill(m->actor);
+}
+
 static void submit(Manager *m, const Action *a) {
         const char *path;
         int fd, r;
@@ -356,6 +370,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
                 step(m, NULL);          /* the engine lets go of the old set while it still exists */
                 policy_free(old);
         }
+        kill_recheck(m);
         journal_say(m->journal, MESSAGE_LOADED, LOG_INFO, "Policy set loaded: %zu domains.", p->n_domains);
 
         if (!a) {
@@ -451,6 +466,7 @@ static int op_set_mode(void *userdata, const char *domain, Mode mode) {
         r = engine_set_mode(m->engine, m->policy, domain, mode);
         if (r < 0)
                 return r;
+        kill_recheck(m);
         journal_say(m->journal, MESSAGE_LOADED, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
                     mode_to_string(engine_mode(m->engine, d)));
         m->plan.next_usec = 0;          /* what the new mode no longer allows is given back now */

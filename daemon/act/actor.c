@@ -298,8 +298,8 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
         return 0;
 }
 
-int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const *argv, uint64_t timeout_usec,
-                      ActorSay say) {
+int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const *argv,
+                      uint64_t timeout_usec, ActorSay say) {
         char unit[80], description[80], text[512], time[FORMAT_MAX];
         Job *job = worker_take(a->worker, cgroup_fd);
         int r;
@@ -307,8 +307,8 @@ int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const
         if (!job)
                 return -ENOSPC;
         job->action = *action;
-        (void) snprintf(unit, sizeof unit, "cgd-pre-kill-%" PRIu64 "-%" PRIu64 ".service", action->incident_id,
-                        action->id);
+        (void) snprintf(unit, sizeof unit, "cgd-pre-kill-%" PRIu64 "-%" PRIu64 ".service",
+                        action->incident_id, action->id);
         (void) snprintf(description, sizeof description, "[cgd] PreKillExec= in incident %" PRIu64,
                         action->incident_id);
         r = hook_start(a->hook, unit, description, argv, timeout_usec);
@@ -327,6 +327,20 @@ int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const
         (void) snprintf(text, sizeof text, "running %s first, for up to %s, as %s", argv[0], time, unit);
         say(&job->action, false, text, a->userdata);
         return 0;
+}
+
+const Action *actor_waiting_kill(const Actor *a) {
+        return a->kill ? &a->kill->action : NULL;
+}
+
+void actor_call_off_kill(Actor *a) {
+        Job *job = a->kill;
+
+        if (!job)
+                return;
+        a->kill = NULL;
+        hook_cancel(a->hook);
+        worker_refuse(a->worker, job, OUTCOME_FAILED, -ECANCELED);
 }
 
 int actor_give_back(Actor *a, uint64_t cgroup_id) {
@@ -525,11 +539,7 @@ int actor_release_all(Actor *a, uint64_t deadline_usec) {
         uint64_t now = now_monotonic_usec();
         int failed = 0;
 
-        if (a->kill) {
-                hook_cancel(a->hook);
-                worker_refuse(a->worker, a->kill, OUTCOME_FAILED, -ECANCELED);
-                a->kill = NULL;
-        }
+        actor_call_off_kill(a);
         (void) worker_quiesce(a->worker, now + MIN(deadline_usec, QUIESCE_USEC));
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);

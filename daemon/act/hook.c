@@ -2,17 +2,18 @@
 
 /* Hook: PreKillExec=, a command that systemd runs for us and that is waited for.
  *
- * Invariant: a hook that was started is over within its time, whatever systemd, the bus or the command do: by the
- * end of its start job, or by a timer of our own, whichever comes first. One runs at a time, as one kill does.
+ * Invariant: a hook that was started is over within its time, whatever systemd, the bus or the command do: by
+ * the end of its start job, or by a timer of our own, whichever comes first. One runs at a time, as one kill
+ * does.
  *
  * It is a transient service of Type=oneshot, so the end of the start job is the end of the command. cgd never
- * forks: its memory is locked, and a child would run inside cgd's sandbox and its cgroup. It runs in system.slice
- * and not where the culprit is, for there it would stand at the culprit's limit and die with it. systemd has the
- * same time limit, so a command that is too slow ends and does not stay.
+ * forks: its memory is locked, and a child would run inside cgd's sandbox and its cgroup. It runs in
+ * system.slice and not where the culprit is, for there it would stand at the culprit's limit and die with it.
+ * systemd has the same time limit, so a command that is too slow ends and does not stay.
  *
- * The job is known by its unit's name, which is used once, so it does not matter whether its end or the answer to
- * the call is heard first. Where the bus goes away meanwhile the timer alone decides: the command may be running
- * and was promised its time. */
+ * The job is known by its unit's name, which is used once, so it does not matter whether its end or the
+ * answer to the call is heard first. Where the bus goes away meanwhile the timer alone decides: the command
+ * may be running and was promised its time. */
 
 #include "act/hook.h"
 #include "act/worker.h"
@@ -30,7 +31,7 @@ struct Hook {
         sd_bus_slot *match, *call;
         uint64_t timeout_usec;
         bool running;
-        bool known;                     /* systemd has taken the job, or the bus was lost before it said so */
+        bool known;                     /* systemd took the job, or the bus was lost before it said so */
         char unit[UNIT_NAME_SIZE];
         char program[128];              /* for the sentences; a longer path is cut */
 };
@@ -98,7 +99,8 @@ static void on_answer(int r, const char *message, void *userdata) {
                 h->known = true;
 }
 
-int hook_start(Hook *h, const char *unit, const char *description, char *const *argv, uint64_t timeout_usec) {
+int hook_start(Hook *h, const char *unit, const char *description, char *const *argv,
+               uint64_t timeout_usec) {
         const UnitTransient t = {
                 .name = h->unit,
                 .description = description,
@@ -121,8 +123,8 @@ int hook_start(Hook *h, const char *unit, const char *description, char *const *
         h->timeout_usec = timeout_usec;
         h->known = false;
         /* The match is asked for first, and the broker keeps the order: the end cannot be missed. */
-        r = sd_bus_match_signal_async(h->bus, &h->match, SYSTEMD, "/org/freedesktop/systemd1", SYSTEMD ".Manager",
-                                      "JobRemoved", on_removed, NULL, h);
+        r = sd_bus_match_signal_async(h->bus, &h->match, SYSTEMD, "/org/freedesktop/systemd1",
+                                      SYSTEMD ".Manager", "JobRemoved", on_removed, NULL, h);
         if (r >= 0)
                 r = unit_start_transient(h->bus, &t, on_answer, h, &h->call);
         if (r >= 0)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A command before a kill: an actor on a tree of ordinary files, against a systemd of the test's own. The kill is
- * "made" when cgroup.kill has its 1; nobody empties the cgroup here but for the test. */
+/* A command before a kill: an actor on a tree of ordinary files, against a systemd of the test's own. The
+ * kill is made when cgroup.kill has its 1; nobody empties the cgroup but the test. */
 
 #include <fcntl.h>
 #include <unistd.h>
@@ -65,8 +65,8 @@ static int setup(void **state) {
         test_dir_make(base);
         (void) snprintf(root, sizeof root, "%s/cgroup", base);
         (void) snprintf(lease_file, sizeof lease_file, "%s/leases", base);
-        test_sh("mkdir -p '%s%s' && cd '%s%s' && echo max >memory.high && echo 'populated 1' >cgroup.events && "
-                "echo 1 >cgroup.procs && : >cgroup.kill",
+        test_sh("mkdir -p '%s%s' && cd '%s%s' && echo max >memory.high && "
+                "echo 'populated 1' >cgroup.events && echo 1 >cgroup.procs && : >cgroup.kill",
                 root, HOG, root, HOG);
         fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         hog_fd = cgroup_open(fd, HOG);
@@ -108,7 +108,8 @@ static bool killed(void) {
 
 static void submit(uint64_t timeout_usec) {
         /* Its own memory, gone when this returns: as a policy that is replaced meanwhile. */
-        char program[] = "/bin/dump", unit[] = "hog.service", money[] = "$HOME", *argv[] = { program, unit, money, NULL };
+        char program[] = "/bin/dump", unit[] = "hog.service", money[] = "$HOME";
+        char *argv[] = { program, unit, money, NULL };
         Action a = { .id = ++action_id, .type = ACTION_KILL, .step = STEP_KILL, .incident_id = 3,
                      .cgroup_id = hog_id, .path = HOG };
 
@@ -129,8 +130,8 @@ static void assert_outcome(OutcomeResult result) {
 static void job_removed(const char *sender, const char *unit, const char *result) {
         sd_bus_message *m = NULL;
 
-        assert_true(sd_bus_message_new_signal(fake.server, &m, "/org/freedesktop/systemd1", SYSTEMD ".Manager",
-                                              "JobRemoved") >= 0);
+        assert_true(sd_bus_message_new_signal(fake.server, &m, "/org/freedesktop/systemd1",
+                                              SYSTEMD ".Manager", "JobRemoved") >= 0);
         assert_true(sd_bus_message_append(m, "uoss", 7, "/job/7", unit, result) >= 0);
         assert_true(sd_bus_message_set_sender(m, sender) >= 0);
         assert_true(sd_bus_send(fake.server, m, NULL) >= 0);
@@ -151,8 +152,8 @@ static void test_runs(void **state) {
         assert_string_equal(log, "StartTransientUnit " UNIT " fail "
                                  "[(Description [cgd] PreKillExec= in incident 3) (Slice system.slice) "
                                  "(CollectMode inactive-or-failed) "
-                                 "(ExecStart [(/bin/dump [/bin/dump hog.service $$HOME] b:0)]) (Type oneshot) "
-                                 "(TimeoutStartUSec t:2000000) (TimeoutStopUSec t:2000000)] []\n");
+                                 "(ExecStart [(/bin/dump [/bin/dump hog.service $$HOME] b:0)]) "
+                                 "(Type oneshot) (TimeoutStartUSec t:2000000) (TimeoutStopUSec t:2000000)] []\n");
         assert_false(killed());
         /* Somebody else's job, and somebody else's word. */
         job_removed(SYSTEMD, "other.service", "done");
@@ -251,7 +252,8 @@ static void test_gone(void **state) {
 /* Nobody waits for a command that has lost its object: the host has one kill at a time. */
 static void test_gone_is_noticed(void **state) {
         Action hold = { .id = 9, .type = ACTION_SET_MEMORY_HIGH, .step = STEP_HOLD, .cgroup_id = hog_id,
-                        .value = 1 << 20, .expect = LIMIT_MAX, .original = LIMIT_MAX, .lease_usec = USEC_PER_MINUTE };
+                        .value = 1 << 20, .expect = LIMIT_MAX, .original = LIMIT_MAX,
+                        .lease_usec = USEC_PER_MINUTE };
 
         (void) state;
         assert_int_equal(actor_submit(actor, &hold, hog_fd, HOG), 0);
@@ -286,6 +288,22 @@ static void test_two(void **state) {
         assert_int_equal(n_outcomes, 2);
 }
 
+static void test_called_off(void **state) {
+        (void) state;
+        actor_call_off_kill(actor);
+        assert_null(actor_waiting_kill(actor));
+        submit(300 * USEC_PER_MSEC);
+        assert_true(actor_waiting_kill(actor)->id == 1);
+        actor_call_off_kill(actor);
+        assert_null(actor_waiting_kill(actor));
+        spin(500 * USEC_PER_MSEC);
+        job_removed(SYSTEMD, UNIT, "done");
+        assert_false(killed());
+        assert_outcome(OUTCOME_FAILED);
+        assert_int_equal(outcome.error, -ECANCELED);
+        assert_int_equal(n_said, 1);
+}
+
 /* cgd that leaves kills nobody, and every action has its outcome. */
 static void test_leaving(void **state) {
         (void) state;
@@ -304,7 +322,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_runs),   TEST(test_fails),    TEST(test_refused), TEST(test_times_out),
                 TEST(test_no_bus), TEST(test_bus_lost), TEST(test_gone),    TEST(test_gone_is_noticed),
-                TEST(test_two),    TEST(test_leaving),
+                TEST(test_two),    TEST(test_leaving),  TEST(test_called_off),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -214,8 +214,8 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
                 return true;
         case OUTCOME_FAILED:
                 l->kind = MESSAGE_ACTION_FAILED;
-                (void) snprintf(l->message, sizeof(l->message), "%s: cannot change it: %s (incident %" PRIu64 ").",
-                                who, strerror(-e->error), i->id);
+                (void) snprintf(l->message, sizeof(l->message), "%s: cannot %s it: %s (incident %" PRIu64 ").",
+                                who, e->action == ACTION_KILL ? "kill" : "change", strerror(-e->error), i->id);
                 return true;
         case OUTCOME_TIMEOUT:
                 l->kind = MESSAGE_KILL_FAILED;

@@ -2,9 +2,10 @@
 
 /* Command: the words of a command line (PreKillExec=).
  *
- * Invariant: what value_read_command() took splits here without an error but -ENOMEM. What %i stands for goes
- * into its word as it is, so a name with a space or a quote in it can neither end the word nor begin another.
- * Left out on purpose: C escapes, variables and all that a shell knows; who wants a shell calls one. */
+ * Invariant: what value_read_command() took splits here without an error but -ENOMEM. What %i stands for
+ * goes into its word as it is, so a name with a space or a quote in it can neither end the word nor begin
+ * another. Left out on purpose: C escapes, variables and all that a shell knows; who wants a shell calls
+ * one. */
 
 #include "base/str.h"
 #include "policy/policy.h"

@@ -173,9 +173,8 @@ int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
                 n = strcspn(p, "/");
                 if (n == 0)
                         break;
-                if (last &&
-                    !(strlen(last) >= 6 && strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0 &&
-                      strcspn(last, "/") > 6))
+                if (last && !(strcspn(last, "/") > 6 &&
+                              strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0))
                         return -ENXIO;
                 last = p;
                 p += n;
@@ -598,7 +597,7 @@ static int append_pids(sd_bus_message *m, const uint32_t *pids, size_t n) {
         return r < 0 ? r : array_close(m, false);
 }
 
-/* systemd would put a variable's value in place of $NAME; each word is to arrive as it is (systemd.service(5)). */
+/* systemd would put a variable's value in place of $NAME (systemd.service(5)); a word is to arrive as it is. */
 static int append_argv(sd_bus_message *m, char *const *argv) {
         int r = sd_bus_message_open_container(m, 'a', "s");
 
