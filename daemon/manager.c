@@ -133,13 +133,49 @@ static void tell_news(Manager *m) {
         }
 }
 
+static void on_hook(const Action *a, bool failed, const char *what, void *userdata) {
+        Manager *m = userdata;
+
+        journal_hook(m->journal, engine_incident_by_id(m->engine, a->incident_id), a, failed, what);
+}
+
+/* With the command, if any, that the domain wants run before it. */
+static int submit_kill(Manager *m, const Action *a, int fd, const char *path) {
+        const Domain *d = policy_domain_of(m->policy, path);
+        _cleanup_strv_ char **argv = NULL;
+        char unit[UNIT_LABEL_SIZE];
+
+        if (!d || !d->contain.pre_kill_exec)
+                return actor_submit(m->actor, a, fd, path);
+        unit_label_of_cgroup(path, unit);
+        if (command_split(d->contain.pre_kill_exec, unit, &argv) < 0) {
+                on_hook(a, true, "PreKillExec= was not run: out of memory", m);
+                return actor_submit(m->actor, a, fd, path);
+        }
+        return actor_submit_kill(m->actor, a, fd, argv, d->contain.pre_kill_timeout_usec, on_hook);
+}
+
+/* A kill that waits for its command may come to be forbidden meanwhile. */
+static void kill_recheck(Manager *m) {
+        const Action *a = actor_waiting_kill(m->actor);
+        const Domain *d;
+        const char *path;
+        int fd;
+
+        if (!a || sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path) < 0)
+                return;
+        d = policy_domain_of(m->policy, path);
+        if (!d || !d->contain.steps[STEP_KILL] || engine_mode(m->engine, d) != MODE_ENFORCE)
+                actor_call_off_kill(m->actor);
+}
+
 static void submit(Manager *m, const Action *a) {
         const char *path;
         int fd, r;
 
         r = sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path);
         if (r >= 0)
-                r = actor_submit(m->actor, a, fd, path);
+                r = a->type == ACTION_KILL ? submit_kill(m, a, fd, path) : actor_submit(m->actor, a, fd, path);
         else if (a->type == ACTION_RESTORE)
                 /* Out of sense's sight, but the lease holds a descriptor of its own. */
                 r = actor_submit(m->actor, a, -EBADF, a->path);
@@ -334,6 +370,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
                 step(m, NULL);          /* the engine lets go of the old set while it still exists */
                 policy_free(old);
         }
+        kill_recheck(m);
         journal_say(m->journal, MESSAGE_LOADED, LOG_INFO, "Policy set loaded: %zu domains.", p->n_domains);
 
         if (!a) {
@@ -429,6 +466,7 @@ static int op_set_mode(void *userdata, const char *domain, Mode mode) {
         r = engine_set_mode(m->engine, m->policy, domain, mode);
         if (r < 0)
                 return r;
+        kill_recheck(m);
         journal_say(m->journal, MESSAGE_LOADED, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
                     mode_to_string(engine_mode(m->engine, d)));
         m->plan.next_usec = 0;          /* what the new mode no longer allows is given back now */

@@ -24,7 +24,8 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
 Actor *actor_free(Actor *a);    /* does not give anything back: see actor_release_all() */
 DEFINE_CLEANUP(Actor *, actor_free)
 
-/* The system bus for the hand-over of long leases, or NULL while it is away. Reference is taken. */
+/* The system bus for the hand-over of long leases and what is run before a kill, or NULL while it is away.
+ * Reference is taken. */
 void actor_set_bus(Actor *a, sd_bus *bus);
 
 /* Queues one action. cgroup_fd is dup'ed from the reserve; path is the whole one. The action's cgroup is
@@ -32,6 +33,17 @@ void actor_set_bus(Actor *a, sd_bus *bus);
  * something else than .expect is not carried out: OUTCOME_DRIFTED. -ENOSPC where the queue is full: an
  * OUTCOME_FAILED will not come. */
 int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path);
+
+/* The same for an ACTION_KILL before which argv is run: it waits until that is over, timeout_usec at most, and
+ * comes at once where it cannot be run. say is told, on the loop, that the command was started (failed =
+ * false) and that it could not be run, failed, or took too long: one sentence without its end. argv is
+ * copied. */
+typedef void (*ActorSay)(const Action *action, bool failed, const char *what, void *userdata);
+int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const *argv,
+                      uint64_t timeout_usec, ActorSay say);
+/* The kill that waits for its command, or NULL; and calling it off: its outcome is FAILED, -ECANCELED. */
+const Action *actor_waiting_kill(const Actor *a);
+void actor_call_off_kill(Actor *a);
 
 /* systemd reloaded: what was raw and fell back to .original is written again; what has another value is
  * drift. */

@@ -11,10 +11,12 @@
  * original, for then it was systemd that put it back and nobody else. */
 
 #include <fcntl.h>
+#include <inttypes.h>
 #include <unistd.h>
 
 #include "act/act.h"
 #include "act/handover.h"
+#include "act/hook.h"
 #include "act/leases.h"
 #include "act/limit.h"
 #include "act/worker.h"
@@ -37,6 +39,9 @@ struct Actor {
         Leases *leases;
         Worker *worker;
         Handover *handover;
+        Hook *hook;
+        Job *kill;                      /* waits for the hook; everything it needs is in it */
+        ActorSay say;                   /* of that kill */
         ActorHandler handler;
         void *userdata;
         sd_event_source *reassert_timer, *collect_timer;
@@ -80,12 +85,32 @@ static void collect_gone(Actor *a) {
         }
 }
 
+static void kill_go(Actor *a) {
+        Job *job = a->kill;
+
+        a->kill = NULL;
+        worker_submit(a->worker, job);
+}
+
+static void on_hook(const char *message, void *userdata) {
+        Actor *a = userdata;
+
+        if (message)
+                a->say(&a->kill->action, true, message, a->userdata);
+        kill_go(a);
+}
+
 static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
         Actor *a = userdata;
 
         (void) s;
         (void) usec;
         collect_gone(a);
+        /* Nobody is left whom the command could look at, and the host's one kill is not kept waiting. */
+        if (a->kill && !cgroup_is_alive(a->kill->dir_fd, a->kill->action.cgroup_id)) {
+                hook_cancel(a->hook);
+                kill_go(a);
+        }
         if (actor_lease(a, 0))
                 collect_later(a);
         return 0;
@@ -273,6 +298,51 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
         return 0;
 }
 
+int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const *argv,
+                      uint64_t timeout_usec, ActorSay say) {
+        char unit[80], description[80], text[512], time[FORMAT_MAX];
+        Job *job = worker_take(a->worker, cgroup_fd);
+        int r;
+
+        if (!job)
+                return -ENOSPC;
+        job->action = *action;
+        (void) snprintf(unit, sizeof unit, "cgd-pre-kill-%" PRIu64 "-%" PRIu64 ".service",
+                        action->incident_id, action->id);
+        (void) snprintf(description, sizeof description, "[cgd] PreKillExec= in incident %" PRIu64,
+                        action->incident_id);
+        r = hook_start(a->hook, unit, description, argv, timeout_usec);
+        if (r < 0) {
+                (void) snprintf(text, sizeof text, "%s was not run: %s", argv[0],
+                                r == -ENOTCONN ? "the system bus is not connected"
+                                : r == -EBUSY  ? "another one runs"
+                                               : strerror(-r));
+                say(&job->action, true, text, a->userdata);
+                worker_submit(a->worker, job);
+                return 0;
+        }
+        a->kill = job;
+        a->say = say;
+        usec_format(timeout_usec, time);
+        (void) snprintf(text, sizeof text, "running %s first, for up to %s, as %s", argv[0], time, unit);
+        say(&job->action, false, text, a->userdata);
+        return 0;
+}
+
+const Action *actor_waiting_kill(const Actor *a) {
+        return a->kill ? &a->kill->action : NULL;
+}
+
+void actor_call_off_kill(Actor *a) {
+        Job *job = a->kill;
+
+        if (!job)
+                return;
+        a->kill = NULL;
+        hook_cancel(a->hook);
+        worker_refuse(a->worker, job, OUTCOME_FAILED, -ECANCELED);
+}
+
 int actor_give_back(Actor *a, uint64_t cgroup_id) {
         HeldLease *h = leases_find(a->leases, cgroup_id);
         Job *job;
@@ -401,6 +471,8 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
         if (r >= 0)
                 r = handover_new(event, RUN_SYSTEMD, a->leases, on_lost, a, &a->handover);
         if (r >= 0)
+                r = hook_new(event, on_hook, a, &a->hook);
+        if (r >= 0)
                 r = worker_new(event, on_done, a, &a->worker);
         if (r >= 0)
                 r = sd_event_add_time(event, &a->reassert_timer, CLOCK_MONOTONIC, UINT64_MAX, USEC_PER_MSEC,
@@ -426,6 +498,7 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
 Actor *actor_free(Actor *a) {
         if (!a)
                 return NULL;
+        (void) hook_free(a->hook);
         (void) worker_free(a->worker);
         (void) handover_free(a->handover);
         (void) leases_free(a->leases);
@@ -438,6 +511,7 @@ Actor *actor_free(Actor *a) {
 
 void actor_set_bus(Actor *a, sd_bus *bus) {
         handover_set_bus(a->handover, bus);
+        hook_set_bus(a->hook, bus);
 }
 
 const Lease *actor_lease(const Actor *a, size_t i) {
@@ -465,6 +539,7 @@ int actor_release_all(Actor *a, uint64_t deadline_usec) {
         uint64_t now = now_monotonic_usec();
         int failed = 0;
 
+        actor_call_off_kill(a);
         (void) worker_quiesce(a->worker, now + MIN(deadline_usec, QUIESCE_USEC));
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);

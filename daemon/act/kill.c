@@ -8,8 +8,9 @@
  * io.max is lifted first: a process inside a throttled write dies only when the write is through (15 s were
  * measured). The two xattrs are systemd-oomd's; PID 1 reads them when the unit's cgroup empties
  * (src/core/unit.c, unit_check_oomd_kill()) and reports the unit as `oom-kill`, which is what happened.
- * Nothing here allocates, and there is always room for two descriptors. Left out: PreKillExec=, freezing
- * first (a frozen cgroup can be killed, and one that forks cannot outrun cgroup.kill). */
+ * Nothing here allocates, and there is always room for two descriptors. PreKillExec= comes before all this:
+ * hook.c runs it, and the job with its descriptor waits (actor.c). Left out: freezing first (a frozen cgroup
+ * can be killed, and one that forks cannot outrun cgroup.kill). */
 
 #include <fcntl.h>
 #include <inttypes.h>

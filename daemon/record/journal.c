@@ -159,6 +159,19 @@ void journal_say(Journal *j, MessageKind kind, int priority, const char *format,
         journal_queue(j, &l);
 }
 
+void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed, const char *what) {
+        Line l = { .kind = failed ? MESSAGE_HOOK_FAILED : MESSAGE_HOOK,
+                   .priority = failed ? LOG_WARNING : LOG_NOTICE,
+                   .incident_id = kill->incident_id };
+        _cleanup_free_ char *who = str_escape(kill->path);
+
+        (void) snprintf(l.domain, sizeof(l.domain), "%s", i ? i->domain : "");
+        (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who ?: "");
+        (void) snprintf(l.message, sizeof(l.message), "%s: %s%s (incident %" PRIu64 ").", l.culprit, what,
+                        failed ? "; killing it all the same" : "", kill->incident_id);
+        journal_queue(j, &l);
+}
+
 static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const char *who) {
         char before[FORMAT_MAX], after[FORMAT_MAX];
 
@@ -201,8 +214,8 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
                 return true;
         case OUTCOME_FAILED:
                 l->kind = MESSAGE_ACTION_FAILED;
-                (void) snprintf(l->message, sizeof(l->message), "%s: cannot change it: %s (incident %" PRIu64 ").",
-                                who, strerror(-e->error), i->id);
+                (void) snprintf(l->message, sizeof(l->message), "%s: cannot %s it: %s (incident %" PRIu64 ").",
+                                who, e->action == ACTION_KILL ? "kill" : "change", strerror(-e->error), i->id);
                 return true;
         case OUTCOME_TIMEOUT:
                 l->kind = MESSAGE_KILL_FAILED;

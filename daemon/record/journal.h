@@ -21,5 +21,9 @@ DEFINE_CLEANUP(Journal *, journal_free)
  * priority as in syslog(3). */
 void journal_say(Journal *j, MessageKind kind, int priority, const char *format, ...) _printf_(4, 5);
 
+/* Queues the line about a command that is run before a kill. i: the kill's incident, or NULL. what: one
+ * sentence without its end. */
+void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed, const char *what);
+
 /* Queues the line for an entry of an incident, if it is one that changed something. */
 void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e);

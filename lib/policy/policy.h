@@ -143,6 +143,9 @@ const Domain *policy_unit_domain(const Policy *p, const char *unit);
 /* The domain of a process outside any service: Executable= goes before User=. user: its name; uid: as text
  * ("1000"); executable: "/usr/bin/ffmpeg". Each may be NULL where it is not known. */
 const Domain *policy_process_domain(const Policy *p, const char *user, const char *uid, const char *executable);
+/* The words of a command as PreKillExec= has it, NULL-terminated, the unit in place of %i. Quotes hold a
+ * word together, \ takes the next character as it is; nothing else is expanded. -ENOMEM; -EINVAL: no word. */
+int command_split(const char *command, const char *unit, char ***ret);
 /* True where [Contain] Exclude= names the unit. */
 bool domain_excludes(const Domain *d, const char *unit);
 

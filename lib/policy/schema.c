@@ -10,7 +10,6 @@
 #define NO_CPU "cpu trouble is not acted on in this version"
 #define NO_RECLAIM "needs the reclaim events of a later version"
 #define NO_STEP "the step it belongs to comes in a later version"
-#define NO_HOOK "commands before a kill come in a later version"
 
 #define AT(field) .offset = offsetof(Domain, field)
 #define ANY_SIZE 0, UINT64_MAX
@@ -161,10 +160,10 @@ const Key schema_keys[] = {
           .inactive = NO_STEP, AT(contain.freeze_max_usec), .help = "Longest time that a unit stays frozen." },
         { "Contain", "Exclude", VALUE_UNITS, AT(contain.exclude),
           .help = "Units of the domain that are never contained, as names or globs." },
-        { "Contain", "PreKillExec", VALUE_COMMAND, .inactive = NO_HOOK, AT(contain.pre_kill_exec),
+        { "Contain", "PreKillExec", VALUE_COMMAND, AT(contain.pre_kill_exec),
           .help = "A command that is run before a kill; %i is the unit. Its failure never stops the kill." },
         { "Contain", "PreKillTimeoutSec", VALUE_USEC, 100 * USEC_PER_MSEC, USEC_PER_MINUTE, .fallback = "5s",
-          .inactive = NO_HOOK, AT(contain.pre_kill_timeout_usec), .help = "Longest time that PreKillExec= may take." },
+          AT(contain.pre_kill_timeout_usec), .help = "Longest time that a kill waits for PreKillExec=." },
 };
 
 const size_t schema_n_keys = ARRAY_SIZE(schema_keys);

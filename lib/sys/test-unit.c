@@ -12,17 +12,21 @@
 
 static void test_names(void **state) {
         static const struct {
-                const char *path, *unit, *slice;
+                const char *path, *unit, *slice, *label;
         } table[] = {
-                { "/a.slice/x.service", "x.service", "a.slice" },
+                { "/a.slice/x.service", "x.service", "a.slice", "x.service" },
+                { "/a.slice/a\\x2db@c:1_.service", "a\\x2db@c:1_.service", "a.slice", "a\\x2db@c:1_.service" },
+                { "/a.slice/-rm x;$y\x1b.service", "-rm x;$y\x1b.service", "a.slice",
+                  "\\x2drm\\x20x\\x3b\\x24y\\x1b.service" },
+                { "/lxc/\xff%", NULL, "-.slice", "\\xff\\x25" },
                 { "/a.slice/a-b.slice/x.scope", "x.scope", "a-b.slice" },
                 { "/a.slice/a-b.slice", "a-b.slice", "a-b.slice" },
                 { "/init.scope", "init.scope", "-.slice" },
-                { "/a.slice/_cpu.service", "cpu.service", "a.slice" },
-                { "/a.slice/x.service/inner.scope", NULL, "a.slice" },
+                { "/a.slice/_cpu.service", "cpu.service", "a.slice", "cpu.service" },
+                { "/a.slice/x.service/inner.scope", NULL, "a.slice", "inner.scope" },
                 { "/user.slice/user-1.slice/user@1.service/app.slice/y.service", NULL, "user-1.slice" },
                 { "/", NULL, "-.slice" },
-                { "", NULL, "-.slice" },
+                { "", NULL, "-.slice", "" },
                 { "/lxc", NULL, "-.slice" },
                 { "/.slice/x.service", NULL, "-.slice" },
                 { "/.service", NULL, "-.slice" },
@@ -30,7 +34,7 @@ static void test_names(void **state) {
 
         (void) state;
         for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
-                char unit[UNIT_NAME_SIZE], slice[UNIT_NAME_SIZE];
+                char unit[UNIT_NAME_SIZE], slice[UNIT_NAME_SIZE], label[UNIT_LABEL_SIZE];
                 int r = unit_of_cgroup(table[i].path, unit);
 
                 assert_int_equal(r, table[i].unit ? 0 : -ENXIO);
@@ -38,6 +42,9 @@ static void test_names(void **state) {
                         assert_string_equal(unit, table[i].unit);
                 slice_of_cgroup(table[i].path, slice);
                 assert_string_equal(slice, table[i].slice);
+                unit_label_of_cgroup(table[i].path, label);
+                if (table[i].label)
+                        assert_string_equal(label, table[i].label);
         }
 }
 
@@ -151,7 +158,7 @@ static void test_calls(void **state) {
         UnitTransient service = {
                 .name = "s.service",
                 .slice = "x.slice",
-                .argv = (char *[]){ (char *) "/bin/a", (char *) "b c", NULL },
+                .argv = (char *[]){ (char *) "/bin/a", (char *) "b c", (char *) "$a${b}", NULL },
                 .environment = (char *[]){ (char *) "A=b", NULL },
                 .directory = "/tmp",
                 .uid = 1000,
@@ -195,7 +202,7 @@ static void test_calls(void **state) {
                 "(PIDs [u:7 u:8])] []\n"
                 "StartTransientUnit s.service fail [(Slice x.slice) "
                 "(CollectMode inactive-or-failed) "
-                "(ExecStart [(/bin/a [/bin/a b c] b:0)]) (Environment [A=b]) "
+                "(ExecStart [(/bin/a [/bin/a b c $$a$${b}] b:0)]) (Environment [A=b]) "
                 "(WorkingDirectory /tmp) (User 1000)] []\n");
 }
 

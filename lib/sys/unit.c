@@ -173,9 +173,8 @@ int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
                 n = strcspn(p, "/");
                 if (n == 0)
                         break;
-                if (last &&
-                    !(strlen(last) >= 6 && strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0 &&
-                      strcspn(last, "/") > 6))
+                if (last && !(strcspn(last, "/") > 6 &&
+                              strncmp(last + strcspn(last, "/") - 6, ".slice", 6) == 0))
                         return -ENXIO;
                 last = p;
                 p += n;
@@ -200,6 +199,22 @@ int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
                 }
         }
         return -ENXIO;
+}
+
+void unit_label_of_cgroup(const char *path, char ret_label[static UNIT_LABEL_SIZE]) {
+        const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+        char unit[UNIT_NAME_SIZE];
+        size_t n = 0;
+
+        if (unit_of_cgroup(path, unit) >= 0)
+                name = unit;
+        for (const char *p = name; *p && n + 5 <= UNIT_LABEL_SIZE; p++)
+                if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+                    strchr(":_.\\@", *p) || (*p == '-' && p > name))
+                        ret_label[n++] = *p;
+                else
+                        n += (size_t) snprintf(ret_label + n, 5, "\\x%02x", (unsigned char) *p);
+        ret_label[n] = 0;
 }
 
 void slice_of_cgroup(const char *path, char ret_slice[static UNIT_NAME_SIZE]) {
@@ -582,6 +597,31 @@ static int append_pids(sd_bus_message *m, const uint32_t *pids, size_t n) {
         return r < 0 ? r : array_close(m, false);
 }
 
+/* systemd would put a variable's value in place of $NAME (systemd.service(5)); a word is to arrive as it is. */
+static int append_argv(sd_bus_message *m, char *const *argv) {
+        int r = sd_bus_message_open_container(m, 'a', "s");
+
+        for (; r >= 0 && *argv; argv++) {
+                _cleanup_str_ Str word = {};
+                _cleanup_free_ char *text = NULL;
+
+                for (const char *p = *argv; *p; p++)
+                        str_append_n(&word, *p == '$' ? "$$" : p, *p == '$' ? 2 : 1);
+                r = str_finish(&word, &text);
+                if (r >= 0)
+                        r = sd_bus_message_append(m, "s", text);
+        }
+        return r < 0 ? r : sd_bus_message_close_container(m);
+}
+
+static int append_oneshot(sd_bus_message *m, uint64_t usec) {
+        int r = append_string(m, "Type", "oneshot");
+
+        if (r >= 0)
+                r = sd_bus_message_append(m, "(sv)", "TimeoutStartUSec", "t", usec);
+        return r < 0 ? r : sd_bus_message_append(m, "(sv)", "TimeoutStopUSec", "t", usec);
+}
+
 static int append_command(sd_bus_message *m, const UnitTransient *t) {
         int r = array_open(m, "ExecStart", "a(sasb)", "(sasb)");
 
@@ -590,7 +630,7 @@ static int append_command(sd_bus_message *m, const UnitTransient *t) {
         if (r >= 0)
                 r = sd_bus_message_append(m, "s", t->argv[0]);
         if (r >= 0)
-                r = sd_bus_message_append_strv(m, (char **) t->argv);
+                r = append_argv(m, t->argv);
         if (r >= 0)
                 r = sd_bus_message_append(m, "b", false);
         if (r >= 0)
@@ -610,6 +650,8 @@ static int append_command(sd_bus_message *m, const UnitTransient *t) {
                 r = append_id(m, "User", t->uid);
         if (r >= 0)
                 r = append_id(m, "Group", t->gid);
+        if (r >= 0 && t->oneshot_usec > 0)
+                r = append_oneshot(m, t->oneshot_usec);
         return r;
 }
 

@@ -25,6 +25,11 @@ typedef void (*UnitHandler)(int r, const char *message, void *userdata);
 /* The unit that PID 1 keeps at a cgroup path: the last part, if all before it are slices. 0, or -ENXIO: none
  * (delegated, of a user's manager, or made by somebody else). */
 int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]);
+/* What to call a cgroup on a command line: the last part of its path, in the bytes that systemd has in names
+ * of units (systemd.unit(5)); any other, and a "-" at the beginning, as \xNN. For the unit's own cgroup that
+ * is the unit's name. */
+#define UNIT_LABEL_SIZE (4 * UNIT_NAME_SIZE)
+void unit_label_of_cgroup(const char *path, char ret_label[static UNIT_LABEL_SIZE]);
 /* "/a.slice/a-b.slice/x.service" -> "a-b.slice"; "-.slice" where there is none. */
 void slice_of_cgroup(const char *path, char ret_slice[static UNIT_NAME_SIZE]);
 
@@ -84,6 +89,8 @@ typedef struct UnitTransient {
         char *const *environment;
         const char *directory;
         uint32_t uid, gid;              /* service; UINT32_MAX: not set */
+        uint64_t oneshot_usec;          /* service: Type=oneshot, with this long to end by itself, and as
+                                         * long after SIGTERM; 0: an ordinary one */
 } UnitTransient;
 int unit_start_transient(sd_bus *bus, const UnitTransient *t, UnitHandler handler, void *userdata,
                          sd_bus_slot **ret_slot);

@@ -6,9 +6,11 @@ import random
 import signal
 import time
 
-from vmlib import CGD_UNIT, VM, Unit, check, full, limited, monotonic, sh, wait
+from vmlib import CGD_UNIT, KILLED, RUN, VM, Unit, check, full, limited, monotonic, sh, wait
 
 KILLS, KILLS_QUICK = 50, 8
+# of lib/model/message-id.h
+HOOK, HOOK_FAILED = "d93304335a974de3807e0b35ca6d4543", "4f1501f19f6045a7ae43f32deaaf62a6"
 
 
 def contained(vm: VM) -> Unit:
@@ -47,6 +49,50 @@ def test_never_yields(vm: VM) -> None:
     time.sleep(2)
     check(vm.kills() == 1, f"{vm.kills()} kills")
     vm.figure("unit's result", hog.show("Result"))
+
+
+def killed_after(vm: VM, name: str, command: str) -> tuple[Unit, dict[str, dict]]:
+    """A neighbour that is killed by a policy with that command; cgd's lines about that, by their kind."""
+    vm.policy("sideload", f"[Contain]\n{command}\n")
+    hog = vm.hog("leak", name=name, rate="100M", seconds=120)
+
+    def lines() -> dict[str, dict]:
+        return {e["MESSAGE_ID"]: e for e in vm.journal() if e.get("MESSAGE_ID") in (HOOK, HOOK_FAILED, KILLED)
+                and e.get("CGD_CULPRIT", "").endswith("/" + hog.name)}
+    check(wait(lambda: KILLED in lines(), 90, 0.5), f"{hog.name} was not killed within 90 s")
+    check(HOOK in lines(), "nothing was said of the command")
+    return hog, lines()
+
+
+def seconds_of(entry: dict) -> float:
+    """When it was sent: journald may be late in such trouble."""
+    return int(entry.get("_SOURCE_REALTIME_TIMESTAMP") or entry["__REALTIME_TIMESTAMP"]) / 1e6
+
+
+@limited(300)
+def test_pre_kill_exec(vm: VM) -> None:
+    """PreKillExec= is run before the kill, and one that does not end holds the kill up for no longer than it may."""
+    vm.need_cgd()
+    vm.victim()
+    hog, lines = killed_after(vm, "hog", f"PreKillExec=/usr/bin/touch {RUN}/dumped-%i")
+    made = RUN / f"dumped-{hog.name}"
+    check(made.exists(), f"{made} is not there; {sorted(p.name for p in RUN.iterdir())} are")
+    check(HOOK_FAILED not in lines, lines.get(HOOK_FAILED, {}).get("MESSAGE"))
+    death = [e for e in vm.journal("_PID=1", f"UNIT={hog.name}") if "exited" in e["MESSAGE"]]
+    check(death, "systemd did not say that the neighbour ended")
+    check(made.stat().st_mtime <= seconds_of(death[0]), "the command came after the kill")
+    check(seconds_of(lines[HOOK]) <= seconds_of(death[0]), "it was said only after the kill")
+    vm.figure("held up by the command", round(seconds_of(death[0]) - seconds_of(lines[HOOK]), 2), "s")
+
+    vm.settle()
+    _, lines = killed_after(vm, "hog-2", "PreKillExec=/bin/sleep 60\nPreKillTimeoutSec=1s")
+    took = seconds_of(lines[KILLED]) - seconds_of(lines[HOOK])
+    vm.figure("killed after a command that hangs", round(took, 2), "s")
+    check(1 <= took <= 5, "PreKillTimeoutSec=1s is not what the kill waited")
+    check("was not over within 1s" in lines.get(HOOK_FAILED, {}).get("MESSAGE", ""), f"said: {lines.get(HOOK_FAILED)}")
+    check(vm.kills() == 2, f"{vm.kills()} kills")
+    check(wait(lambda: not sh("systemctl", "list-units", "--all", "--plain", "--no-legend", "cgd-pre-kill-*"), 10),
+          "a command's service is still there")
 
 
 @limited(200)
