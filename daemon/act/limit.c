@@ -23,6 +23,9 @@
 #include "sys/cgroup.h"
 #include "sys/small-file.h"
 
+/* Of one value: systemd is told of a lease one value at a time. */
+#define WRITES_MAX 3
+
 uint64_t limit_round(uint64_t value) {
         uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE);
 
@@ -64,11 +67,17 @@ static int limit_write(int dir_fd, uint64_t value) {
         }
 }
 
+static bool limit_in(uint64_t value, const uint64_t *list, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (limit_equal(value, list[i]))
+                        return true;
+        return false;
+}
+
 OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size_t n_accept, uint64_t value,
                            const atomic_bool *cancelled, uint64_t *ret_before, uint64_t *ret_after,
                            int *ret_error) {
-        uint64_t before, after;
-        bool ours = false;
+        uint64_t before, after = 0;
         int r;
 
         if (!cgroup_is_alive(dir_fd, id))
@@ -79,20 +88,24 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
         *ret_before = *ret_after = before;
         if (limit_equal(before, value))
                 return OUTCOME_DONE;
-        for (size_t i = 0; i < n_accept; i++)
-                ours = ours || limit_equal(before, accept[i]);
-        if (!ours)
+        if (!limit_in(before, accept, n_accept))
                 return OUTCOME_DRIFTED;
         if (cancelled && atomic_load(cancelled)) {
                 *ret_error = -ECANCELED;
                 return OUTCOME_FAILED;
         }
-        r = limit_write(dir_fd, value);
-        if (r < 0)
-                goto fail;
-        r = file_read_limit_at(dir_fd, "memory.high", &after);
-        if (r < 0)
-                goto fail;
+        for (unsigned n = 0; n < WRITES_MAX; n++) {
+                r = limit_write(dir_fd, value);
+                if (r < 0)
+                        goto fail;
+                r = file_read_limit_at(dir_fd, "memory.high", &after);
+                if (r < 0)
+                        goto fail;
+                /* The write may have reclaimed for a second, in which systemd wrote what it was told of the value
+                 * before: that is no drift but ours come late. */
+                if (limit_equal(after, value) || !limit_in(after, accept, n_accept))
+                        break;
+        }
         *ret_after = after;
         return limit_equal(after, value) ? OUTCOME_DONE : OUTCOME_DRIFTED;
 

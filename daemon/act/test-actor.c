@@ -197,6 +197,39 @@ static void test_drift(void **state) {
         assert_true(high() == LIMIT_MAX);
 }
 
+int __real_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
+int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
+/* Once: when the file shows `when`, somebody writes `late_value` in that moment. */
+static uint64_t late_when, late_value;
+int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret) {
+        int r = __real_file_read_limit_at(dir_fd, name, ret);
+
+        if (r >= 0 && late_when != 0 && *ret == late_when) {
+                late_when = 0;
+                assert_int_equal(file_write_limit_at(dir_fd, name, late_value), 0);
+                *ret = late_value;
+        }
+        return r;
+}
+
+/* systemd was told of the value before, and writes it while ours is being written. */
+static void test_told_late(void **state) {
+        const Outcome *o;
+
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        late_value = 64 * MIB;
+        late_when = 32 * MIB;
+        o = act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB);
+        assert_int_equal(o->result, OUTCOME_DONE);
+        assert_true(late_when == 0 && high() == 32 * MIB);
+        /* What is nobody's of ours is drift, also then. */
+        late_value = 50 * MIB;
+        late_when = 16 * MIB;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 16 * MIB, 32 * MIB)->result, OUTCOME_DRIFTED);
+        assert_true(high() == 50 * MIB);
+}
+
 static uint64_t swap_high(void) {
         uint64_t v;
 
@@ -652,6 +685,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_hold_and_restore),
                 TEST(test_drift),
+                TEST(test_told_late),
                 TEST(test_rounding),
                 TEST(test_gone),
                 TEST(test_gone_unasked),
