@@ -129,6 +129,10 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
                 const CgroupSample *child =
                         largest_child(t, s, node, w, page_bytes, &in, &sum_rate, &sum_bytes);
 
+                if (child && share_of(sum_rate, parent_rate) < EXPLAINED_PERMYRIAD) {
+                        ret->unexplained = true;
+                        break;
+                }
                 if (!child || share_of(in.rate, sum_rate) < DESCEND_PERMYRIAD ||
                     share_of(in.rate, parent_rate) < EXPLAINED_PERMYRIAD)
                         break;

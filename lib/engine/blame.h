@@ -19,6 +19,7 @@ typedef struct Blame {
         uint64_t whole_bytes;
         const CgroupSample *culprit;    /* NULL: nobody holds share_min of the whole */
         unsigned share_permyriad;
+        bool unexplained;               /* what it took in, its children did not, or it was not seen yet */
         /* The leaves that took in most, largest first; verdicts are the caller's to fill. */
         Candidate candidates[INCIDENT_CANDIDATES_MAX];
         size_t n_candidates;

@@ -210,7 +210,8 @@ static bool takes_part(const Engine *e, const CgroupSample *c) {
  * giving back a little all the time, fills it as well, and a leak that reclaim has just stopped does not. The long
  * one knows those two apart, but also names who grew some seconds ago and is done. So: the long one's
  * culprit where it is the same, or the smaller cgroup of the two, and still takes part; else the recent one's
- * if the long one gives it a fair share. */
+ * if the long one gives it a fair share. Where the recent one shows a slice taking in what nobody in it took in (in a
+ * tenth of a second one huge page does that), it says no more than that somebody in there takes part. */
 static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         unsigned share_min = victim->blame_share_min_permyriad;
         uint64_t noise = intake_noise(e), page = e->config.page_bytes;
@@ -225,7 +226,7 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         *b = longer;
         if (recent.whole_bytes < noise)
                 return;
-        if (longer.culprit && takes_part(e, longer.culprit) &&
+        if (longer.culprit && (takes_part(e, longer.culprit) || recent.unexplained) &&
             (!recent.culprit || path_within(longer.culprit->path, recent.culprit->path)))
                 return;
         if (recent.culprit &&

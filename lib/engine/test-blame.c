@@ -60,6 +60,7 @@ static void test_child_read_late(void **state _unused_) {
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/hog.service");
         assert_int_equal(b.share_permyriad, 9090);
+        assert_false(b.unexplained);
         assert_string_equal(b.candidates[0].path, "/sideload.slice/hog.service");
         assert_int_equal(b.candidates[0].share_permyriad, b.share_permyriad);
 }
@@ -71,6 +72,7 @@ static void test_growth_of_the_slice_itself(void **state _unused_) {
         blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 5 }, &b);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice");
+        assert_true(b.unexplained);
 }
 
 /* Two that share it: neither holds enough. */

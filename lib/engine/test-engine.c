@@ -97,6 +97,18 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* The last moments show a slice that grows and nothing in it that does: who grew before is in there. */
+static void test_slice_that_nobody_explains(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        while (w.c[hog].current < 350 * MIB)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.c[hog].shown = w.c[hog].current;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].touched > 0);
+        assert_only_touched(hog);
+}
+
 /* A task in the kernel's throttle sleeps on when its limit is raised: that is no sign that it has enough, even where
  * reclaim has taken from it meanwhile. */
 static void test_sleeper_is_not_let_go(void **state _unused_) {
@@ -263,6 +275,7 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),
                 T(test_monitor_only_tells),

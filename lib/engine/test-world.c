@@ -258,7 +258,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                                       .kind = c->kind, .flags = c->flags };
                 if (c->parent < 0)
                         continue;
-                cgroup_sample_set(r, CGROUP_MEMORY_CURRENT, sum(w, i, offsetof(WorldCgroup, current)));
+                cgroup_sample_set(r, CGROUP_MEMORY_CURRENT, c->shown ?: sum(w, i, offsetof(WorldCgroup, current)));
                 cgroup_sample_set(r, CGROUP_SWAP_CURRENT, sum(w, i, offsetof(WorldCgroup, swap)));
                 cgroup_sample_set(r, CGROUP_PGSTEAL, sum(w, i, offsetof(WorldCgroup, pgsteal)));
                 cgroup_sample_set(r, CGROUP_WORKINGSET_ACTIVATE, sum(w, i, offsetof(WorldCgroup, activate)));

@@ -21,6 +21,7 @@ typedef struct WorldCgroup {
         uint64_t rate;                  /* grows by this many bytes a second … */
         uint64_t until;                 /* … until it has this many */
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
+        uint64_t shown;                 /* memory.current as its row has it; 0 = as it is */
         uint64_t nap_until;             /* asleep in the kernel's throttle until then */
         uint64_t breath;                /* takes and gives back this many bytes, at 40 MiB/s */
         uint64_t breathed;              /* … of which it has these now */
