@@ -167,6 +167,11 @@ class Unit:
     def high(self) -> str:
         return read(self.path / "memory.high")
 
+    def wait_held(self, timeout: float = 40) -> None:
+        """Until its memory.high is somebody's doing."""
+        if not wait(lambda: self.high() not in ("max", "") or not self.alive(), timeout, 0.05) or not self.alive():
+            raise Failure(f"{self.name} was never held; it has {self.memory() >> 20} MiB and does:\n{doing(self.name)}")
+
     def wait_gone(self, timeout: float) -> float | None:
         """Seconds (CLOCK_MONOTONIC) at which it was seen gone, None if it is still there."""
         return monotonic() if wait(lambda: not self.alive(), timeout, 0.1) else None

@@ -106,7 +106,7 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     vm.need_cgd()
     vm.victim()
     hog = vm.hog("leak", rate="100M", seconds=120)
-    check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
+    hog.wait_held()
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
     # From now on it wants no more.
     sh("systemctl", "kill", "--signal=USR1", hog.name)
@@ -128,7 +128,7 @@ def test_stop_takes_back_from_systemd(vm: VM) -> None:
     vm.need_cgd()
     vm.victim()
     hog = vm.hog("leak", rate="100M", total="4G", seconds=120)
-    check(wait(lambda: hog.high() not in ("max", ""), 40, 0.1), "the neighbour was never held")
+    hog.wait_held()
     check(wait(lambda: hog.show("MemoryHigh") != "infinity" or not hog.alive(), 15, 0.1), "systemd was never told")
     if not hog.alive():
         vm.skip("it was killed before systemd was told")
