@@ -164,6 +164,11 @@ class Unit:
     def memory(self) -> int:
         return int(read(self.path / "memory.current") or 0) + int(read(self.path / "memory.swap.current") or 0)
 
+    def number(self, name: str) -> int:
+        """A file of one number; without a limit it is huge, without the file 0."""
+        text = read(self.path / name)
+        return 1 << 62 if text == "max" else int(text or 0)
+
     def high(self) -> str:
         return read(self.path / "memory.high")
 
