@@ -15,9 +15,7 @@ HOOK, HOOK_FAILED = "d93304335a974de3807e0b35ca6d4543", "4f1501f19f6045a7ae43f32
 
 def contained(vm: VM) -> Unit:
     """A neighbour that is being held."""
-    hog = vm.hog("leak", rate="100M", seconds=120)
-    hog.wait_held()
-    return hog
+    return vm.held_hog(rate="100M", seconds=120)
 
 
 @limited(240)
@@ -118,8 +116,7 @@ def test_killed_at_any_moment(vm: VM) -> None:
     random.seed(1)
     rounds = KILLS if full() else KILLS_QUICK
     for number in range(rounds):
-        hog = vm.hog("leak", name=f"hog-{number}", rate="200M", seconds=60)
-        hog.wait_held(30)
+        hog = vm.held_hog(30, name=f"hog-{number}", rate="200M", seconds=60)
         time.sleep(random.random() * 0.8)
         os.kill(vm.cgd_pid(), signal.SIGKILL)
         check(wait(vm.cgd_active, 20, 0.2), f"round {number}: cgd did not come back")

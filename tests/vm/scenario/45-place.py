@@ -105,8 +105,7 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     """A hold that lasts is systemd's too; when it ends systemd and its drop-ins say nothing of it."""
     vm.need_cgd()
     vm.victim()
-    hog = vm.hog("leak", rate="100M", seconds=120)
-    hog.wait_held()
+    hog = vm.held_hog(rate="100M", seconds=120)
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
     # From now on it wants no more.
     sh("systemctl", "kill", "--signal=USR1", hog.name)
@@ -127,8 +126,7 @@ def test_told_to_systemd_and_taken_back(vm: VM) -> None:
 def test_stop_takes_back_from_systemd(vm: VM) -> None:
     vm.need_cgd()
     vm.victim()
-    hog = vm.hog("leak", rate="100M", total="4G", seconds=120)
-    hog.wait_held()
+    hog = vm.held_hog(rate="100M", total="4G", seconds=120)
     check(wait(lambda: hog.show("MemoryHigh") != "infinity" or not hog.alive(), 15, 0.1), "systemd was never told")
     if not hog.alive():
         vm.skip("it was killed before systemd was told")
