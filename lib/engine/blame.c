@@ -45,6 +45,13 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
                         best = in;
                 }
         }
+        if (parent == s->cgroups) {
+                uint64_t buried_bytes, buried_rate;
+
+                tracks_buried(t, w, s->usec, &buried_bytes, &buried_rate);
+                bytes += buried_bytes;
+                rate += buried_rate;
+        }
         *ret_largest = best;
         *ret_sum_rate = rate;
         *ret_sum_bytes = bytes;

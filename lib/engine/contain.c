@@ -548,6 +548,8 @@ void containment_outcome(Engine *e, const Outcome *o) {
         if (!c)
                 return;
         c->pending_action = 0;
+        if (o->result == OUTCOME_GONE || o->type == ACTION_KILL)
+                tracks_bury(&e->tracks, o->cgroup_id, e->now, e->config.page_bytes);
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_OUTCOME, .step = c->step, .action = o->type, .result = o->result, .error = o->error,
                 .action_id = o->action_id, .before = o->before, .after = o->after });

@@ -474,6 +474,10 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
         policy_bind(e, policy);
         for (size_t i = 0; i < input->n_outcomes; i++)
                 containment_outcome(e, &input->outcomes[i]);
+        /* Before the sample, which forgets who is gone. */
+        for (size_t i = 0; i < input->n_events; i++)
+                if (input->events[i].type == EVENT_CGROUP_GONE)
+                        tracks_bury(&e->tracks, input->events[i].cgroup_id, e->now, e->config.page_bytes);
         sample_take(e, input->sample);
         for (size_t i = 0; i < input->n_events; i++) {
                 const Event *ev = &input->events[i];

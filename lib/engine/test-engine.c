@@ -97,6 +97,23 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
+static void test_who_is_gone_is_remembered(void **state _unused_) {
+        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
+
+        world_without_host_alarm(&w);
+        w.c[heavy].breath = 24 * MIB;
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 8 * USEC_PER_SEC;
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        world_run(&w, USEC_PER_SEC);
+        w.c[hog].gone = true;
+        w.vanished = w.c[hog].id;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(hog);
+}
+
 /* The last moments show a slice that grows and nothing in it that does: who grew before is in there. */
 static void test_slice_that_nobody_explains(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
@@ -275,6 +292,7 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_who_is_gone_is_remembered),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),

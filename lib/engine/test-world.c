@@ -239,6 +239,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
         CgroupSample rows[WORLD_MAX];
         Sample s = { .usec = w->now, .cgroups = rows, .complete = all };
         EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
+        Event gone = { .type = EVENT_CGROUP_GONE, .usec = w->now, .cgroup_id = w->vanished };
         Outcome outcomes[PLAN_ACTIONS_MAX];
         size_t kills = 0;
 
@@ -269,6 +270,11 @@ static void world_tick(World *w, bool all, bool cgroups) {
         }
         memcpy(outcomes, w->outcomes, sizeof(outcomes));
         in.outcomes = outcomes;
+        if (w->vanished != 0) {
+                in.events = &gone;
+                in.n_events = 1;
+                w->vanished = 0;
+        }
         w->n_outcomes = 0;
         engine_step(w->engine, &w->policy, &in, &w->plan);
         for (size_t i = 0; i < w->plan.n_actions; i++) {

@@ -44,6 +44,7 @@ typedef struct World {
         uint64_t due_usec;              /* … and so ticks then */
         uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
         uint64_t ache_until;            /* … and so until then */
+        uint64_t vanished;              /* id of one that is gone, to be told with the next look */
         bool refuse_writes;
 } World;
 

@@ -224,6 +224,38 @@ bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *re
         return true;
 }
 
+void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes) {
+        const Track *track = tracks_find(t, id);
+        Buried b = { .id = id, .usec = now_usec }, *place = &t->buried[0];
+
+        for (int w = 0; track && w < _WINDOW_MAX; w++) {
+                Intake in;
+
+                if (track_intake(track, (TrackWindow) w, page_bytes, &in)) {
+                        b.bytes[w] = in.bytes;
+                        b.rate[w] = in.rate;
+                }
+        }
+        /* Over the one that matters least: the oldest. */
+        for (size_t i = 0; i < BURIED_MAX; i++) {
+                if (t->buried[i].id == id && now_usec - t->buried[i].usec <= 2 * TRACK_LONG_USEC)
+                        return;
+                if (t->buried[i].usec < place->usec)
+                        place = &t->buried[i];
+        }
+        if (b.bytes[WINDOW_LONG] > 0)
+                *place = b;
+}
+
+void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
+        *ret_bytes = *ret_rate = 0;
+        for (size_t i = 0; i < BURIED_MAX; i++)
+                if (t->buried[i].usec != 0 && now_usec - t->buried[i].usec <= 2 * window_usec[w]) {
+                        *ret_bytes += t->buried[i].bytes[w];
+                        *ret_rate += t->buried[i].rate[w];
+                }
+}
+
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad) {
         const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
         uint64_t usec = to->usec - from->usec;

@@ -42,6 +42,14 @@ typedef struct Track {
         TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
 } Track;
 
+/* What a cgroup that is gone had taken in when it went: without it all the rest of a window would be laid on whoever
+ * took in a little. */
+typedef struct Buried {
+        uint64_t id, usec;
+        uint64_t bytes[_WINDOW_MAX], rate[_WINDOW_MAX];
+} Buried;
+#define BURIED_MAX 8
+
 typedef struct TrackIndex {
         uint64_t id;
         uint32_t slot;
@@ -52,6 +60,7 @@ typedef struct Tracks {
         TrackIndex *index;              /* sorted by id */
         uint32_t *free_slots;
         size_t n, n_free, n_slots;
+        Buried buried[BURIED_MAX];
         uint64_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
         uint64_t dropped;               /* rows that found no place */
@@ -71,6 +80,11 @@ typedef struct Intake {
         uint64_t usec;                  /* over which */
         uint64_t rate;                  /* bytes per second */
 } Intake;
+
+/* A cgroup is gone, or what it had was freed by a kill. */
+void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes);
+/* The memory that those took in who are gone, as far as the window may still reach back to them. */
+void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
 
 /* False where the track has no point that is old enough to compare with. */
 bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret);
