@@ -402,8 +402,13 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         uint64_t current = row->value[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
 
         if (pushing) {
-                /* Half of the headroom: the other half is for those who were hurt. */
+                uint64_t swapped = c->swap_level != c->swap_original && swap_use(row) > c->swap_level ?
+                                           swap_use(row) - c->swap_level : 0;
+
+                /* Half of the headroom: the other half is for those who were hurt. What it went on to take in swap is
+                 * part of it, or a leak would be given as much again with each rise. */
                 level = MIN(level, MAX(c->level, current) + headroom(e) / 2);
+                level -= MIN(level, swapped);
                 if (level < c->level + RISE_BYTES_MIN)
                         return;
         }

@@ -97,6 +97,22 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* A leak that goes on into swap has had its share of what the host can spare. */
+static void test_swap_is_part_of_a_rise(void **state _unused_) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        uint64_t held;
+
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        held = w.c[hog].high;
+        assert_true(held < LIMIT_MAX);
+        w.c[hog].swap += 150 * MIB;
+        w.swap_free -= 150 * MIB;
+        w.c[world_find(&w, "/workload.slice/web.service")].current -= 150 * MIB;
+        world_run(&w, 8 * USEC_PER_SEC);
+        assert_true(w.c[hog].high <= held);
+}
+
 /* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
 static void test_who_is_gone_is_remembered(void **state _unused_) {
         int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
@@ -292,6 +308,7 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_swap_is_part_of_a_rise),
                 T(test_who_is_gone_is_remembered),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),

@@ -264,6 +264,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_PGSTEAL, sum(w, i, offsetof(WorldCgroup, pgsteal)));
                 cgroup_sample_set(r, CGROUP_WORKINGSET_ACTIVATE, sum(w, i, offsetof(WorldCgroup, activate)));
                 cgroup_sample_set(r, CGROUP_MEMORY_HIGH, c->high);
+                cgroup_sample_set(r, CGROUP_SWAP_HIGH, LIMIT_MAX);
                 cgroup_sample_set(r, CGROUP_EVENTS_HIGH, c->events_high);
                 cgroup_sample_set(r, CGROUP_MEMORY_SOME, c->stall);
                 cgroup_sample_set(r, CGROUP_MEMORY_FULL, c->full);
