@@ -137,9 +137,10 @@ def held_through(vm: VM, verb: str) -> None:
     if not hog.alive():
         return
     check(hog.high() != "max", f"{verb} took the limit away")
-    # Where there is room cgd raises the limit by and by; what it may not do is pass it, or go on into swap.
+    # Where there is room cgd raises the limit by and by; what it may not do is pass it. What it took in while systemd
+    # had taken the limit away is in swap by now: that of two seconds at most.
     check(hog.number("memory.current") <= hog.number("memory.high") + (16 << 20), f"it grew on after {verb}")
-    check(hog.number("memory.swap.current") <= swapped + (64 << 20), f"it grew on into swap after {verb}")
+    check(hog.number("memory.swap.current") <= swapped + (200 << 20), f"it grew on into swap after {verb}")
 
 
 @limited(200)
