@@ -84,12 +84,61 @@ static void test_shares_of_levels_multiply(void **state _unused_) {
         assert_int_equal(b.n_candidates, 2);
 }
 
+static void assert_buried(uint64_t mib) {
+        uint64_t bytes, rate;
+
+        tracks_buried(&tracks, WINDOW_LONG, USEC_PER_SEC + 200 * USEC_PER_MSEC, &bytes, &rate);
+        assert_true(bytes == mib * MIB);
+        assert_true((rate > 0) == (mib > 0));
+}
+
+/* A service that goes with its slice took in once what both show. */
+static void test_buried_once(void **state _unused_) {
+        Blame b;
+
+        blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
+        tracks_bury(&tracks, HOG + 1, USEC_PER_SEC + 200 * USEC_PER_MSEC, PAGE);
+        assert_buried(38);
+        tracks_bury(&tracks, HOG + 1, USEC_PER_SEC + 200 * USEC_PER_MSEC, PAGE);
+        assert_buried(38);
+        tracks_bury(&tracks, SIDELOAD + 1, USEC_PER_SEC + 200 * USEC_PER_MSEC, PAGE);
+        assert_buried(40);
+}
+
+/* Many small ones that come and go do not make it forget the large one. */
+static void test_large_ones_stay_buried(void **state _unused_) {
+        enum { N = 2 * BURIED_MAX };
+        CgroupSample table[N + 1] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_ROOT } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = N + 1, .complete = true };
+        uint64_t bytes, rate;
+
+        for (uint64_t i = 1; i <= N; i++) {
+                table[i] = (CgroupSample) { .id = i + 1, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT };
+                cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 100 * MIB);
+        }
+        tracks_update(&tracks, &s, true);
+        s.usec += 180 * USEC_PER_MSEC;
+        cgroup_sample_set(&table[1], CGROUP_MEMORY_CURRENT, 600 * MIB);
+        for (size_t i = 2; i <= N; i++)
+                cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 101 * MIB);
+        tracks_update(&tracks, &s, false);
+        for (uint64_t i = 1; i <= N; i++)
+                tracks_bury(&tracks, i + 1, s.usec, PAGE);
+        tracks_buried(&tracks, WINDOW_LONG, s.usec, &bytes, &rate);
+        assert_true(bytes == (500 + BURIED_MAX - 1) * MIB);
+        /* What the window no longer reaches back to is over. */
+        tracks_buried(&tracks, WINDOW_LONG, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
+        assert_true(bytes == 0 && rate == 0);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_child_read_late),
                 T(test_growth_of_the_slice_itself),
                 T(test_shares_of_levels_multiply),
+                T(test_buried_once),
+                T(test_large_ones_stay_buried),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -226,9 +226,12 @@ bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *re
 
 void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes) {
         const Track *track = tracks_find(t, id);
-        Buried b = { .id = id, .usec = now_usec }, *place = &t->buried[0];
+        Buried b = { .id = id, .usec = now_usec }, *least = &t->buried[0];
 
-        for (int w = 0; track && w < _WINDOW_MAX; w++) {
+        if (!track)
+                return;
+        b.parent_id = track->parent_id;
+        for (int w = 0; w < _WINDOW_MAX; w++) {
                 Intake in;
 
                 if (track_intake(track, (TrackWindow) w, page_bytes, &in)) {
@@ -236,15 +239,20 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
                         b.rate[w] = in.rate;
                 }
         }
-        /* Over the one that matters least: the oldest. */
         for (size_t i = 0; i < BURIED_MAX; i++) {
-                if (t->buried[i].id == id && now_usec - t->buried[i].usec <= 2 * TRACK_LONG_USEC)
+                Buried *o = &t->buried[i];
+                bool over = now_usec - o->usec > 2 * TRACK_LONG_USEC;
+
+                if (o->id == id && !over)
                         return;
-                if (t->buried[i].usec < place->usec)
-                        place = &t->buried[i];
+                /* Children go before their parent, who took in what they did. */
+                if (over || o->parent_id == id)
+                        *o = (Buried) {};
+                if (o->bytes[WINDOW_LONG] < least->bytes[WINDOW_LONG])
+                        least = o;
         }
-        if (b.bytes[WINDOW_LONG] > 0)
-                *place = b;
+        if (b.bytes[WINDOW_LONG] > least->bytes[WINDOW_LONG])
+                *least = b;
 }
 
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {

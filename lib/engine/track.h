@@ -45,9 +45,11 @@ typedef struct Track {
 /* What a cgroup that is gone had taken in when it went: without it all the rest of a window would be laid on whoever
  * took in a little. */
 typedef struct Buried {
-        uint64_t id, usec;
+        uint64_t id, parent_id;
+        uint64_t usec;                  /* when; 0 = free place */
         uint64_t bytes[_WINDOW_MAX], rate[_WINDOW_MAX];
 } Buried;
+/* The largest; one that took in less than these is not missed. */
 #define BURIED_MAX 8
 
 typedef struct TrackIndex {
