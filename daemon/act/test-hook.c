@@ -50,14 +50,6 @@ static int say_job(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bu
         return sd_bus_message_append(reply, "o", "/job/7");
 }
 
-static int say_no(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
-        (void) f;
-        (void) call;
-        (void) line;
-        (void) reply;
-        return -EINVAL;
-}
-
 static int setup(void **state) {
         int fd;
 
@@ -184,7 +176,7 @@ static void test_fails(void **state) {
 
 static void test_refused(void **state) {
         (void) state;
-        fake.answer = say_no;
+        fake.answer = fake_refuse;
         submit(5 * USEC_PER_SEC);
         spin(100 * USEC_PER_MSEC);
         assert_int_equal(n_said, 2);

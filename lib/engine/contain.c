@@ -274,17 +274,17 @@ static void budget_spend(Engine *e, const Domain *d) {
         k->usec[k->n++] = e->now;
 }
 
-/* Took something in lately, or waits for room now. One that does neither is a bystander, however large. */
-static bool takes_part(const Engine *e, uint64_t id) {
+/* Neither took anything in lately nor waits for room now, however large it is. */
+static bool is_bystander(const Engine *e, uint64_t id) {
         const Track *t = tracks_find(&e->tracks, id);
         unsigned some, full;
         Intake in;
 
-        return t && ((track_intake(t, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
-                     (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
+        return !t || !((track_intake(t, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
+                       (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
-/* Of a contained slice the unit is killed that uses most among those that take part, never the slice. */
+/* Of a contained slice the unit is killed that uses most among those that are no bystanders, never the slice. */
 static const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *largest = NULL;
         uint64_t most = 0;
@@ -298,7 +298,7 @@ static const CgroupSample *kill_victim(const Engine *e, const Containment *c, co
                 if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
                     (path_unit(u->path, unit, sizeof(unit)) && domain_excludes(d, unit)) ||
-                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || !takes_part(e, u->id))
+                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || is_bystander(e, u->id))
                         continue;
                 (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
                 /* avoid ranks last: only where there is nothing else. */

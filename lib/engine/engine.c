@@ -216,6 +216,7 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         unsigned share_min = victim->blame_share_min_permyriad;
         uint64_t noise = intake_noise(e), page = e->config.page_bytes;
         Blame recent, longer;
+        bool part;
 
         blame_find(&e->tracks, e->sample, WINDOW_RECENT, share_min, noise, page, &recent);
         blame_find(&e->tracks, e->sample, WINDOW_LONG, share_min, noise, page, &longer);
@@ -226,7 +227,8 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         *b = longer;
         if (recent.whole_bytes < noise)
                 return;
-        if (longer.culprit && (takes_part(e, longer.culprit) || recent.unexplained) &&
+        part = longer.culprit && takes_part(e, longer.culprit);
+        if (longer.culprit && (part || recent.unexplained) &&
             (!recent.culprit || path_within(longer.culprit->path, recent.culprit->path)))
                 return;
         if (recent.culprit &&
@@ -234,7 +236,7 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
                 *b = recent;
                 return;
         }
-        if (longer.culprit && !takes_part(e, longer.culprit))
+        if (!part)
                 b->culprit = NULL;
 }
 

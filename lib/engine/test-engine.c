@@ -2,8 +2,6 @@
 
 /* The engine on scenarios: who is contained, when, how far, and that all is given back. */
 
-
-
 #include "base/test.h"
 #include "engine/test-world.h"
 
@@ -33,6 +31,12 @@ static int victim_and_hog(const char *hog_path, uint64_t rate) {
         world_run(&w, 25 * USEC_PER_SEC);
         w.c[hog].rate = rate;
         return hog;
+}
+
+static void run_until_held(int i) {
+        for (int k = 0; k < 1000 && w.c[i].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[i].high < LIMIT_MAX);
 }
 
 static void test_leak_is_held_then_killed(void **state _unused_) {
@@ -88,10 +92,8 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         uint64_t held;
 
-        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        run_until_held(hog);
         held = w.c[hog].high;
-        assert_true(held < LIMIT_MAX);
         w.lag_usec = 700 * USEC_PER_MSEC;
         world_run(&w, 8 * USEC_PER_SEC);
         assert_int_equal(w.c[hog].high, held);
@@ -102,10 +104,8 @@ static void test_swap_is_part_of_a_rise(void **state _unused_) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
         uint64_t held;
 
-        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        run_until_held(hog);
         held = w.c[hog].high;
-        assert_true(held < LIMIT_MAX);
         w.c[hog].swap += 150 * MIB;
         w.swap_free -= 150 * MIB;
         w.c[world_find(&w, "/workload.slice/web.service")].current -= 150 * MIB;
@@ -121,8 +121,7 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
         w.c[heavy].breath = 24 * MIB;
         hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
-        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        run_until_held(hog);
         world_run(&w, USEC_PER_SEC);
         w.c[hog].gone = true;
         w.vanished = w.c[hog].id;
@@ -147,8 +146,7 @@ static void test_slice_that_nobody_explains(void **state _unused_) {
 static void test_sleeper_is_not_let_go(void **state _unused_) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
 
-        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        run_until_held(hog);
         w.c[hog].current -= 200 * MIB;
         w.c[hog].swap += 200 * MIB;
         w.c[hog].nap_until = w.now + 6 * USEC_PER_SEC;
@@ -165,9 +163,7 @@ static void test_no_squeeze_where_there_is_room(void **state _unused_) {
         world_without_host_alarm(&w);
         hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
-        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.c[hog].high < LIMIT_MAX);
+        run_until_held(hog);
         for (int k = 0; k < 160; k++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
                 assert_true(w.c[hog].high >= 300 * MIB);

@@ -2,8 +2,6 @@
 
 /* The tests' world. See test-world.h. */
 
-
-
 #include "base/test.h"
 #include "engine/test-world.h"
 

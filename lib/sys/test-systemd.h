@@ -22,6 +22,15 @@ struct FakeSystemd {
         void *userdata;
 };
 
+/* An answer for every call: no. */
+static inline int fake_refuse(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        (void) f;
+        (void) call;
+        (void) line;
+        (void) reply;
+        return -EINVAL;
+}
+
 /* Everything of a message as text: strings bare, numbers with their type, variants "TYPE:VALUE". */
 static inline void fake_dump(Str *s, sd_bus_message *m) {
         for (;;) {

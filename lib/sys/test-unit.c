@@ -129,14 +129,6 @@ static int teardown(void **state) {
         return 0;
 }
 
-static int say_no(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
-        (void) f;
-        (void) call;
-        (void) line;
-        (void) reply;
-        return -EINVAL;
-}
-
 static int say_words(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
         (void) f;
         (void) call;
@@ -210,7 +202,7 @@ static void test_errors(void **state) {
         sd_bus_slot *slot;
 
         (void) state;
-        fake.answer = say_no;
+        fake.answer = fake_refuse;
         assert_int_equal(unit_set_memory_high(NULL, "a.service", 4096, on_reply, NULL, NULL), -ENOTCONN);
         assert_int_equal(unit_set_memory_high(fake.client, "a.service", 4096, on_reply, NULL, NULL), 0);
         await(1);
