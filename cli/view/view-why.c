@@ -104,25 +104,29 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
         }
 }
 
-static const json_t *find_candidate(const json_t *j, const char *path) {
+static const json_t *find_candidate(const json_t *j, const char *key, const char *value) {
         const json_t *c;
         size_t i;
 
         json_array_foreach(json_object_get(j, "candidates"), i,
-                           c) if (streq(field_text(c, "cgroup"), path)) return c;
+                           c) if (streq(field_text(c, key), value)) return c;
         return NULL;
 }
 
 static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         const char *culprit = field_text(j, "culprit"), *domain = field_text(j, "domain"),
                    *other = field_text(j, "culprit_domain"), *verdict;
-        const json_t *c = find_candidate(j, culprit);
+        const json_t *c = find_candidate(j, "cgroup", culprit);
         _cleanup_str_ Str s = {};
         char a[VIEW_TEXT_MAX];
         bool acted;
 
         if (!*domain)
                 return; /* adopted: who was considered then is not known */
+        if (!*culprit) {
+                c = find_candidate(j, "verdict", "free-memory");
+                culprit = field_text(c, "cgroup");
+        }
         if (!*culprit) {
                 if (json_array_size(json_object_get(j, "candidates")) == 0)
                         return;

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "act/act.h"
+#include "act/test-spin.h"
 #include "act/leases.h"
 #include "act/limit.h"
 #include "act/worker.h"
@@ -76,13 +77,6 @@ static int teardown(void **state) {
         return 0;
 }
 
-static void spin(uint64_t usec) {
-        uint64_t end = now_monotonic_usec() + usec;
-
-        while (now_monotonic_usec() < end)
-                assert_true(sd_event_run(event, 5000) >= 0);
-}
-
 static const Outcome *await(size_t n) {
         uint64_t end = now_monotonic_usec() + 10 * USEC_PER_SEC;
 
@@ -109,6 +103,13 @@ static const Outcome *act(ActionType type, uint64_t value, uint64_t expect) {
         assert_true(o->action_id == a.id);
         assert_true(o->cgroup_id == hog_id);
         return o;
+}
+
+/* Asked while somebody may be writing it. */
+static bool high_becomes(uint64_t bytes) {
+        uint64_t v;
+
+        return file_read_limit_at(hog_fd, "memory.high", &v) == 0 && v == bytes;
 }
 
 static uint64_t high(void) {
@@ -330,8 +331,7 @@ static void test_gone_unasked(void **state) {
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
         test_sh("rm -r '%s%s'", root, HOG);
-        spin(1600 * USEC_PER_MSEC);
-        assert_null(actor_lease(actor, 0));
+        event_spin_until(event, !actor_lease(actor, 0));
         assert_int_equal(leases_in_file(NULL), 0);
 }
 
@@ -606,10 +606,9 @@ static void test_reassert(void **state) {
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
         /* systemd puts it back late, after it said that it is done. */
         actor_reassert(actor);
-        spin(30 * USEC_PER_MSEC);
+        event_spin(event, 30 * USEC_PER_MSEC);
         set_high(LIMIT_MAX);
-        spin(200 * USEC_PER_MSEC);
-        assert_true(high() == 64 * MIB);
+        event_spin_until(event, high_becomes(64 * MIB));
         /* In the same moments, the engine's next step finds the original and may go on. */
         set_high(LIMIT_MAX);
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DONE);
@@ -617,7 +616,7 @@ static void test_reassert(void **state) {
         /* Another value is no reset: theirs, and not fought over. */
         set_high(77 * MIB);
         actor_reassert(actor);
-        spin(200 * USEC_PER_MSEC);
+        event_spin(event, 200 * USEC_PER_MSEC);
         assert_true(high() == 77 * MIB);
         assert_null(actor_lease(actor, 0));
 }
@@ -627,9 +626,8 @@ static void test_give_back(void **state) {
         assert_int_equal(actor_give_back(actor, hog_id), -ENOENT);
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
         assert_int_equal(actor_give_back(actor, hog_id), 0);
-        spin(200 * USEC_PER_MSEC);
+        event_spin_until(event, !actor_lease(actor, 0));
         assert_true(high() == LIMIT_MAX);
-        assert_null(actor_lease(actor, 0));
         assert_int_equal(n_outcomes, 1);
 }
 

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "act/handover.h"
+#include "act/test-spin.h"
 #include "act/worker.h"
 #include "base/test-dir.h"
 #include "base/units.h"
@@ -81,16 +82,11 @@ static HeldLease *take(const char *path, uint64_t age_usec) {
         return h;
 }
 
-static void spin(uint64_t usec) {
-        uint64_t end = now_monotonic_usec() + usec;
-
-        while (now_monotonic_usec() < end)
-                assert_true(sd_event_run(event, 5000) >= 0);
-}
-
 static void assert_log(const char *want) {
-        char *log = fake_log(&fake);
+        char *log;
 
+        event_spin_until(event, !*want || fake.log.length >= strlen(want));
+        log = fake_log(&fake);
         assert_string_equal(log, want);
         free(log);
 }
@@ -103,23 +99,22 @@ static void test_whole_way(void **state) {
         HeldLease *h = take("/a.slice/hog.service", 1500 * USEC_PER_MSEC);
 
         (void) state;
-        spin(300 * USEC_PER_MSEC);
+        event_spin(event, 300 * USEC_PER_MSEC);
         assert_log("");
-        spin(700 * USEC_PER_MSEC);
         assert_log(SET_4096);
-        assert_true(h->lease.handed_over && h->handed_value == 4096 && !h->had_dropin);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
+        assert_true(h->handed_value == 4096 && !h->had_dropin);
         assert_int_equal(access(dropin, F_OK), 0);
         assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
         handover_wake(handover);
         /* PID 1 is not told more often than once a second. */
-        spin(1200 * USEC_PER_MSEC);
         assert_log(SET_8192);
+        event_spin_until(event, h->handed_value == 8192 && !h->calling);
         handover_end(handover, h, true);
         assert_null(leases_find(leases, 5));
         assert_non_null(leases_find_ended(leases, 5));
-        spin(200 * USEC_PER_MSEC);
         assert_log(SET_MAX);
-        assert_null(leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, 5));
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
@@ -132,12 +127,12 @@ static void test_theirs_stays(void **state) {
                         base, dropin);
         assert_int_equal(system(command), 0);
         h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
-        spin(200 * USEC_PER_MSEC);
         assert_log(SET_4096);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
         assert_true(h->had_dropin);
         handover_end(handover, h, true);
-        spin(200 * USEC_PER_MSEC);
         assert_log(SET_MAX);
+        event_spin_until(event, !leases_find_ended(leases, 5));
         assert_int_equal(access(dropin, F_OK), 0);
 }
 
@@ -145,13 +140,12 @@ static void test_drift(void **state) {
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
 
         (void) state;
-        spin(200 * USEC_PER_MSEC);
         assert_log(SET_4096);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
         /* Nothing is said to systemd of a value that is somebody else's. */
         handover_end(handover, h, false);
-        spin(200 * USEC_PER_MSEC);
+        event_spin_until(event, !leases_find_ended(leases, 5));
         assert_log("");
-        assert_null(leases_find_ended(leases, 5));
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
@@ -159,7 +153,7 @@ static void test_not_systemds(void **state) {
         HeldLease *h = take("/lxc/box", 3 * USEC_PER_SEC);
 
         (void) state;
-        spin(300 * USEC_PER_MSEC);
+        event_spin(event, 300 * USEC_PER_MSEC);
         assert_log("");
         assert_false(h->lease.handed_over);
         handover_end(handover, h, true);
@@ -170,7 +164,7 @@ static void test_taken_again(void **state) {
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
 
         (void) state;
-        spin(200 * USEC_PER_MSEC);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
         handover_end(handover, h, true);
         /* The call is on its way: sent, not answered. */
         for (int i = 0; i < 50 && !h->calling; i++)
@@ -178,9 +172,9 @@ static void test_taken_again(void **state) {
         assert_true(h->calling);
         h->ended = false;
         assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
-        spin(2500 * USEC_PER_MSEC);
-        assert_int_equal(lost, 1);
         assert_log(SET_4096 SET_MAX SET_8192);
+        assert_int_equal(lost, 1);
+        event_spin_until(event, h->handed_value == 8192 && !h->calling);
         assert_int_equal(access(dropin, F_OK), 0);
 }
 
@@ -190,14 +184,14 @@ static void test_no_bus(void **state) {
         (void) state;
         handover_set_bus(handover, NULL);
         h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
-        spin(200 * USEC_PER_MSEC);
+        event_spin(event, 200 * USEC_PER_MSEC);
         assert_false(h->lease.handed_over);
         handover_set_bus(handover, fake.client);
-        spin(200 * USEC_PER_MSEC);
         assert_log(SET_4096);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
         handover_set_bus(handover, NULL);
         handover_end(handover, h, true);
-        spin(100 * USEC_PER_MSEC);
+        event_spin(event, 100 * USEC_PER_MSEC);
         assert_non_null(leases_find_ended(leases, 5));
         /* On the way out the file goes even if nobody can be told. */
         handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC);

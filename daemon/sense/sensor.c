@@ -26,6 +26,7 @@
 
 typedef enum HostFile {
         HOST_MEMINFO,
+        HOST_VMSTAT,
         HOST_PRESSURE_MEMORY,
         HOST_PRESSURE_IO,
         HOST_PRESSURE_CPU,
@@ -34,6 +35,7 @@ typedef enum HostFile {
 
 static const char *const host_files[_HOST_FILE_MAX] = {
         [HOST_MEMINFO] = "meminfo",
+        [HOST_VMSTAT] = "vmstat",
         [HOST_PRESSURE_MEMORY] = "pressure/memory",
         [HOST_PRESSURE_IO] = "pressure/io",
         [HOST_PRESSURE_CPU] = "pressure/cpu",
@@ -163,6 +165,8 @@ static void sample_host(Sensor *s, Sample *sample) {
 
         if (read_host(s, HOST_MEMINFO, buf, sizeof buf) >= 0)
                 meminfo_parse(buf, sample);
+        if (read_host(s, HOST_VMSTAT, buf, sizeof buf) >= 0)
+                vmstat_parse(buf, sample);
         for (size_t i = 0; i < ARRAY_SIZE(pressure); i++) {
                 if (read_host(s, pressure[i].file, buf, sizeof buf) < 0 || psi_parse(buf, &psi) < 0)
                         continue;

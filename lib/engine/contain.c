@@ -340,6 +340,19 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         c->step_usec = e->now;
 }
 
+bool limited_slice(const Engine *e, const char *path) {
+        for (size_t k = 0; k < e->sample->n_cgroups; k++) {
+                const CgroupSample *s = &e->sample->cgroups[k];
+                uint64_t v;
+
+                if (s->kind == CGROUP_KIND_SLICE && path_within(path, s->path) &&
+                    ((cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &v) && v != LIMIT_MAX) ||
+                     (cgroup_sample_get(s, CGROUP_MEMORY_MAX, &v) && v != LIMIT_MAX)))
+                        return true;
+        }
+        return false;
+}
+
 /* Where the host has room again, and no limit of the victim's own stands in its way, the victim waits for its pages
  * to come back and not for memory: to squeeze out more would only fill the disk that they come from. */
 static bool memory_is_short(const Engine *e, const Containment *c) {
@@ -349,15 +362,8 @@ static bool memory_is_short(const Engine *e, const Containment *c) {
                 const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
                 const Domain *victim = inc && inc->culprit_id == c->cgroup_id ? incident_victim(e, &e->open[i]) : NULL;
 
-                for (size_t k = 0; victim && k < e->sample->n_cgroups; k++) {
-                        const CgroupSample *s = &e->sample->cgroups[k];
-                        uint64_t v;
-
-                        if (streq(s->path, victim->cgroup) &&
-                            ((cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &v) && v != LIMIT_MAX) ||
-                             (cgroup_sample_get(s, CGROUP_MEMORY_MAX, &v) && v != LIMIT_MAX)))
-                                return true;
-                }
+                if (victim && limited_slice(e, victim->cgroup))
+                        return true;
         }
         return false;
 }

@@ -286,8 +286,21 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
         }
 }
 
+/* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
+ * him before. While nothing is taken from anybody it is the latter, and no fault of whoever takes in what is free. */
+static bool took_from_somebody(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
+        const Alarm *alarm = &incident_victim(e, o)->alarms[incident_alarm(e, o)->alarm];
+
+        for (size_t i = 0; i < alarm->n_conditions; i++)
+                if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
+                        return forecast_reclaims(&e->forecast, intake_noise(e) / 4 / e->config.page_bytes) ||
+                               limited_slice(e, c->path);
+        return true;
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
+        bool harmless;
         Verdict verdict;
         Blame b;
 
@@ -296,12 +309,16 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         incident_blame(e, victim, &b);
         if (!b.measured)
                 return;
-        if (!b.culprit) {
+        harmless = b.culprit && !containment_find(e, b.culprit->id) && !took_from_somebody(e, o, b.culprit);
+        if (!b.culprit || harmless) {
                 if (e->now < o->look_until_usec)
                         return;
                 if (i->first_step_usec == 0) {
                         incident_record_blame(e, victim, i, &b);
                         i->culprit_id = 0;
+                        for (size_t k = 0; harmless && k < i->n_candidates; k++)
+                                if (i->candidates[k].cgroup_id == b.culprit->id)
+                                        i->candidates[k].verdict = VERDICT_FREE_MEMORY;
                 }
                 incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD);
                 return;
@@ -339,6 +356,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 incident_quiet(e, o, i, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
                                d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
                 return;
+        case VERDICT_FREE_MEMORY:
         case VERDICT_SMALL_SHARE:
         case VERDICT_TAKEN:
         case VERDICT_FOREIGN_LIMIT:
@@ -428,7 +446,7 @@ static void sample_take(Engine *e, const Sample *s) {
         if (s->n_cgroups == 0)
                 return;
         /* After rest the recent window must not begin at the last heartbeat. */
-        tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC);
+        tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC, e->config.page_bytes);
         e->cgroups_usec = s->usec;
         if (s->complete)
                 e->heartbeat_usec = s->usec;

@@ -28,6 +28,8 @@ void forecast_update(Forecast *f, const Sample *s) {
         f->have_swap = sample_host_get(s, HOST_SWAP_FREE, &p.swap_free) &&
                        sample_host_get(s, HOST_SWAP_TOTAL, &f->swap_total) && f->swap_total > 0;
 
+        p.have_stolen = sample_host_get(s, HOST_PGSTEAL, &p.stolen);
+
         f->last = p;
         if (f->older.usec == 0) {
                 f->older = f->newer = p;
@@ -48,4 +50,9 @@ void forecast_update(Forecast *f, const Sample *s) {
                 f->older = f->newer;
                 f->newer = p;
         }
+}
+
+bool forecast_reclaims(const Forecast *f, uint64_t pages) {
+        return !f->last.have_stolen || !f->older.have_stolen || f->last.stolen < f->older.stolen ||
+               f->last.stolen - f->older.stolen >= pages;
 }

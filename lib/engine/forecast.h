@@ -10,6 +10,8 @@
 
 typedef struct ForecastPoint {
         uint64_t usec, available, swap_free;
+        uint64_t stolen;                        /* pages reclaimed for want of memory, ever */
+        bool have_stolen;
 } ForecastPoint;
 
 typedef struct Forecast {
@@ -19,5 +21,9 @@ typedef struct Forecast {
         uint64_t exhaustion_usec;               /* USEC_INFINITY: not shrinking */
         bool recent;                            /* measured over about a second or less, not between heartbeats */
 } Forecast;
+
+/* True where at least so many pages were reclaimed within the last half to whole second because the host was short, or
+ * where that is not known: without it, who took memory took what was free. */
+bool forecast_reclaims(const Forecast *f, uint64_t pages);
 
 void forecast_update(Forecast *f, const Sample *s);

@@ -44,11 +44,11 @@ static void blame_growth(const uint64_t grown_mib[static N_ROWS], Blame *ret) {
                                             .kind = rows[i].kind };
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 100 * MIB);
         }
-        tracks_update(&tracks, &s, true);
+        tracks_update(&tracks, &s, true, PAGE);
         s.usec += 180 * USEC_PER_MSEC;
         for (size_t i = 0; i < N_ROWS; i++)
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, (100 + grown_mib[i]) * MIB);
-        tracks_update(&tracks, &s, false);
+        tracks_update(&tracks, &s, false, PAGE);
         blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, PAGE, ret);
 }
 
@@ -116,12 +116,12 @@ static void test_large_ones_stay_buried(void **state _unused_) {
                 table[i] = (CgroupSample) { .id = i + 1, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT };
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 100 * MIB);
         }
-        tracks_update(&tracks, &s, true);
+        tracks_update(&tracks, &s, true, PAGE);
         s.usec += 180 * USEC_PER_MSEC;
         cgroup_sample_set(&table[1], CGROUP_MEMORY_CURRENT, 600 * MIB);
         for (size_t i = 2; i <= N; i++)
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 101 * MIB);
-        tracks_update(&tracks, &s, false);
+        tracks_update(&tracks, &s, false, PAGE);
         for (uint64_t i = 1; i <= N; i++)
                 tracks_bury(&tracks, i + 1, s.usec, PAGE);
         tracks_buried(&tracks, WINDOW_LONG, s.usec, &bytes, &rate);
@@ -129,6 +129,46 @@ static void test_large_ones_stay_buried(void **state _unused_) {
         /* What the window no longer reaches back to is over. */
         tracks_buried(&tracks, WINDOW_LONG, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == 0 && rate == 0);
+}
+
+/* One service, looked at every 100 ms: what it has, and what was stolen from it so far; UINT64_MAX = unreadable. */
+static void one_unit(const uint64_t mib[], const uint64_t stolen_mib[], size_t n) {
+        CgroupSample table[] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_ROOT },
+                                 { .id = 2, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT } };
+        Sample s = { .usec = tracks.complete_usec + 100 * USEC_PER_MSEC, .cgroups = table, .n_cgroups = 2, .complete = true };
+
+        for (size_t i = 0; i < n; i++, s.usec += 100 * USEC_PER_MSEC) {
+                table[1].have = 0;
+                if (mib[i] != UINT64_MAX)
+                        cgroup_sample_set(&table[1], CGROUP_MEMORY_CURRENT, mib[i] * MIB);
+                cgroup_sample_set(&table[1], CGROUP_PGSTEAL, stolen_mib[i] * MIB / PAGE);
+                tracks_update(&tracks, &s, false, PAGE);
+        }
+}
+
+/* Its process ends, which takes a moment, and its cgroup is still there. */
+static void test_dead_are_buried(void **state _unused_) {
+        one_unit((uint64_t[]) { 10, 200, 400, 300, 220, 150, 90, 0 }, (uint64_t[8]) {}, 8);
+        assert_buried(390);
+}
+
+/* It lives and takes in again. */
+static void test_who_breathes_is_not_buried(void **state _unused_) {
+        one_unit((uint64_t[]) { 10, 200, 400, 0 }, (uint64_t[4]) {}, 4);
+        assert_buried(390);
+        one_unit((uint64_t[]) { 40, 100 }, (uint64_t[2]) {}, 2);
+        assert_buried(0);
+}
+
+/* What was stolen from it, and what could not be read, is not what it gave back. */
+static void test_squeezed_are_not_buried(void **state _unused_) {
+        one_unit((uint64_t[]) { 10, 200, 400, 300, 60, 60 }, (uint64_t[]) { 0, 0, 0, 100, 340, 340 }, 6);
+        assert_buried(0);
+}
+
+static void test_unread_are_not_buried(void **state _unused_) {
+        one_unit((uint64_t[]) { 10, 200, 400, UINT64_MAX, UINT64_MAX }, (uint64_t[5]) {}, 5);
+        assert_buried(0);
 }
 
 int main(void) {
@@ -139,6 +179,10 @@ int main(void) {
                 T(test_shares_of_levels_multiply),
                 T(test_buried_once),
                 T(test_large_ones_stay_buried),
+                T(test_dead_are_buried),
+                T(test_who_breathes_is_not_buried),
+                T(test_squeezed_are_not_buried),
+                T(test_unread_are_not_buried),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

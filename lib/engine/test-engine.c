@@ -129,6 +129,26 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
         assert_only_touched(hog);
 }
 
+/* Between the end of a process and the removal of its cgroup there is time, seconds of it on a busy machine. */
+static void test_who_has_died_and_is_not_yet_gone(void **state _unused_) {
+        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
+
+        world_without_host_alarm(&w);
+        w.c[heavy].breath = 24 * MIB;
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 8 * USEC_PER_SEC;
+        run_until_held(hog);
+        world_run(&w, USEC_PER_SEC);
+        w.c[hog].rate = 0;
+        w.swap_free += w.c[hog].swap;
+        w.c[hog].current = w.c[hog].swap = 0;
+        world_run(&w, 2 * USEC_PER_SEC);
+        w.c[hog].gone = true;
+        w.vanished = w.c[hog].id;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(hog);
+}
+
 /* The last moments show a slice that grows and nothing in it that does: who grew before is in there. */
 static void test_slice_that_nobody_explains(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
@@ -231,6 +251,24 @@ static void test_who_breathes_is_no_leak(void **state _unused_) {
         }
 }
 
+/* The services wait, for pages of their own, and one breathes: it takes what is free, and from nobody. */
+static void test_free_memory_is_nobodys(void **state _unused_) {
+        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB);
+        const Incident *i;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        w.c[heavy].breath = 24 * MIB;
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.ache_until = w.now + 20 * USEC_PER_SEC;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.c[heavy].touched, 0);
+        i = engine_incident(w.engine, 0);
+        assert_non_null(i);
+        assert_int_equal(i->result, RESULT_NO_CULPRIT);
+        assert_string_equal(i->candidates[0].path, "/workload.slice/heavy.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_FREE_MEMORY);
+}
+
 static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
         int slice;
 
@@ -306,6 +344,7 @@ int main(void) {
                 T(test_late_samples_raise_nothing),
                 T(test_swap_is_part_of_a_rise),
                 T(test_who_is_gone_is_remembered),
+                T(test_who_has_died_and_is_not_yet_gone),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),
@@ -313,6 +352,7 @@ int main(void) {
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),
                 T(test_who_breathes_is_no_leak),
+                T(test_free_memory_is_nobodys),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),

@@ -171,11 +171,13 @@ static void world_live(World *w, uint64_t usec) {
 
                         c->current += grow;
                         c->pgsteal += (in - grow) / 4096;
+                        w->stolen += (in - grow) / 4096;
                 }
                 if (got < want) {
                         stall(w, i, usec * 95 / 100, room(w, i) == 0);
                         /* What does not fit is fought for: everybody else in the machine stalls too. */
                         if (available(w) < w->total / 32) {
+                                w->stolen += (want - got) / 4096;
                                 services_ache(w, i, usec);
                                 w->ache_until = w->now + w->ache_usec;
                         }
@@ -246,6 +248,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
         sample_host_set(&s, HOST_SWAP_TOTAL, w->swap_total);
         sample_host_set(&s, HOST_SWAP_FREE, w->swap_free);
         sample_host_set(&s, HOST_MEMORY_SOME, w->host_stall);
+        sample_host_set(&s, HOST_PGSTEAL, w->stolen);
         for (int i = 0; i < w->n && cgroups; i++) {
                 WorldCgroup *c = &w->c[i];
                 CgroupSample *r = &rows[s.n_cgroups];

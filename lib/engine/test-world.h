@@ -42,6 +42,7 @@ typedef struct World {
         uint64_t first_touch, kills, kills_in_flight_max, seed;
         uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
         uint64_t due_usec;              /* … and so ticks then */
+        uint64_t stolen;                /* pages reclaimed because memory was short */
         uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
         uint64_t ache_until;            /* … and so until then */
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */

@@ -112,6 +112,87 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         return p;
 }
 
+/* Later minus earlier of a counter that only rises; one that went back started anew and says nothing. */
+static uint64_t counter_delta(uint64_t later, uint64_t earlier) {
+        return later >= earlier ? later - earlier : 0;
+}
+
+static int64_t gauge_delta(uint64_t later, uint64_t earlier) {
+        return (int64_t) MIN(later, (uint64_t) INT64_MAX) - (int64_t) MIN(earlier, (uint64_t) INT64_MAX);
+}
+
+static bool intake_between(const TrackPoint *from, const TrackPoint *to, uint64_t page_bytes, Intake *ret) {
+        int64_t bytes, swapped, stolen;
+
+        if (from->usec == 0 || to->usec < from->usec + WINDOW_MIN_USEC || !from->have_memory || !to->have_memory)
+                return false;
+
+        bytes = gauge_delta(to->current, from->current);
+        /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
+        swapped = gauge_delta(to->swap, from->swap);
+        stolen = from->have_stat && to->have_stat ?
+                         (int64_t) MIN(counter_delta(to->pgsteal, from->pgsteal) * page_bytes, (uint64_t) INT64_MAX / 4) : 0;
+        bytes += MAX(swapped, stolen);
+        if (from->have_stat && to->have_stat)
+                bytes -= (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
+
+        *ret = (Intake) {
+                .bytes = (uint64_t) MAX(bytes, 0),
+                .usec = to->usec - from->usec,
+        };
+        ret->rate = mul_div_u64(ret->bytes, USEC_PER_SEC, ret->usec);
+        return true;
+}
+
+bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+        return intake_between(&t->older[w], &t->last, page_bytes, ret);
+}
+
+static uint64_t point_bytes(const TrackPoint *p) {
+        return p->current + p->swap;
+}
+
+static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page_bytes) {
+        Buried b = { .id = track->id, .parent_id = track->parent_id, .usec = now_usec }, *least = &t->buried[0];
+
+        for (int w = 0; w < _WINDOW_MAX; w++) {
+                Intake in;
+
+                if (intake_between(&track->older[w], &track->high, page_bytes, &in)) {
+                        b.bytes[w] = in.bytes;
+                        b.rate[w] = in.rate;
+                }
+        }
+        for (size_t i = 0; i < BURIED_MAX; i++) {
+                Buried *o = &t->buried[i];
+                bool over = now_usec - o->usec > 2 * TRACK_LONG_USEC;
+
+                if (o->id == track->id && !over)
+                        return;
+                /* Children go before their parent, who took in what they did. */
+                if (over || o->parent_id == track->id)
+                        *o = (Buried) {};
+                if (o->bytes[WINDOW_LONG] < least->bytes[WINDOW_LONG])
+                        least = o;
+        }
+        if (b.bytes[WINDOW_LONG] > least->bytes[WINDOW_LONG])
+                *least = b;
+}
+
+/* It takes in again: who breathes is not dead, and a leak that was started anew speaks for itself. */
+static void exhume(Tracks *t, const Track *track) {
+        for (size_t i = 0; i < BURIED_MAX; i++)
+                if (t->buried[i].id == track->id && point_bytes(&track->last) >= t->buried[i].bytes[WINDOW_LONG] / 4)
+                        t->buried[i] = (Buried) {};
+}
+
+void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes) {
+        const Track *track = tracks_find(t, id);
+
+        if (track)
+                bury(t, track, now_usec, page_bytes);
+}
+
 static void track_advance(Track *t, const TrackPoint *p, bool restart_recent) {
         for (int w = 0; w < _WINDOW_MAX; w++) {
                 if (t->older[w].usec == 0 || (w == WINDOW_RECENT && restart_recent)) {
@@ -138,9 +219,20 @@ static void track_advance(Track *t, const TrackPoint *p, bool restart_recent) {
         }
         t->previous = t->last.usec ? t->last : *p;
         t->last = *p;
+        if (p->have_memory && (t->high.usec < t->older[WINDOW_LONG].usec || point_bytes(p) >= point_bytes(&t->high)))
+                t->high = *p;
 }
 
-void tracks_update(Tracks *t, const Sample *s, bool restart_recent) {
+/* It freed more than half of what it had, by itself: what was stolen from it is still its intake. */
+static bool track_collapsed(const Track *t, uint64_t page_bytes) {
+        uint64_t left = point_bytes(&t->last), stolen = 0;
+
+        if (t->high.have_stat && t->last.have_stat)
+                stolen = counter_delta(t->last.pgsteal, t->high.pgsteal);
+        return t->last.have_memory && left + stolen * page_bytes < point_bytes(&t->high) / 2;
+}
+
+void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes) {
         t->sample_number++;
 
         for (size_t i = 0; i < s->n_cgroups; i++) {
@@ -166,6 +258,11 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent) {
                 track->seen = t->sample_number;
                 p = point_of(c, s->usec, &track->last);
                 track_advance(track, &p, restart_recent);
+                if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {
+                        bury(t, track, s->usec, page_bytes);
+                        track->high = p;
+                } else if (p.have_memory)
+                        exhume(t, track);
         }
 
         if (!s->complete)
@@ -189,70 +286,6 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent) {
                         parent->subtree_flags |= track->subtree_flags & (CGROUP_PROTECTED | CGROUP_OMIT);
         }
         t->complete_usec = s->usec;
-}
-
-/* Later minus earlier of a counter that only rises; one that went back started anew and says nothing. */
-static uint64_t counter_delta(uint64_t later, uint64_t earlier) {
-        return later >= earlier ? later - earlier : 0;
-}
-
-static int64_t gauge_delta(uint64_t later, uint64_t earlier) {
-        return (int64_t) MIN(later, (uint64_t) INT64_MAX) - (int64_t) MIN(earlier, (uint64_t) INT64_MAX);
-}
-
-bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret) {
-        const TrackPoint *from = &t->older[w], *to = &t->last;
-        int64_t bytes, swapped, stolen;
-
-        if (from->usec == 0 || to->usec - from->usec < WINDOW_MIN_USEC || !from->have_memory || !to->have_memory)
-                return false;
-
-        bytes = gauge_delta(to->current, from->current);
-        /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
-        swapped = gauge_delta(to->swap, from->swap);
-        stolen = from->have_stat && to->have_stat ?
-                         (int64_t) MIN(counter_delta(to->pgsteal, from->pgsteal) * page_bytes, (uint64_t) INT64_MAX / 4) : 0;
-        bytes += MAX(swapped, stolen);
-        if (from->have_stat && to->have_stat)
-                bytes -= (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
-
-        *ret = (Intake) {
-                .bytes = (uint64_t) MAX(bytes, 0),
-                .usec = to->usec - from->usec,
-        };
-        ret->rate = mul_div_u64(ret->bytes, USEC_PER_SEC, ret->usec);
-        return true;
-}
-
-void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes) {
-        const Track *track = tracks_find(t, id);
-        Buried b = { .id = id, .usec = now_usec }, *least = &t->buried[0];
-
-        if (!track)
-                return;
-        b.parent_id = track->parent_id;
-        for (int w = 0; w < _WINDOW_MAX; w++) {
-                Intake in;
-
-                if (track_intake(track, (TrackWindow) w, page_bytes, &in)) {
-                        b.bytes[w] = in.bytes;
-                        b.rate[w] = in.rate;
-                }
-        }
-        for (size_t i = 0; i < BURIED_MAX; i++) {
-                Buried *o = &t->buried[i];
-                bool over = now_usec - o->usec > 2 * TRACK_LONG_USEC;
-
-                if (o->id == id && !over)
-                        return;
-                /* Children go before their parent, who took in what they did. */
-                if (over || o->parent_id == id)
-                        *o = (Buried) {};
-                if (o->bytes[WINDOW_LONG] < least->bytes[WINDOW_LONG])
-                        least = o;
-        }
-        if (b.bytes[WINDOW_LONG] > least->bytes[WINDOW_LONG])
-                *least = b;
 }
 
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {

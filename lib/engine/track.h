@@ -39,11 +39,13 @@ typedef struct Track {
         CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
         uint64_t seen;                  /* number of the sample that last had it */
         TrackPoint last, previous;
+        TrackPoint high;                /* where it had most, within the long window */
         TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
 } Track;
 
-/* What a cgroup that is gone had taken in when it went: without it all the rest of a window would be laid on whoever
- * took in a little. */
+/* What a cgroup that is gone, or a unit that gave back most of what it had, had taken in until then: without it all
+ * the rest of a window would be laid on whoever took in a little. A unit that has died has none left long before its
+ * cgroup is removed. */
 typedef struct Buried {
         uint64_t id, parent_id;
         uint64_t usec;                  /* when; 0 = free place */
@@ -72,7 +74,7 @@ int tracks_init(Tracks *t);
 void tracks_done(Tracks *t);
 
 /* Takes in one sample. restart_recent: begin the recent window afresh with this sample (from rest to hot). */
-void tracks_update(Tracks *t, const Sample *s, bool restart_recent);
+void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes);
 Track *tracks_find(const Tracks *t, uint64_t id);
 
 /* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it

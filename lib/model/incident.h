@@ -26,6 +26,7 @@ typedef enum Verdict {
         VERDICT_MODE_MONITOR,           /* would have been acted on */
         VERDICT_NO_STEP,                /* Steps= leaves nothing that would help */
         VERDICT_TAKEN,                  /* contained already by another incident */
+        VERDICT_FREE_MEMORY,            /* what it took was free: the kernel took none from anybody meanwhile */
         VERDICT_FOREIGN_LIMIT,          /* someone else changed the limit since: left alone */
         _VERDICT_MAX,
 } Verdict;
@@ -45,7 +46,7 @@ typedef enum IncidentEntryType {
         ENTRY_ALARM,                    /* value = measured, limit = threshold */
         ENTRY_ACTION,                   /* an action was planned: before -> after */
         ENTRY_OUTCOME,
-        ENTRY_NO_CULPRIT,               /* nobody holds BlameShareMin= of the intake */
+        ENTRY_NO_CULPRIT,               /* nobody holds BlameShareMin= of the intake, or it was free memory */
         ENTRY_NOT_ALLOWED,              /* there is a culprit; its contract or rank forbids action */
         ENTRY_WOULD,                    /* Mode=monitor: the step that would have been taken */
         ENTRY_SELF,                     /* the domain makes its trouble itself */

@@ -51,6 +51,7 @@ typedef enum HostField {
         HOST_IO_SOME,
         HOST_IO_FULL,
         HOST_CPU_SOME,
+        HOST_PGSTEAL,                   /* pages reclaimed for want of memory, not at a cgroup's limit (/proc/vmstat) */
         _HOST_FIELD_MAX,
 } HostField;
 

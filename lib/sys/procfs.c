@@ -19,8 +19,8 @@ static const struct {
         { "SwapFree:", HOST_SWAP_FREE },
 };
 
-/* "    12345 kB\n" in bytes. */
-static bool kilobytes_parse(const char *p, uint64_t *ret) {
+/* "    12345 kB\n" with the unit " kB\n". */
+static bool number_parse(const char *p, const char *unit, uint64_t *ret) {
         uint64_t v = 0;
         const char *digits;
 
@@ -30,9 +30,9 @@ static bool kilobytes_parse(const char *p, uint64_t *ret) {
                         return false;
                 v = v * 10 + (uint64_t) (*p - '0');
         }
-        if (p == digits || !startswith(p, " kB\n"))
+        if (p == digits || !startswith(p, unit))
                 return false;
-        *ret = v * 1024;
+        *ret = v;
         return true;
 }
 
@@ -44,10 +44,24 @@ void meminfo_parse(const char *text, Sample *ret) {
 
                         if (!p)
                                 continue;
-                        if (kilobytes_parse(p, &v))
-                                sample_host_set(ret, meminfo_table[i].field, v);
+                        if (number_parse(p, " kB\n", &v))
+                                sample_host_set(ret, meminfo_table[i].field, v * 1024);
                         break;
                 }
+}
+
+void vmstat_parse(const char *text, Sample *ret) {
+        static const char *const keys[] = { "\npgsteal_kswapd ", "\npgsteal_direct " };
+        uint64_t sum = 0, v;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                const char *line = strstr(text, keys[i]);
+
+                if (!line || !number_parse(line + strlen(keys[i]), "\n", &v))
+                        return;
+                sum += v;
+        }
+        sample_host_set(ret, HOST_PGSTEAL, sum);
 }
 
 int proc_cgroup_parse(const char *text, char *ret, size_t size) {

@@ -11,6 +11,10 @@
  * there and whole; leaves the others as they were. */
 void meminfo_parse(const char *text, Sample *ret);
 
+/* /proc/vmstat: sets HOST_PGSTEAL where pgsteal_kswapd and pgsteal_direct are there and whole. Both count what was
+ * reclaimed because the host was short; what is reclaimed at a cgroup's own limit is not in them (mm/vmscan.c). */
+void vmstat_parse(const char *text, Sample *ret);
+
 /* The cgroup2 path ("0::/system.slice/cgd.service") of /proc/PID/cgroup, see cgroups(7). -ENOENT where
  * there is no such line, -ENOBUFS where it does not fit; ret is untouched then. */
 int proc_cgroup_parse(const char *text, char *ret, size_t size);

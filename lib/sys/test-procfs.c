@@ -33,6 +33,23 @@ static void test_meminfo(void **state) {
         assert_int_equal(s.host_have, 0);
 }
 
+static void test_vmstat(void **state) {
+        Sample s = {};
+        uint64_t v;
+
+        (void) state;
+        vmstat_parse("nr_free_pages 12\npgsteal_kswapd 100\npgsteal_direct 20\npgsteal_anon 7\n", &s);
+        assert_true(sample_host_get(&s, HOST_PGSTEAL, &v));
+        assert_int_equal(v, 120);
+
+        s = (Sample) {};
+        vmstat_parse("nr_free_pages 12\npgsteal_kswapd 100\npgsteal_direct 20", &s);
+        vmstat_parse("nr_free_pages 12\npgsteal_direct 20\n", &s);
+        vmstat_parse("nr_free_pages 12\npgsteal_kswapd x\npgsteal_direct 20\n", &s);
+        vmstat_parse("", &s);
+        assert_int_equal(s.host_have, 0);
+}
+
 static void test_proc_cgroup(void **state) {
         char buf[32] = "unchanged";
 
@@ -66,6 +83,7 @@ static void test_any_bytes(void **state) {
                                                     : (char) (rand_r(&seed) % 255 + 1);
                 text[n] = 0;
                 meminfo_parse(text, &s);
+                vmstat_parse(text, &s);
                 if (proc_cgroup_parse(text, path, sizeof path) == 0)
                         assert_int_equal(path[0], '/');
                 free(text);
@@ -75,6 +93,7 @@ static void test_any_bytes(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_meminfo),
+                cmocka_unit_test(test_vmstat),
                 cmocka_unit_test(test_proc_cgroup),
                 cmocka_unit_test(test_any_bytes),
         };

@@ -83,6 +83,14 @@ def doing(unit: str) -> str:
     return "\n".join(files + [line for line in sh("dmesg", ok=False).splitlines()[before:] if "? " not in line])
 
 
+class Stuck(Failure):
+    """A program of a scenario does not do what it was started for."""
+
+    def __init__(self, unit: str, what: str) -> None:
+        super().__init__(f"{unit}: {what}; it does:\n{doing(unit)}")
+        self.unit = unit
+
+
 def failed_units() -> list[str]:
     out = sh("systemctl", "list-units", "--failed", "--plain", "--no-legend", ok=False)
     return [line.split()[0] for line in out.splitlines() if line.strip()]
@@ -166,7 +174,7 @@ class Unit:
         return "populated 1" in read(self.path / "cgroup.events")
 
     def memory(self) -> int:
-        return int(read(self.path / "memory.current") or 0) + int(read(self.path / "memory.swap.current") or 0)
+        return self.number("memory.current") + self.number("memory.swap.current")
 
     def number(self, name: str) -> int:
         """A file of one number; without a limit it is huge, without the file 0."""
@@ -182,8 +190,7 @@ class Unit:
         return int(fields[12]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
 
     def spins(self, seconds: float = 5) -> bool:
-        """It runs in the kernel all the time and gets nothing: an emulated processor that waits for one that the
-        computer does not run (seen only where it was busy)."""
+        """It runs in the kernel all the time and gets nothing."""
         spent, memory = self.kernel_seconds(), self.memory()
         time.sleep(seconds)
         return self.kernel_seconds() - spent > 0.8 * seconds and abs(self.memory() - memory) < 1 << 20
@@ -375,16 +382,14 @@ class VM:
         self.declared.add(unit)
         options = [f"--property={p}" for p in properties]
         command = ["systemd-run", "--quiet", f"--unit={unit}", f"--slice={slice}", *options, "--", *argv]
-        try:
-            sh(*command, timeout=70)
-        except subprocess.TimeoutExpired:
-            text = f"{unit} does not come up; it does:\n{doing(unit)}"
-            if not Unit(unit).spins():
-                raise Failure(text) from None
-            self.log(f"{text}\nOnce more.")
-            Unit(unit).stop()
-            sh("systemctl", "reset-failed", unit, ok=False)
-            sh(*command, timeout=70)
+
+        def attempt() -> None:
+            try:
+                sh(*command, timeout=70)
+            except subprocess.TimeoutExpired:
+                raise Stuck(unit, "it does not come up") from None
+
+        self.once_more(attempt)
         made = cls(unit, **more)
         self.units.append(made)
         return made
@@ -410,17 +415,27 @@ class VM:
 
     def held_hog(self, timeout: float = 40, name: str = "hog", **options) -> Unit:
         """A leak that is being held, or is gone already."""
-        for again in (True, False):
+        def attempt() -> Unit:
             hog = self.hog("leak", name=name, **options)
-            if wait(lambda: hog.high() not in ("max", "") or not hog.alive(), timeout, 0.05):
-                return hog
-            text = f"{hog.name} was never held; it has {hog.memory() >> 20} MiB and does:\n{doing(hog.name)}"
-            if not again or not hog.spins():
-                raise Failure(text)
-            self.log(f"{text}\nOnce more.")
-            hog.stop()
-            sh("systemctl", "reset-failed", hog.name, ok=False)
-        raise AssertionError
+            if not wait(lambda: hog.high() not in ("max", "") or not hog.alive(), timeout, 0.05):
+                raise Stuck(hog.name, f"it was never held, and has {hog.memory() >> 20} MiB")
+            return hog
+
+        return self.once_more(attempt)
+
+    def once_more(self, attempt: Callable[[], object]):
+        """attempt(), and a second time where the program ran in the kernel all the while and got nothing: an emulated
+        processor that waits for one that the computer does not run (seen only where it was busy)."""
+        try:
+            return attempt()
+        except Stuck as e:
+            unit = Unit(e.unit)
+            if not unit.spins():
+                raise
+            self.log(f"{e}\nOnce more.")
+            unit.stop()
+            sh("systemctl", "reset-failed", e.unit, ok=False)
+            return attempt()
 
     def watch(self, follow: str = "", name: str = "watch") -> Watch:
         self.watches.append(Watch(name, follow))

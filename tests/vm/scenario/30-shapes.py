@@ -49,11 +49,15 @@ def one(vm: VM, shape: str, options: dict, number: int) -> str:
     found = wait(lambda: vm.culprits() or not hog.alive(), WAIT, 0.5)
     took = monotonic() - began
     culprits = vm.culprits()
+    stopped = monotonic()
     hog.stop()
     back = wait(lambda: not vm.changed_limits(before), 30, 0.5)
+    # Who still waits for pages of its own is nobody's victim any more.
+    vm.settle(10)
     watch.stop()
     vm.log(f"{shape} {options}: {', '.join(sorted(culprits)) or 'nobody'} after {took:.1f} s")
-    touched = {r["path"] for r in watch.changes() if not (r["path"] + "/").startswith(path + "/")}
+    touched = [f"{r['path']} {r['file']} {r['old']} -> {r['new']} {r['t'] / 1e6 - stopped:+.1f} s after the leak was stopped"
+               for r in watch.changes() if not (r["path"] + "/").startswith(path + "/")]
     vm.cursor = vm.journal_cursor()
     if not found:
         return f"{shape} {options}: nobody was contained within {WAIT} s"
@@ -62,7 +66,7 @@ def one(vm: VM, shape: str, options: dict, number: int) -> str:
     if any(not (c + "/").startswith(path + "/") for c in culprits):
         return f"{shape} {options}: culprits {sorted(culprits)}"
     if touched:
-        return f"{shape} {options}: bystanders touched: {sorted(touched)}"
+        return "\n".join([f"{shape} {options}: bystanders touched:", *touched, vm.cgctl("incidents"), vm.cgctl("why")])
     if not back:
         return f"{shape} {options}: not given back: {vm.changed_limits(before)}"
     return ""
@@ -80,7 +84,6 @@ def run_all(vm: VM, leaks: list[tuple[str, dict]]) -> None:
     wrong = []
     for number, (shape, options) in enumerate(leaks):
         wrong += filter(None, [one(vm, shape, options, number)])
-        vm.settle(10)
     vm.figure("culprits right", f"{len(leaks) - len(wrong)} of {len(leaks)}")
     check(not wrong, "\n".join(wrong))
 
