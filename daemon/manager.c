@@ -59,7 +59,8 @@ struct Manager {
         uint64_t events_dropped;
 
         uint64_t started_usec, loaded_usec, heartbeat_usec;
-        char *refused;                  /* diagnostics of the last reload, if it was refused */
+        char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
+        char **left_out;                /* domains that are not in force since the start for their faults */
         bool watchdog;
 };
 
@@ -258,21 +259,24 @@ static int on_wake(sd_event_source *s _unused_, void *userdata) {
 
 /* Policy */
 
-static int policy_load(Policy **ret, char **ret_diagnostics) {
+/* With ret_left_out, for the start: what can be put into force is, it names the rest, and 1 is returned. */
+static int policy_load(Policy **ret, char ***ret_left_out, char **ret_diagnostics) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_(policy_freep) Policy *p = NULL;
         _cleanup_policy_sources_ PolicySources sources = {};
         int r;
 
         r = policy_files_load(&policy_paths, &d, &sources);
-        if (r >= 0)
+        if (r >= 0 && ret_left_out)
+                r = policy_compile_sound(sources.items, sources.n_items, &d, &p, ret_left_out);
+        else if (r >= 0)
                 r = policy_compile(sources.items, sources.n_items, &d, &p);
         if (diagnostics_format(&d, SEVERITY_WARNING, ret_diagnostics) < 0)
                 *ret_diagnostics = NULL;
         if (r < 0)
                 return r;
         *ret = TAKE_PTR(p);
-        return 0;
+        return d.n_errors > 0;
 }
 
 /* The texts of a policy set are gone once it is compiled; their pages must not stay locked for good. */
@@ -360,6 +364,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
         m->loaded_usec = now_usec(CLOCK_MONOTONIC);
         free(m->refused);
         m->refused = NULL;
+        m->left_out = strv_free(m->left_out);
         r = sensor_set_policy(m->sensor, p);
         if (r < 0)
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING, "Cannot set the pressure triggers: %s", strerror(-r));
@@ -395,7 +400,7 @@ static void manager_reload(Manager *m, ServerRequest *request) {
         int r;
 
         (void) sd_notifyf(false, "RELOADING=1\nMONOTONIC_USEC=%" PRIu64, now_usec(CLOCK_MONOTONIC));
-        r = policy_load(&p, &diagnostics);
+        r = policy_load(&p, NULL, &diagnostics);
         (void) sd_notify(false, "READY=1");
         if (r < 0) {
                 journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "The policy set is refused, the old one stays in force: %s",
@@ -451,6 +456,7 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .psi = psi_word(sensor_psi_state(m->sensor)),
                 .bus = m->bus && sd_bus_is_ready(m->bus) > 0,
                 .refused = m->refused,
+                .left_out = m->left_out,
         };
 }
 
@@ -734,13 +740,12 @@ static int manager_start(Manager *m) {
         if (r < 0)
                 return fail(r, "cannot make the bus server");
 
-        r = policy_load(&p, &diagnostics);
-        if (r < 0) {
-                /* Without any policy there is nothing to guard, but cgd must be there to be reloaded. */
-                (void) fprintf(stderr, "<3>cgd: the policy set is refused, nothing is guarded until 'cgctl reload' succeeds:\n%s",
-                               diagnostics ?: strerror(-r));
+        r = policy_load(&p, &m->left_out, &diagnostics);
+        if (r != 0) {
                 m->refused = strdup(diagnostics ?: strerror(-r));
-                p = calloc(1, sizeof(Policy));
+                (void) fprintf(stderr, "<3>cgd: policies are refused; until 'cgctl reload' succeeds %s:\n%s",
+                               r < 0 ? "nothing is guarded" : "only the others are in force", m->refused ?: "");
+                p = p ?: calloc(1, sizeof(Policy));
                 if (!p)
                         return fail(-ENOMEM, "cannot make an empty policy");
         } else if (diagnostics && *diagnostics)
@@ -819,6 +824,7 @@ Manager *manager_free(Manager *m) {
         sd_event_source_disable_unref(m->wake);
         sd_event_unref(m->event);
         free(m->refused);
+        strv_free(m->left_out);
         safe_close(m->lock_fd);
         safe_close(m->runtime_fd);
         free(m);

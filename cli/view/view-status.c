@@ -75,19 +75,23 @@ void view_status(const View *v, const json_t *j, Str *out) {
         const json_t *last = json_object_get(j, "last_incident"), *item;
         uint64_t now = field_usec(j, "now"), lasts = field_u64(j, "exhaustion_usec");
         uint64_t rows = field_u64(sensing, "rows_dropped"), events = field_u64(sensing, "events_dropped");
-        const char *refused = field_text(policy, "refused");
+        const json_t *refused = json_object_get(policy, "refused"), *left_out = json_object_get(policy, "left_out");
+        bool blind = json_integer_value(json_object_get(policy, "domains")) == 0;
         bool trouble = json_array_size(open) > 0 || json_array_size(contained) > 0;
         char buf[VIEW_TEXT_MAX], when[VIEW_TEXT_MAX];
         _cleanup_str_ Str sensed = {};
         size_t k;
 
-        view_colored(v, out, trouble ? COLOR_YELLOW : COLOR_GREEN, "%s", v->unicode ? "●" : "*");
+        view_colored(v, out, blind ? COLOR_RED : trouble || json_array_size(refused) > 0 ? COLOR_YELLOW : COLOR_GREEN, "%s",
+                     v->unicode ? "●" : "*");
         str_append(out, " cgd ");
         view_text(out, field_text(j, "version"));
-        str_appendf(out, ": %s\n",
+        str_appendf(out, ": %s%s\n",
                     json_array_size(contained) > 0 ? "containing" :
                     json_array_size(open) > 0      ? "looking into an alarm" :
-                                                     "all calm");
+                    blind                          ? "guards nothing" :
+                                                     "all calm",
+                    json_array_size(refused) > 0 ? ", policies refused" : "");
 
         label(v, out, "running");
         str_appendf(out, "since %s (%s), pid %" JSON_INTEGER_FORMAT "\n",
@@ -120,16 +124,20 @@ void view_status(const View *v, const json_t *j, Str *out) {
         str_appendf(out, "%s, loaded %s\n",
                     json_array_size(json_object_get(policy, "directories")) ? "" : "no file",
                     view_time(json_object_get(policy, "loaded"), true, when));
-        if (*refused) {
-                labelled(v, out, "", COLOR_RED, "the last reload was refused and changed nothing:");
-                for (const char *p = refused; *p;) {
-                        size_t n = strcspn(p, "\n");
-                        _cleanup_free_ char *line = strndup(p, n);
+        if (json_array_size(left_out) > 0) {
+                _cleanup_str_ Str s = {};
 
-                        labelled(v, out, "", COLOR_NORMAL, line ? line : "");
-                        p += n + (p[n] == '\n');
-                }
-        }
+                str_append(&s, "not in force since cgd started, for their faults:");
+                json_array_foreach(left_out, k, item)
+                        str_appendf(&s, " %s", json_string_value(item) ?: "");
+                labelled(v, out, "", COLOR_RED, s.data ?: "");
+        } else if (json_array_size(refused) > 0)
+                labelled(v, out, "", COLOR_RED, blind ? "refused when cgd started:" :
+                                                        "the last reload was refused and changed nothing:");
+        json_array_foreach(refused, k, item)
+                labelled(v, out, "", COLOR_NORMAL, json_string_value(item) ?: "");
+        if (json_array_size(refused) > 0)
+                labelled(v, out, "", COLOR_NORMAL, "Mend them, ask 'cgctl verify', then 'cgctl reload'.");
 
         label(v, out, "forecast");
         if (lasts == USEC_INFINITY)

@@ -214,8 +214,9 @@ static void print_outcome(const View *v, const json_t *outcome, const json_t *e,
         if (streq(result, "done")) {
                 if (streq(field_text(e, "action"), "kill"))
                         str_appendf(out,
-                                    "; %" JSON_INTEGER_FORMAT " processes, %" JSON_INTEGER_FORMAT " left",
+                                    "; %" JSON_INTEGER_FORMAT " process%s, %" JSON_INTEGER_FORMAT " left",
                                     json_integer_value(json_object_get(outcome, "before")),
+                                    json_integer_value(json_object_get(outcome, "before")) == 1 ? "" : "es",
                                     json_integer_value(json_object_get(outcome, "after")));
                 str_append(out, view_color(v, COLOR_DIM));
                 str_appendf(out, "  took %s", view_duration((uint64_t) MAX(took, 0), buf));

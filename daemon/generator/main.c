@@ -2,8 +2,8 @@
 
 /* cgd-generator NORMAL EARLY LATE: the policy set as systemd's units, at boot and at each daemon-reload.
  *
- * Invariant: it never fails the boot and never hangs it. A set that is refused places nothing: every unit starts
- * where it would without cgd, and one line in the kernel's log says why. No bus, no clock, no child; files are opened
+ * Invariant: it never fails the boot and never hangs it. A domain that is refused places nothing: its units
+ * start where they would without cgd, and one line in the kernel's log says why. No bus, no clock, no child; files are opened
  * without blocking, and an alarm ends what still hangs (a dead network file system under /usr/local). */
 
 #include <fcntl.h>
@@ -40,6 +40,7 @@ int main(int argc, char **argv) {
         _cleanup_policy_sources_ PolicySources sources = {};
         _cleanup_(policy_freep) Policy *policy = NULL;
         _cleanup_free_ char *failed = NULL, *report = NULL;
+        _cleanup_strv_ char **left_out = NULL;
         bool boot;
         int r;
 
@@ -53,19 +54,16 @@ int main(int argc, char **argv) {
 
         r = policy_files_load(&policy_paths, &d, &sources);
         if (r >= 0)
-                r = policy_compile(sources.items, sources.n_items, &d, &policy);
-        if (r == -EBADMSG) {
-                char *end;
-
+                r = policy_compile_sound(sources.items, sources.n_items, &d, &policy, &left_out);
+        if (d.n_errors > 0 && (r >= 0 || r == -EBADMSG)) {
                 diagnostics_sort(&d);
-                r = diagnostics_format(&d, SEVERITY_ERROR, &report);
-                if (r >= 0) {
-                        end = strchr(report, '\n');
-                        if (end)
-                                *end = '\0';
-                        say(boot, "policies refused, placing nothing (%zu faults, see 'cgctl verify'): %s", d.n_errors, report);
-                        return 0;
+                if (diagnostics_format(&d, SEVERITY_ERROR, &report) >= 0) {
+                        report[strcspn(report, "\n")] = '\0';
+                        say(boot, "policies refused, placing %s (%zu faults, see 'cgctl verify'): %s",
+                            r >= 0 ? "only what the others say" : "nothing", d.n_errors, report);
                 }
+                if (r < 0)
+                        return 0;
         }
         if (r >= 0)
                 r = generate(policy, &(GeneratePaths) { .root = "", .normal = argv[1], .late = argv[3] }, &failed);

@@ -196,8 +196,8 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
         case OUTCOME_GONE:
                 if (e->action == ACTION_KILL) {
                         l->kind = MESSAGE_KILLED;
-                        (void) snprintf(l->message, sizeof(l->message), "%s: killed, %" PRIu64 " processes (incident %" PRIu64 ").",
-                                        who, e->before, i->id);
+                        (void) snprintf(l->message, sizeof(l->message), "%s: killed, %" PRIu64 " process%s (incident %" PRIu64 ").",
+                                        who, e->before, e->before == 1 ? "" : "es", i->id);
                         return true;
                 }
                 if (e->action == ACTION_RESTORE && e->result == OUTCOME_DONE) {

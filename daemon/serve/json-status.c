@@ -5,6 +5,19 @@
 #include "base/units.h"
 #include "serve/json.h"
 
+static json_t *json_lines(const char *text) {
+        json_t *a = json_array();
+
+        for (const char *p = text ?: ""; *p;) {
+                size_t n = strcspn(p, "\n");
+                _cleanup_free_ char *line = strndup(p, n);
+
+                (void) json_array_append_new(a, json_text(line ?: ""));
+                p += n + (p[n] == '\n');
+        }
+        return a;
+}
+
 /* Where the set came from: the directories of all files, each once. */
 static json_t *json_directories(const Policy *policy) {
         json_t *a = json_array();
@@ -61,7 +74,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
         for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
                 (void) json_array_append_new(contained, json_lease(lease, &info));
 
-        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:s, s:I, s:I, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o},"
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:s, s:I, s:I, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
                       " s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
@@ -79,7 +92,8 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                               "loaded", json_time(&info, info.loaded_usec),
                               "domains", (int) policy->n_domains,
                               "directories", json_directories(policy),
-                              "refused", json_text(info.refused),
+                              "refused", json_lines(info.refused),
+                              "left_out", json_strv(info.left_out),
                       "exhaustion_usec", json_limit(es.exhaustion_usec),
                       "incidents", open,
                       "last_incident", last ? last : json_null(),

@@ -53,7 +53,8 @@ typedef struct ServerInfo {
         const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
         uint64_t events_dropped;        /* events that found no place in a tick */
         bool bus;                       /* the system bus is connected */
-        const char *refused;            /* diagnostics of the last reload if it was refused, else NULL */
+        const char *refused;            /* a line for each fault, of the last reload or of the start; NULL = none */
+        char *const *left_out;          /* domains that are not in force since the start for their faults */
 } ServerInfo;
 
 typedef struct ServerOps {

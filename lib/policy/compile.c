@@ -564,3 +564,74 @@ int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy
         *ret = TAKE_PTR(policy);
         return 0;
 }
+
+const char *policy_file_domain(const char *file, size_t *ret_size) {
+        const char *end = strstr(file, ".policy.d"), *start;
+
+        if (!end)
+                end = endswith(file, ".policy");
+        if (!end)
+                return NULL;
+        for (start = end; start > file && start[-1] != '/';)
+                start--;
+        *ret_size = (size_t) (end - start);
+        return start;
+}
+
+/* Appends the domains that the errors in d are of. Returns how many are new, or -ENOMEM. */
+static int domains_at_fault(const Diagnostics *d, char ***names) {
+        int n_new = 0;
+
+        for (size_t i = 0; i < d->n_items; i++) {
+                _cleanup_free_ char *name = NULL;
+                const char *at;
+                size_t n;
+
+                if (d->items[i].severity != SEVERITY_ERROR || !d->items[i].span.file)
+                        continue;
+                at = policy_file_domain(d->items[i].span.file, &n);
+                if (!at)
+                        continue;
+                name = strndup(at, n);
+                if (!name)
+                        return -ENOMEM;
+                if (strv_contains(*names, name))
+                        continue;
+                if (strv_extend(names, name) < 0)
+                        return -ENOMEM;
+                n_new++;
+        }
+        return n_new;
+}
+
+int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out) {
+        _cleanup_free_ PolicySource *kept = NULL;
+        _cleanup_strv_ char **left_out = NULL;
+        int r = policy_compile(sources, n, d, ret), n_new;
+
+        *ret_left_out = NULL;
+        if (r != -EBADMSG)
+                return r;
+        kept = calloc(MAX(n, (size_t) 1), sizeof(PolicySource));
+        n_new = domains_at_fault(d, &left_out);
+        while (kept && n_new >= 0 && r == -EBADMSG) {
+                _cleanup_diagnostics_ Diagnostics rest = { .strict = d->strict };
+                size_t n_kept = 0;
+
+                for (size_t i = 0; i < n; i++)
+                        if (!strv_contains(left_out, sources[i].domain))
+                                kept[n_kept++] = sources[i];
+                r = policy_compile(kept, n_kept, &rest, ret);
+                if (r != -EBADMSG)
+                        break;
+                /* Faults that those of the others hid. */
+                n_new = domains_at_fault(&rest, &left_out);
+                if (n_new == 0)
+                        return -EBADMSG;
+        }
+        if (!kept || n_new < 0)
+                return -ENOMEM;
+        if (r >= 0)
+                *ret_left_out = TAKE_PTR(left_out);
+        return r;
+}

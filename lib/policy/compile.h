@@ -22,3 +22,12 @@ typedef struct PolicySource {
  * be read): with any error in d there is no policy.
  * 0; -EBADMSG: refused, d says why; -ENOMEM. */
 int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret);
+
+/* For a start, where there is no older set to stay with: a domain with a fault in any of its files is left out, with all
+ * its files, and the others make the set. d tells of the faults all the same. *ret_left_out: the names of those domains, the
+ * caller's; NULL for none. 0; -ENOMEM. */
+int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out);
+
+/* The domain that a file's path names, NAME.policy or NAME.policy.d/…, as *ret_size bytes at the returned place in it;
+ * NULL where it names none. */
+const char *policy_file_domain(const char *file, size_t *ret_size);

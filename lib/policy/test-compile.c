@@ -420,6 +420,51 @@ static void test_collects(void **state _unused_) {
 }
 
 /* A full megabyte of the costliest lines is refused in well under a second. */
+/* What of a set is sound; the names of the rest, "a b". refused: a file that could not be read. */
+static void assert_sound(const PolicySource *sources, size_t n, const char *refused, const char *in_force, const char *left_out) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_strv_ char **left = NULL;
+        _cleanup_str_ Str names = {}, rest = {};
+
+        if (refused)
+                diagnostics_add(&d, SEVERITY_ERROR, (Span) { .file = refused, .line = 1, .column = 1 }, "cannot be read");
+        assert_int_equal(policy_compile_sound(sources, n, &d, &p, &left), 0);
+        for (size_t i = 0; i < p->n_domains; i++)
+                str_appendf(&names, "%s%s", i ? " " : "", p->domains[i].name);
+        for (size_t i = 0; left && left[i]; i++)
+                str_appendf(&rest, "%s%s", i ? " " : "", left[i]);
+        assert_string_equal(names.data ?: "", in_force);
+        assert_string_equal(rest.data ?: "", left_out);
+        assert_true((d.n_errors > 0) == (refused || *left_out));
+}
+
+static void test_sound(void **state _unused_) {
+#define SOURCE(d, f, t) { .domain = (char *) d, .file = (char *) f, .text = (char *) t, .size = sizeof(t) - 1 }
+        const PolicySource good[] = {
+                SOURCE("a", "/p/a.policy", "[Domain]\nRank=1\n"),
+                SOURCE("b", "/p/b.policy", "[Domain]\nRank=2\n"),
+        }, bad[] = {
+                SOURCE("a", "/p/a.policy", "[Domain]\nRank=1\n"),
+                SOURCE("a", "/q/a.policy.d/50-x.conf", "[Domain]\nRank=high\n"),
+                SOURCE("b", "/p/b.policy", "[Domain]\nRank=2\n"),
+                SOURCE("c", "/p/c.policy", "[Domain]\nSlice=../c.slice\n"),
+        }, conflict[] = {
+                SOURCE("a", "/p/a.policy", "[Domain]\nSlice=same.slice\n"),
+                SOURCE("b", "/p/b.policy", "[Domain]\nSlice=same.slice\n"),
+        };
+#undef SOURCE
+
+        assert_sound(good, 2, NULL, "a b", "");
+        assert_sound(bad, 4, NULL, "b", "a c");
+        assert_sound(conflict, 2, NULL, "a", "b");
+        /* Read or not, a domain with one file less than was written is not that domain. */
+        assert_sound(good, 2, "/q/b.policy.d/10-y.conf", "a", "b");
+        /* Of a directory that is not trusted nothing was read; the rest counts. */
+        assert_sound(good, 2, "/etc/cgd/policies", "a b", "");
+        assert_sound(bad + 3, 1, NULL, "", "c");
+}
+
 static void test_large(void **state _unused_) {
         static const struct {
                 const char *head, *line;
@@ -647,7 +692,8 @@ int main(void) {
                 cmocka_unit_test(test_full),       cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_dropins),    cmocka_unit_test(test_no_steps),
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
-                cmocka_unit_test(test_collects),   cmocka_unit_test(test_unknown),
+                cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
+                cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_bad_names),
                 cmocka_unit_test(test_command),

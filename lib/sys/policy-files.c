@@ -364,26 +364,17 @@ int policy_files_load(const PolicyPaths *paths, Diagnostics *d, PolicySources *r
 }
 
 int policy_file_read(const char *path, Diagnostics *d, PolicySources *sources) {
-        const char *base = strrchr(path, '/'), *end, *domain;
+        const char *base = strrchr(path, '/'), *domain;
         _cleanup_free_ char *text = NULL;
         size_t size = 0, total = 0, n;
         int r;
 
-        base = base ? base + 1 : path;
-        end = endswith(base, ".policy");
-        domain = base;
-        n = end ? (size_t) (end - base) : strlen(base);
-        if (endswith(base, ".conf")) {
-                const char *mark = strstr(path, ".policy.d/");
-
-                if (mark) {
-                        for (domain = mark; domain > path && domain[-1] != '/';)
-                                domain--;
-                        n = (size_t) (mark - domain);
-                } else if (sources->n_items > 0) {
-                        domain = sources->items[sources->n_items - 1].domain;
-                        n = strlen(domain);
-                }
+        domain = policy_file_domain(path, &n);
+        if (!domain) {
+                domain = endswith(path, ".conf") && sources->n_items > 0 ? sources->items[sources->n_items - 1].domain :
+                         base                                            ? base + 1 :
+                                                                           path;
+                n = strlen(domain);
         }
         r = read_file(path, path, (uid_t) -1, &total, d, &text, &size);
         if (r < 0)

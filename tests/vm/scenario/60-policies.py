@@ -4,7 +4,7 @@ from pathlib import Path
 
 import subprocess
 
-from vmlib import POLICIES, VM, check, limited, monotonic
+from vmlib import POLICIES, VM, check, limited, monotonic, sh
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -46,6 +46,20 @@ def test_refused(vm: VM) -> None:
     names = [d.get("name") for d in before]
     check([d.get("name") for d in vm.cgctl_json("domains")] == names, "the domains changed")
     check(not wrong, "\n".join(wrong))
+
+
+@limited(120)
+def test_refused_at_start(vm: VM) -> None:
+    """There is no old set then: the domain at fault is left out, the others are in force."""
+    vm.need_cgd()
+    vm.policy("sideload", "[Domain]\nRank=high\n", reload=False)
+    sh("systemctl", "restart", "cgd.service")
+    check(vm.cgctl_json("status")["policy"]["left_out"] == ["sideload"], vm.cgctl("status"))
+    names = {d["name"] for d in vm.cgctl_json("domains")}
+    check("workload" in names and "sideload" not in names, f"in force: {names}")
+    vm.drop_policies()
+    check(reload(vm)[0] == 0, "what is mended is not loaded")
+    check("sideload" in {d["name"] for d in vm.cgctl_json("domains")}, "sideload is still left out")
 
 
 def refuse_file(vm: VM, prepare) -> None:
