@@ -27,7 +27,8 @@ TOP = "cgddemo.slice"
 WORK, SIDE = "cgddemo-work.slice", "cgddemo-side.slice"
 UNIT = "cgd-demo.service"
 PREFIX = "cgd-demo-"
-BOUND = 512 << 20
+# At most, and never more than half of what is available; the least with which it shows anything.
+BOUND, BOUND_MIN = 512 << 20, 320 << 20
 SECONDS = 40
 RUNTIME = Path("/run/cgd-demo")
 POLICIES = {
@@ -54,9 +55,13 @@ def reason_against() -> str:
         return "the kernel has no PSI; boot with psi=1"
     if vmlib.sh("systemctl", "is-active", vmlib.CGD_UNIT, ok=False).strip() == "active":
         return "cgd runs here already; stop it first with 'systemctl stop cgd.service', or look at 'cgctl status'"
-    if vmlib.meminfo("MemAvailable") < 2 * BOUND:
-        return f"less than {2 * BOUND >> 20} MiB are available; end something first"
+    if bound() < BOUND_MIN:
+        return f"less than {2 * BOUND_MIN >> 20} MiB are available; end something first"
     return ""
+
+
+def bound() -> int:
+    return min(BOUND, vmlib.meminfo("MemAvailable") // 2)
 
 
 class Here:
@@ -64,13 +69,14 @@ class Here:
 
     def __init__(self, build: Path) -> None:
         self.build = build
+        self.bound = bound()
         self.scratch = Path(tempfile.mkdtemp(prefix="cgd-demo.", dir="/var/tmp"))
         RUNTIME.mkdir(exist_ok=True)
         vmlib.RUN = RUNTIME
         vmlib.TESTS = build / "tests/load"
 
     def slices(self) -> None:
-        for name, text in {TOP: f"[Slice]\nMemoryMax={BOUND}\nMemorySwapMax={BOUND}\n", WORK: "[Slice]\n",
+        for name, text in {TOP: f"[Slice]\nMemoryMax={self.bound}\nMemorySwapMax={self.bound}\n", WORK: "[Slice]\n",
                            SIDE: "[Slice]\n"}.items():
             (Path("/run/systemd/system") / name).write_text("[Unit]\nDescription=cgd demo\n" + text)
         vmlib.sh("systemctl", "daemon-reload")
@@ -132,7 +138,7 @@ def main() -> int:
     if sys.argv[1:] == ["--check"]:
         return 0
     here = Here(Path(sys.argv[1]).resolve())
-    print(f"All of it happens in {TOP}, which may use {BOUND >> 20} MiB.", flush=True)
+    print(f"All of it happens in {TOP}, which may use {here.bound >> 20} MiB.", flush=True)
     try:
         here.slices()
         data = run(here)

@@ -65,6 +65,8 @@ def make_job(work: Path, job: dict, guest: Path) -> Path:
     for name in ("guest", "scenario", "demo"):
         if (guest.parent / name).is_dir():
             shutil.copytree(guest.parent / name, top / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("here.py", "timeline.py"):
+        shutil.copy(guest.parent / name, top)
     (top / "out").mkdir()
     (top / "job.json").write_text(json.dumps(job))
     disk = work / "job.img"
