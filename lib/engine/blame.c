@@ -25,6 +25,18 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, ui
         return track && track_intake(track, w, page_bytes, ret);
 }
 
+/* What a slice took in, at least what the largest one in it did: its own growth is that of those who live, less
+ * what those who died in it gave back. Not the sum of all in it, for a hundred who breathe would be a leak. */
+static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+        const Track *track = tracks_find(t, c->id);
+
+        if (!track || !track_intake(track, w, page_bytes, ret))
+                return false;
+        if (c->kind == CGROUP_KIND_SLICE && track->below[w].rate > ret->rate)
+                *ret = track->below[w];
+        return true;
+}
+
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
 static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const CgroupSample *parent, TrackWindow w,
                                          uint64_t page_bytes, Intake *ret_largest, uint64_t *ret_sum_rate,
@@ -36,7 +48,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         for (const CgroupSample *c = parent + 1; c < s->cgroups + s->n_cgroups; c++) {
                 Intake in;
 
-                if (c->parent_id != parent->id || !row_intake(t, c, w, page_bytes, &in))
+                if (c->parent_id != parent->id || !node_intake(t, c, w, page_bytes, &in))
                         continue;
                 rate += in.rate;
                 bytes += in.bytes;
@@ -144,8 +156,12 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
                     share_of(in.rate, parent_rate) < EXPLAINED_PERMYRIAD)
                         break;
                 share = (unsigned) mul_div_u64(share, share_of(in.rate, sum_rate), PERMYRIAD);
-                if (share < share_min_permyriad)
+                /* Most of what the slice took, and too little of the whole: then it is not the slice either. */
+                if (share < share_min_permyriad) {
+                        if (may_stand_alone(child))
+                                ret->culprit = NULL;
                         break;
+                }
                 node = child;
                 parent_rate = in.rate;
                 if (may_stand_alone(node)) {
