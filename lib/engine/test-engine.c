@@ -113,8 +113,8 @@ static void test_swap_is_part_of_a_rise(void **state _unused_) {
         assert_true(w.c[hog].high <= held);
 }
 
-/* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
-static void test_who_is_gone_is_remembered(void **state _unused_) {
+/* A leak that was held a second ago; the services will go on waiting for a while, and one of them breathes. */
+static int held_beside_a_breather(void) {
         int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
 
         world_without_host_alarm(&w);
@@ -123,6 +123,13 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
         w.ache_usec = 8 * USEC_PER_SEC;
         run_until_held(hog);
         world_run(&w, USEC_PER_SEC);
+        return hog;
+}
+
+/* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
+static void test_who_is_gone_is_remembered(void **state _unused_) {
+        int hog = held_beside_a_breather();
+
         w.c[hog].gone = true;
         w.vanished = w.c[hog].id;
         world_run(&w, 20 * USEC_PER_SEC);
@@ -131,14 +138,8 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
 
 /* Between the end of a process and the removal of its cgroup there is time, seconds of it on a busy machine. */
 static void test_who_has_died_and_is_not_yet_gone(void **state _unused_) {
-        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
+        int hog = held_beside_a_breather();
 
-        world_without_host_alarm(&w);
-        w.c[heavy].breath = 24 * MIB;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        w.ache_usec = 8 * USEC_PER_SEC;
-        run_until_held(hog);
-        world_run(&w, USEC_PER_SEC);
         w.c[hog].rate = 0;
         w.swap_free += w.c[hog].swap;
         w.c[hog].current = w.c[hog].swap = 0;
@@ -328,6 +329,27 @@ static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
         assert_only_touched(slice);
 }
 
+/* Its own limit on a slice is no reason to keep it there when the host has room again. */
+static void test_held_slice_rises(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 550 * MIB);
+        int slice = world_find(&w, "/sideload.slice");
+        uint64_t held;
+
+        for (int k = 0; k < 20; k++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof(path), "/sideload.slice/job%d.service", k);
+                w.c[world_add(&w, path, CGROUP_KIND_UNIT, MIB)].rate = 4 * MIB;
+        }
+        run_until_held(slice);
+        world_run(&w, 200 * USEC_PER_MSEC);
+        held = w.c[slice].high;
+        w.c[web].current = 100 * MIB;
+        for (int k = 0; k < 400 && w.c[slice].high <= held; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[slice].high > held && w.c[slice].high < LIMIT_MAX);
+}
+
 static void test_rest_is_rest(void **state _unused_) {
         (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
         for (int k = 0; k < 3600; k += 60) {
@@ -395,6 +417,7 @@ int main(void) {
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
                 T(test_hundred_small_ones_are_their_slice),
+                T(test_held_slice_rises),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),
                 T(test_drift_is_left_alone),
