@@ -99,6 +99,32 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* Without swap a cgroup creeps past its limit, which is no reason to raise it to where it stands; nor is it one that the
+ * kernel's throttle makes it look content. */
+static void no_rise_without_room(uint64_t rate) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
+        uint64_t held;
+
+        w.swap_free = 0;
+        run_until_held(hog);
+        held = w.c[hog].high;
+        w.c[hog].rate = rate;
+        w.c[hog].current = held + 30 * MIB;
+        w.c[web].current = 1024 * MIB - 64 * MIB - 100 * MIB - w.c[hog].current;
+        for (int k = 0; k < 160; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high <= held);
+        }
+}
+
+static void test_no_rise_for_who_creeps(void **state _unused_) {
+        no_rise_without_room(100 * MIB);
+}
+
+static void test_no_rise_for_who_looks_content(void **state _unused_) {
+        no_rise_without_room(0);
+}
+
 /* A leak that goes on into swap has had its share of what the host can spare. */
 static void test_swap_is_part_of_a_rise(void **state _unused_) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
@@ -146,6 +172,26 @@ static void test_who_has_died_and_is_not_yet_gone(void **state _unused_) {
         world_run(&w, 2 * USEC_PER_SEC);
         w.c[hog].gone = true;
         w.vanished = w.c[hog].id;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(hog);
+}
+
+/* A leak that stood at its limit for long has taken in little of late, and a service takes back what it lost to it. */
+static void test_what_is_taken_back_is_nobodys(void **state _unused_) {
+        int web, hog;
+
+        world_without_host_alarm(&w);
+        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        web = world_find(&w, "/workload.slice/web.service");
+        run_until_held(hog);
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.stolen += 20000;
+        world_run(&w, 100 * USEC_PER_MSEC);
+        w.c[hog].gone = true;
+        w.vanished = w.c[hog].id;
+        w.c[web].rate = 150 * MIB;
+        w.c[web].until = w.c[web].current + 200 * MIB;
+        w.ache_until = w.now + 5 * USEC_PER_SEC;
         world_run(&w, 20 * USEC_PER_SEC);
         assert_only_touched(hog);
 }
@@ -402,9 +448,12 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_no_rise_for_who_creeps),
+                T(test_no_rise_for_who_looks_content),
                 T(test_swap_is_part_of_a_rise),
                 T(test_who_is_gone_is_remembered),
                 T(test_who_has_died_and_is_not_yet_gone),
+                T(test_what_is_taken_back_is_nobodys),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),
