@@ -245,7 +245,7 @@ int triggers_set(Triggers *t, const Policy *policy) {
                                                  streq(domain->cgroup, "/") ? NULL : domain->cgroup))
                                         goto fail;
                                 /* Who works on a disk is seen in two looks: begin to look at half of it. */
-                                model.type = EVENT_STIR;
+                                model.type = EVENT_IO_STIR;
                                 model.threshold_usec = MAX(model.threshold_usec / 2, UINT64_C(1));
                                 if (model.io && !trigger_add(t, &list, &n, &model,
                                                              streq(domain->cgroup, "/") ? NULL : domain->cgroup))
@@ -296,7 +296,7 @@ PsiState triggers_state(const Triggers *t) {
                         break;
                 case TRIGGER_OFF:
                         /* cgroup.pressure=0 turns it off for one slice; the host's tells of the kernel. */
-                        worst = MAX(worst, x->type == EVENT_STIR && !x->cgroup ? PSI_OFF : PSI_POLLED);
+                        worst = MAX(worst, x->type == EVENT_STIR ? PSI_OFF : PSI_POLLED);
                         break;
                 }
         }

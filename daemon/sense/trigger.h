@@ -24,7 +24,7 @@ typedef enum TriggerState {
 
 typedef struct Trigger {
         Triggers *owner;
-        EventType type;                 /* EVENT_PRESSURE or EVENT_STIR */
+        EventType type;                 /* EVENT_PRESSURE, EVENT_STIR or EVENT_IO_STIR */
         unsigned domain, alarm, condition;
         bool full, io;
         uint64_t threshold_usec, window_usec;

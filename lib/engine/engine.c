@@ -18,11 +18,15 @@
 /* … and this share of what was taken in over the long window makes a recent culprit believable. */
 #define FAIR_SHARE_PERMYRIAD 2500
 #define SLICE_LOOK_USEC (400 * USEC_PER_MSEC)
+#define SECOND_LOOK_USEC USEC_PER_SEC
 /* Less io than this in the window is no reason for anybody's trouble. */
 #define IO_NOISE (UINT64_C(1) << 20)
 #define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
 /* Somebody stalled on memory: look closer for this long. */
 #define STIR_USEC (2 * USEC_PER_SEC)
+/* Stirring about io for so long without an alarm is how it works; it is not listened to for the time after. */
+#define IO_STIR_USEC (5 * USEC_PER_SEC)
+#define IO_DEAF_USEC (60 * USEC_PER_SEC)
 /* Sample cgroups already when memory would last less than this many times an alarm's threshold … */
 #define FORECAST_HOT_USEC (6 * USEC_PER_SEC)
 /* … and look at the host more often than the heartbeat below this. */
@@ -313,6 +317,15 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
         }
 }
 
+/* Nobody else is to blame: it goes on with the one that it has. */
+static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
+        if (!containment_find(e, i->culprit_id))
+                return false;
+        i->state = INCIDENT_CONTAINING;
+        incident_mark(e, o);
+        return true;
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         BlameScope scope;
@@ -327,7 +340,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         if (!b.measured)
                 return;
         if (!b.culprit) {
-                if (e->now < o->look_until_usec)
+                if (e->now < o->look_until_usec || incident_keeps(e, o, i))
                         return;
                 if (i->first_step_usec == 0) {
                         incident_record_blame(e, victim, i, &b);
@@ -344,6 +357,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
          * when what lies in it has been looked at twice. */
         if (scope.resource == RESOURCE_IO && e->now < o->look_until_usec &&
             (verdict != VERDICT_CULPRIT || (b.culprit->kind == CGROUP_KIND_SLICE && e->now - i->started_usec < SLICE_LOOK_USEC)))
+                return;
+        if (scope.resource == RESOURCE_IO && verdict != VERDICT_CULPRIT && incident_keeps(e, o, i))
                 return;
         /* An incident in which something was done stays the account of that; who comes after him and may not be
          * touched is one entry in it. */
@@ -405,6 +420,8 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         case INCIDENT_LOOKING:
                 if (raised)
                         incident_look(e, plan, o, i);
+                else if (contained)
+                        i->state = INCIDENT_LIFTING;
                 else if (e->now - o->calm_usec >= CALM_USEC)
                         incident_end(e, o, i, RESULT_PASSED);
                 return;
@@ -422,6 +439,12 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                         return;
                 }
                 i->state = raised ? INCIDENT_CONTAINING : INCIDENT_LIFTING;
+                /* A disk has room for a second flood beside the one that is contained: then it is that one now. */
+                if (raised && i->resource == RESOURCE_IO && e->sample && e->now - o->mark_usec >= SECOND_LOOK_USEC &&
+                    !incident_hurts(e, o, i->culprit_id)) {
+                        i->state = INCIDENT_LOOKING;
+                        o->look_until_usec = e->now + 5 * HOT_USEC;
+                }
                 return;
         case INCIDENT_QUIET:
                 if (!raised) {
@@ -507,6 +530,20 @@ static void plan_next(Engine *e, Plan *plan) {
         plan->sample_all = heartbeat <= plan->next_usec;
 }
 
+/* A service that works its disk hard stirs all the time and never calls for help: it must not be watched closely for
+ * ever. */
+static void io_stir(Engine *e) {
+        if (e->now < e->io_deaf_until_usec)
+                return;
+        if (e->io_stir_usec == 0 || e->now - e->io_stir_usec > STIR_USEC)
+                e->io_stir_since_usec = e->now;
+        e->io_stir_usec = e->now;
+        if (e->now - e->io_stir_since_usec > IO_STIR_USEC)
+                e->io_deaf_until_usec = e->now + IO_DEAF_USEC;
+        else
+                e->stir_until_usec = MAX(e->stir_until_usec, e->now + STIR_USEC);
+}
+
 void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan *ret_plan) {
         *ret_plan = (Plan) {};
         e->now = input->now_usec;
@@ -525,6 +562,9 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
                         break;
                 case EVENT_STIR:
                         e->stir_until_usec = e->now + STIR_USEC;
+                        break;
+                case EVENT_IO_STIR:
+                        io_stir(e);
                         break;
                 case EVENT_CGROUP_GONE:
                         containment_gone(e, ev->cgroup_id);

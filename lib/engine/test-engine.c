@@ -398,6 +398,28 @@ static void test_swap_traffic_is_the_leak(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+static void test_two_floods(void **state _unused_) {
+        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096), flood;
+
+        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[leak].swaps = true;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[flood].operations = 5000;
+        w.c[flood].io_bytes = 4096;
+        world_run(&w, 4 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < 800);
+        w.c[leak].swaps = false;
+        w.c[flood].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        for (int i = 0; i < w.n; i++)
+                assert_true(i == leak || i == flood || w.c[i].touched == 0);
+        assert_true(world_clean(&w));
+        for (size_t k = 0; engine_incident(w.engine, k); k++)
+                assert_int_equal(engine_incident(w.engine, k)->state, INCIDENT_OVER);
+}
+
 static void test_leak_and_flood_in_one(void **state _unused_) {
         int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
 
@@ -455,6 +477,26 @@ static void test_buffered_writer_is_capped_in_bytes(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
+        EngineStatus s;
+        Plan plan;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        world_run(&w, 10 * USEC_PER_SEC);
+        for (int k = 0; k < 240; k++) {
+                EngineInput in = { .now_usec = w.now, .n_events = 1,
+                                   .events = &(Event) { .type = EVENT_IO_STIR, .usec = w.now } };
+
+                engine_step(w.engine, &w.policy, &in, &plan);
+                w.due_usec = MIN(w.due_usec, plan.next_usec);
+                w.plan = plan;
+                world_run(&w, 500 * USEC_PER_MSEC);
+        }
+        engine_status(w.engine, &s);
+        assert_true(s.samples > 50);
+        assert_true(s.samples < 250);
+}
+
 static void test_foreign_io_max_is_left(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
 
@@ -491,9 +533,11 @@ int main(void) {
                 T(test_refaults_are_not_blamed),
                 T(test_own_io_is_own_trouble),
                 T(test_swap_traffic_is_the_leak),
+                T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer_is_squeezed),
                 T(test_buffered_writer_is_capped_in_bytes),
+                T(test_work_on_a_disk_is_no_stir),
                 T(test_foreign_io_max_is_left),
         };
 
