@@ -23,8 +23,8 @@
 #define RATE_NOISE (UINT64_C(1) << 20)
 /* With so much of its data on the way to the disk it writes through the page cache. */
 #define BUFFERED_BYTES (UINT64_C(1) << 20)
-/* Where a rise hurt is remembered for so many times the wait that it brought, which doubles each time. */
-#define CEILING_WAITS 8
+/* The ceiling stands for so many times the wait between calm and a rise, which doubles at each relapse. */
+#define CEILING_WAITS 32
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
@@ -66,12 +66,16 @@ bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) 
         return swapped < written / 2 || written == 0;
 }
 
+static uint64_t cap_floor(int key, const Domain *d) {
+        return key == IO_READ_BYTES || key == IO_WRITE_BYTES ? d->contain.io_cap_floor_bytes : OPERATIONS_FLOOR;
+}
+
 /* One direction of one device. */
 static void cap_direction(DeviceCap *cap, const IoLine *rate, IoKey bytes, IoKey operations, bool buffered, const Domain *d) {
-        cap->level.v[bytes] = MIN(cap->original.v[bytes], MAX(rate->v[bytes] / 2, d->contain.io_cap_floor_bytes));
+        cap->level.v[bytes] = MIN(cap->original.v[bytes], MAX(rate->v[bytes] / 2, cap_floor(bytes, d)));
         if (!buffered)
                 cap->level.v[operations] = MIN(cap->original.v[operations],
-                                               MAX(rate->v[operations] / 2, (uint64_t) OPERATIONS_FLOOR));
+                                               MAX(rate->v[operations] / 2, cap_floor(operations, d)));
 }
 
 bool caps_buffered(const CgroupSample *row) {
@@ -106,6 +110,9 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                 cap->original.minor = rates[i].minor;
                 cap->level = cap->written = cap->lower = cap->original;
                 cap->measured = rates[i];
+                /* It had what the victim lacked: with all of it again the disk would be full again. */
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        cap->ceiling.v[k] = rates[i].v[k] - rates[i].v[k] / 4;
                 if (reads >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
                         cap_direction(cap, &rates[i], IO_READ_BYTES, IO_READS, false, d);
                 if (writes >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
@@ -114,7 +121,8 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         }
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
-        c->cap_evidence_usec = e->now;
+        c->cap_ceiling_usec = e->now;
+        c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
 
@@ -128,8 +136,7 @@ bool caps_lower(Containment *c, const Domain *d) {
 
         for (size_t i = 0; i < c->n_caps; i++)
                 for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        uint64_t floor = k == IO_READ_BYTES || k == IO_WRITE_BYTES ? d->contain.io_cap_floor_bytes : OPERATIONS_FLOOR,
-                                 level = MAX(c->caps[i].level.v[k] / 2, floor);
+                        uint64_t level = MAX(c->caps[i].level.v[k] / 2, cap_floor(k, d));
 
                         /* Not half of what it does now: who is held up at a cap does nothing for a while, and then much. */
                         if (!is_capped(&c->caps[i], k) || level >= c->caps[i].level.v[k])
@@ -140,42 +147,46 @@ bool caps_lower(Containment *c, const Domain *d) {
         return lower;
 }
 
+/* A quarter more; up to the ceiling while it stands, and beyond it carefully, for a disk takes a moment to fill. */
+static uint64_t cap_higher(const DeviceCap *cap, int key, bool ceiling) {
+        uint64_t level = cap->level.v[key], top = cap->ceiling.v[key];
+
+        if (top == 0 || level + level / 16 < top)
+                return MIN(level + level / 4, top != 0 ? MAX(top, level) : LIMIT_MAX);
+        return ceiling ? level : level + level / 8;
+}
+
 bool caps_raise(Engine *e, Containment *c) {
-        bool ceiling = c->cap_ceiling_usec != 0 && e->now - c->cap_ceiling_usec < CEILING_WAITS * c->cap_wait_usec, worth = false;
+        bool ceiling = c->cap_ceiling_usec != 0 && e->now - c->cap_ceiling_usec < CEILING_WAITS * c->cap_wait_usec, any = false;
 
         for (size_t i = 0; i < c->n_caps; i++)
-                for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        uint64_t level = c->caps[i].level.v[k], higher = level + level / 4;
-
-                        if (!is_capped(&c->caps[i], k))
-                                continue;
-                        if (ceiling)
-                                higher = MIN(higher, c->caps[i].ceiling.v[k]);
-                        worth |= higher >= level + level / 16;
-                }
-        if (!worth)
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        any |= is_capped(&c->caps[i], k) && cap_higher(&c->caps[i], k, ceiling) > c->caps[i].level.v[k];
+        if (!any)
                 return false;
         for (size_t i = 0; i < c->n_caps; i++) {
                 c->caps[i].lower = c->caps[i].level;
-                for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        uint64_t level = c->caps[i].level.v[k], higher = level + level / 4;
-
-                        if (!is_capped(&c->caps[i], k))
-                                continue;
-                        if (ceiling)
-                                higher = MIN(higher, MAX(c->caps[i].ceiling.v[k], level));
-                        c->caps[i].level.v[k] = MIN(higher, c->caps[i].original.v[k]);
-                }
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        if (is_capped(&c->caps[i], k))
+                                c->caps[i].level.v[k] = MIN(cap_higher(&c->caps[i], k, ceiling), c->caps[i].original.v[k]);
         }
         return true;
 }
 
-void caps_back(Engine *e, Containment *c) {
-        for (size_t i = 0; i < c->n_caps; i++) {
-                for (int k = 0; k < _IO_KEY_MAX; k++)
-                        c->caps[i].ceiling.v[k] = c->caps[i].level.v[k] - c->caps[i].level.v[k] / 8;
-                c->caps[i].level = c->caps[i].lower;
-        }
+void caps_back(Engine *e, Containment *c, const Domain *d) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        DeviceCap *cap = &c->caps[i];
+                        uint64_t back = cap->lower.v[k];
+
+                        if (!is_capped(cap, k))
+                                continue;
+                        /* The level before may have been too much as well, and not yet have shown it. */
+                        back -= back / 8;
+                        if (cap->ceiling.v[k] != 0)
+                                back = MIN(back, cap->ceiling.v[k]);
+                        cap->ceiling.v[k] = cap->level.v[k] = MIN(MAX(back, cap_floor(k, d)), cap->level.v[k]);
+                }
         c->cap_ceiling_usec = e->now;
 }
 

@@ -28,6 +28,10 @@
 #define RISE_WAIT_MAX_USEC (64 * USEC_PER_SEC)
 /* An alarm this soon after a rise is laid on the rise. */
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
+/* Who works in bursts uses little of a cap between them; without it for so long it is not needed. */
+#define UNBOUND_USEC (3 * USEC_PER_SEC)
+/* After its cache was squeezed a writer's rate shows itself only when what was on its way before is through. */
+#define WRITE_SETTLE_USEC USEC_PER_SEC
 #define FAILURES_MAX 3
 /* What is ours is not given up as soon: a minute of trying. */
 #define RESTORE_FAILURES_MAX 60
@@ -509,8 +513,8 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         if (c->for_writes) {
                 BlameScope scope;
 
-                /* It writes through to the disk by now, so its rate can be measured. Written at once, by caps_step(). */
-                if (io_scope(e, c, &scope))
+                /* Written at once, by caps_step(). */
+                if (e->now - c->step_usec >= WRITE_SETTLE_USEC && io_scope(e, c, &scope))
                         (void) caps_begin(e, c, &scope, row, d);
                 return;
         }
@@ -619,12 +623,14 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
         hurts = hurts_anyone(e, c, RESOURCE_IO);
         if (hurts || pushing)
                 c->cap_evidence_usec = e->now;
+        if (binds)
+                c->cap_binds_usec = e->now;
 
         if (hurts && c->cap_rise_usec != 0 && e->now - c->cap_rise_usec < RELAPSE_USEC) {
                 /* A rise brought it back. */
                 c->cap_wait_usec = MIN(c->cap_wait_usec * 2, RISE_WAIT_MAX_USEC);
                 c->cap_rise_usec = 0;
-                caps_back(e, c);
+                caps_back(e, c, d);
                 if (plan_caps(e, plan, c, ENTRY_BACK, d))
                         mark_incidents(e, c, RESOURCE_IO);
         } else if (hurts) {
@@ -636,7 +642,7 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
                 plan_caps_back(e, plan, c, ENTRY_EXPIRED, d);
         else if (e->now - c->cap_usec < (c->cap_rise_usec != 0 ? CALM_USEC : c->cap_wait_usec))
                 return;
-        else if (!binds && c->cap_rise_usec != 0)
+        else if (c->cap_rise_usec != 0 && e->now - c->cap_binds_usec >= UNBOUND_USEC)
                 plan_caps_back(e, plan, c, ENTRY_RELIEF, d);
         else if (caps_raise(e, c) && plan_caps(e, plan, c, ENTRY_RISE, d)) {
                 c->cap_rise_usec = e->now;

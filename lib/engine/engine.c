@@ -112,6 +112,9 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
                 if (usec < c->window_usec / 4)
                         return false;
                 stall = mul_div_u64(st->total - MIN(st->mark_total, st->total), PERMYRIAD, usec);
+                /* A rise shows itself late; what came long after it must not be thinned out by the calm before. */
+                if (c->type == CONDITION_IO_PRESSURE && st->older_usec >= o->mark_usec)
+                        stall = MAX(stall, st->measured);
                 /* Relief is judged on the part of the stall that is laid on the culprit. Of io half of the alarm still
                  * hurts: who waits for a disk two fifths of the time waits in a queue. */
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >=
@@ -612,7 +615,7 @@ int engine_adopt(Engine *e, uint64_t now_usec, const Lease *l, const char *path)
                 .swap_level = l->swap_value,
                 .step_usec = now_usec, .evidence_usec = now_usec, .rise_wait_usec = CALM_USEC,
                 .n_caps = l->n_io,
-                .cap_usec = now_usec, .cap_evidence_usec = now_usec, .cap_wait_usec = CALM_USEC,
+                .cap_usec = now_usec, .cap_evidence_usec = now_usec, .cap_binds_usec = now_usec, .cap_wait_usec = CALM_USEC,
         };
         for (size_t k = 0; k < l->n_io; k++)
                 c->caps[k] = (DeviceCap) { .original = l->io[k].original, .level = l->io[k].value, .written = l->io[k].value,

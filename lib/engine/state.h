@@ -35,7 +35,7 @@ typedef struct DeviceCap {
         IoLine written;                 /* … and as the last outcome left it */
         IoLine measured;                /* what it did when it was capped first */
         IoLine lower;                   /* before the last rise */
-        IoLine ceiling;                 /* where a rise hurt, less an eighth */
+        IoLine ceiling;                 /* rises end here for a while; 0 = there is none */
 } DeviceCap;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */
@@ -64,7 +64,8 @@ typedef struct Containment {
         uint64_t cap_usec;              /* when the caps were last changed */
         uint64_t cap_rise_usec;         /* last rise; 0 = they do not rise */
         uint64_t cap_wait_usec;         /* between calm and the next rise; doubles at each relapse */
-        uint64_t cap_ceiling_usec;      /* when a rise hurt; 0 = never */
+        uint64_t cap_ceiling_usec;      /* since when; 0 = never */
+        uint64_t cap_binds_usec;        /* last time that it used half of a cap */
         uint64_t cap_evidence_usec;     /* last time that its io was seen to hurt or to push */
         bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
@@ -149,8 +150,8 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
 bool caps_lower(Containment *c, const Domain *d);
 /* A quarter more, remembering where from. False: not worth a write. */
 bool caps_raise(Engine *e, Containment *c);
-/* Back to before the last rise. */
-void caps_back(Engine *e, Containment *c);
+/* Back to before the last rise and a little below, which is the ceiling from now on. */
+void caps_back(Engine *e, Containment *c, const Domain *d);
 void caps_lift(Containment *c);
 /* There is something to write. */
 bool caps_differ(const Containment *c);

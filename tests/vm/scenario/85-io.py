@@ -14,7 +14,7 @@ MACHINE = {"iops": 800, "bps": 60_000_000}
 # Ten minutes, and nothing in it differs much between the suites.
 QUICK_ON = "bookworm"
 DATA = "/data"
-CALM, FLOOD = 8, 40
+CALM, FLOOD = 10, 50
 
 
 def device_of(path: str) -> str:
