@@ -11,7 +11,7 @@
  * original, for then it was systemd that put it back and nobody else.
  *
  * io.max is never handed over: systemd writes there only for devices that the unit's own directives name, so a
- * daemon-reload or re-exec leaves ours alone (systemd 252 and 257), and where it does not, we write it again. */
+ * daemon-reload or re-exec leaves ours alone (seen on systemd 252), and where it does not, we write it again. */
 
 #include <fcntl.h>
 #include <inttypes.h>
