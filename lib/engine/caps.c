@@ -24,7 +24,7 @@
 /* With so much of its data on the way to the disk it writes through the page cache. */
 #define BUFFERED_BYTES (UINT64_C(1) << 20)
 /* The ceiling stands for so many times the wait between calm and a rise, which doubles at each relapse. */
-#define CEILING_WAITS 32
+#define CEILING_WAITS 16
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
