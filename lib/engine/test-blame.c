@@ -49,7 +49,7 @@ static void blame_growth(const uint64_t grown_mib[static N_ROWS], Blame *ret) {
         for (size_t i = 0; i < N_ROWS; i++)
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, (100 + grown_mib[i]) * MIB);
         tracks_update(&tracks, &s, false, PAGE);
-        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, PAGE, ret);
+        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE }, ret);
 }
 
 /* The hog was first read late and grew by half of what its slice grew by: it is still the hog. */
