@@ -103,6 +103,18 @@ void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Sam
         }
 }
 
+/* What a slice took in, at least what the largest one in it did: its own growth is that of those who live, less
+ * what those who died in it gave back. Not the sum of all in it, for a hundred who breathe would be a leak. */
+static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
+        const Track *track = tracks_find(t, c->id);
+
+        if (!row_intake(t, c, w, scope, ret))
+                return false;
+        if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE && track->below[w].rate > ret->rate)
+                *ret = track->below[w];
+        return true;
+}
+
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
 static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const CgroupSample *parent, TrackWindow w,
                                          const BlameScope *scope, Intake *ret_largest, Intake *ret_sum) {
@@ -112,7 +124,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         for (const CgroupSample *c = parent + 1; c < s->cgroups + s->n_cgroups; c++) {
                 Intake in;
 
-                if (c->parent_id != parent->id || !row_intake(t, c, w, scope, &in))
+                if (c->parent_id != parent->id || !node_intake(t, c, w, scope, &in))
                         continue;
                 sum.rate += in.rate;
                 sum.bytes += in.bytes;
@@ -229,8 +241,12 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
                     share_of(in.rate, parent_rate) < EXPLAINED_PERMYRIAD)
                         break;
                 share = (unsigned) mul_div_u64(share, share_of(in.rate, sum.rate), PERMYRIAD);
-                if (share < share_min_permyriad)
+                /* Most of what the slice took, and too little of the whole: then it is not the slice either. */
+                if (share < share_min_permyriad) {
+                        if (may_stand_alone(child))
+                                ret->culprit = NULL;
                         break;
+                }
                 node = child;
                 parent_rate = in.rate;
                 if (may_stand_alone(node)) {

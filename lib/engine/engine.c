@@ -265,7 +265,7 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
         if (longer.culprit && (part || recent.unexplained) &&
             (!recent.culprit || path_within(longer.culprit->path, recent.culprit->path)))
                 return;
-        if (recent.culprit &&
+        if (recent.culprit && !recent.unexplained &&
             blame_share(&e->tracks, e->sample, WINDOW_LONG, recent.culprit->id, noise, scope) >= FAIR_SHARE_PERMYRIAD) {
                 *b = recent;
                 return;

@@ -23,33 +23,50 @@ static int teardown(void **state _unused_) {
         return 0;
 }
 
-/* Two looks, 180 ms apart; each row has grown by so many MiB meanwhile. */
+typedef struct Row {
+        const char *path;
+        uint64_t parent;                /* its row, from 1 */
+        uint64_t mib[2];                /* at the first and the second look; UINT64_MAX = not there */
+} Row;
+
+/* Two looks at the rows, so many milliseconds apart. */
+static void blame_rows(const Row *rows, size_t n, uint64_t msec, TrackWindow w, Blame *ret) {
+        static CgroupSample table[8];
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .complete = true };
+
+        for (int look = 0; look < 2; look++) {
+                s.n_cgroups = 0;
+                for (size_t i = 0; i < n; i++) {
+                        CgroupSample *c = &table[s.n_cgroups];
+
+                        if (rows[i].mib[look] == UINT64_MAX)
+                                continue;
+                        *c = (CgroupSample) { .id = i + 1, .parent_id = rows[i].parent, .path = rows[i].path,
+                                              .kind = i == 0 ? CGROUP_KIND_ROOT : endswith(rows[i].path, ".slice") ?
+                                                              CGROUP_KIND_SLICE : CGROUP_KIND_UNIT };
+                        cgroup_sample_set(c, CGROUP_MEMORY_CURRENT, rows[i].mib[look] * MIB);
+                        s.n_cgroups++;
+                }
+                tracks_update(&tracks, &s, false, PAGE);
+                if (look == 0)
+                        s.usec += msec * USEC_PER_MSEC;
+        }
+        blame_find(&tracks, &s, w, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE }, ret);
+}
+
+/* 180 ms apart; each row has grown by so many MiB meanwhile. */
 static void blame_growth(const uint64_t grown_mib[static N_ROWS], Blame *ret) {
-        static const struct {
-                const char *path;
-                CgroupKind kind;
-                uint64_t parent;
-        } rows[N_ROWS] = {
-                [ROOT] = { "/", CGROUP_KIND_ROOT, 0 },
-                [SIDELOAD] = { "/sideload.slice", CGROUP_KIND_SLICE, ROOT + 1 },
-                [HOG] = { "/sideload.slice/hog.service", CGROUP_KIND_UNIT, SIDELOAD + 1 },
-                [WORKLOAD] = { "/workload.slice", CGROUP_KIND_SLICE, ROOT + 1 },
-                [WEB] = { "/workload.slice/web.service", CGROUP_KIND_UNIT, WORKLOAD + 1 },
-        };
-        static CgroupSample table[N_ROWS];
-        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = N_ROWS, .complete = true };
+        Row rows[N_ROWS] = { [ROOT] = { "/" },
+                             [SIDELOAD] = { "/sideload.slice", ROOT + 1 },
+                             [HOG] = { "/sideload.slice/hog.service", SIDELOAD + 1 },
+                             [WORKLOAD] = { "/workload.slice", ROOT + 1 },
+                             [WEB] = { "/workload.slice/web.service", WORKLOAD + 1 } };
 
         for (size_t i = 0; i < N_ROWS; i++) {
-                table[i] = (CgroupSample) { .id = i + 1, .parent_id = rows[i].parent, .path = rows[i].path,
-                                            .kind = rows[i].kind };
-                cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 100 * MIB);
+                rows[i].mib[0] = 100;
+                rows[i].mib[1] = 100 + grown_mib[i];
         }
-        tracks_update(&tracks, &s, true, PAGE);
-        s.usec += 180 * USEC_PER_MSEC;
-        for (size_t i = 0; i < N_ROWS; i++)
-                cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, (100 + grown_mib[i]) * MIB);
-        tracks_update(&tracks, &s, false, PAGE);
-        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE }, ret);
+        blame_rows(rows, N_ROWS, 180, WINDOW_RECENT, ret);
 }
 
 /* The hog was first read late and grew by half of what its slice grew by: it is still the hog. */
@@ -84,10 +101,37 @@ static void test_shares_of_levels_multiply(void **state _unused_) {
         assert_int_equal(b.n_candidates, 2);
 }
 
-static void assert_buried(uint64_t mib) {
-        uint64_t bytes, rate;
+/* One in the slice took most of what the slice took, and not half of the whole: nobody, and not all in the slice. */
+static void test_slice_is_not_to_blame_for_one(void **state _unused_) {
+        const Row rows[] = { { "/" }, { "/a.slice", 1, { 100, 164 } }, { "/a.slice/x.service", 2, { 50, 99 } },
+                             { "/a.slice/y.service", 2, { 50, 65 } }, { "/b.slice", 1, { 100, 136 } },
+                             { "/b.slice/z.service", 4, { 100, 136 } } };
+        Blame b;
 
-        tracks_buried(&tracks, WINDOW_LONG, USEC_PER_SEC + 200 * USEC_PER_MSEC, &bytes, &rate);
+        blame_rows(rows, ARRAY_SIZE(rows), 250, WINDOW_RECENT, &b);
+        assert_true(b.measured);
+        assert_null(b.culprit);
+        assert_int_equal(b.candidates[0].cgroup_id, 3);
+}
+
+/* It leaks where one was that died: the slice has no more than before. */
+static void test_successor_of_a_leak(void **state _unused_) {
+        const Row rows[] = { { "/" }, { "/a.slice", 1, { 600, 590 } }, { "/a.slice/old.service", 2, { 560, UINT64_MAX } },
+                             { "/a.slice/new.service", 2, { UINT64_MAX, 550 } }, { "/b.slice", 1, { 100, 124 } },
+                             { "/b.slice/z.service", 5, { 100, 124 } } };
+        Blame b;
+
+        blame_rows(rows, ARRAY_SIZE(rows), 8000, WINDOW_LONG, &b);
+        assert_non_null(b.culprit);
+        assert_string_equal(b.culprit->path, "/a.slice/new.service");
+}
+
+static void assert_buried(uint64_t mib) {
+        uint64_t bytes, rate, now = 0;
+
+        for (size_t i = 0; i < BURIED_MAX; i++)
+                now = MAX(now, tracks.buried[i].usec);
+        tracks_buried(&tracks, WINDOW_LONG, now, &bytes, &rate);
         assert_true(bytes == mib * MIB);
         assert_true((rate > 0) == (mib > 0));
 }
@@ -126,6 +170,9 @@ static void test_large_ones_stay_buried(void **state _unused_) {
                 tracks_bury(&tracks, i + 1, s.usec, PAGE);
         tracks_buried(&tracks, WINDOW_LONG, s.usec, &bytes, &rate);
         assert_true(bytes == (500 + BURIED_MAX - 1) * MIB);
+        /* Who comes after them counts more and more. */
+        tracks_buried(&tracks, WINDOW_LONG, s.usec + 5 * USEC_PER_SEC, &bytes, &rate);
+        assert_true(bytes == (500 + BURIED_MAX - 1) * MIB / 2);
         /* What the window no longer reaches back to is over. */
         tracks_buried(&tracks, WINDOW_LONG, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == 0 && rate == 0);
@@ -177,6 +224,8 @@ int main(void) {
                 T(test_child_read_late),
                 T(test_growth_of_the_slice_itself),
                 T(test_shares_of_levels_multiply),
+                T(test_slice_is_not_to_blame_for_one),
+                T(test_successor_of_a_leak),
                 T(test_buried_once),
                 T(test_large_ones_stay_buried),
                 T(test_dead_are_buried),

@@ -317,6 +317,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 if (track->seen == 0)
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
+                memset(track->below, 0, sizeof(track->below));
                 p = point_of(c, s->usec, &track->last);
                 track_advance(track, &p, restart_recent);
                 if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {
@@ -325,6 +326,21 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 } else if (p.have_memory)
                         exhume(t, track);
                 io_update(t, track, c, s->usec, born_usec, restart_recent);
+        }
+
+        /* Parents stand before children, so one pass from the end carries what there is to the root. */
+        for (size_t i = s->n_cgroups; i-- > 0;) {
+                const Track *track = tracks_find(t, s->cgroups[i].id);
+                Track *parent = track && track->parent_id != 0 ? tracks_find(t, track->parent_id) : NULL;
+
+                for (int w = 0; parent && w < _WINDOW_MAX; w++) {
+                        Intake in = track->below[w];
+
+                        if (track->kind != CGROUP_KIND_SLICE && !track_intake(track, (TrackWindow) w, page_bytes, &in))
+                                continue;
+                        if (in.rate > parent->below[w].rate)
+                                parent->below[w] = in;
+                }
         }
 
         if (!s->complete)
@@ -337,7 +353,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 if (track)
                         track->subtree_flags = track->flags;
         }
-        /* Parents stand before children, so one pass from the end carries the flags to the root. */
+        /* Likewise the flags. */
         for (size_t i = s->n_cgroups; i-- > 0;) {
                 Track *track = tracks_find(t, s->cgroups[i].id), *parent;
 
@@ -352,11 +368,15 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
 
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
         *ret_bytes = *ret_rate = 0;
-        for (size_t i = 0; i < BURIED_MAX; i++)
-                if (t->buried[i].usec != 0 && now_usec - t->buried[i].usec <= 2 * window_usec[w]) {
-                        *ret_bytes += t->buried[i].bytes[w];
-                        *ret_rate += t->buried[i].rate[w];
-                }
+        for (size_t i = 0; i < BURIED_MAX; i++) {
+                uint64_t age = now_usec - t->buried[i].usec, reach = 2 * window_usec[w];
+
+                if (t->buried[i].usec == 0 || age > reach)
+                        continue;
+                /* Who comes after it must not hide behind it. */
+                *ret_bytes += mul_div_u64(t->buried[i].bytes[w], reach - age, reach);
+                *ret_rate += mul_div_u64(t->buried[i].rate[w], reach - age, reach);
+        }
 }
 
 uint64_t track_writeback(const Tracks *t, const Track *track) {

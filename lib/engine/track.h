@@ -34,6 +34,15 @@ typedef struct TrackPoint {
         bool have_memory, have_stat, have_psi, have_io_psi;
 } TrackPoint;
 
+/* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
+ * only fetched back (design.md, Blame). */
+typedef struct Intake {
+        uint64_t bytes;
+        uint64_t operations;            /* io */
+        uint64_t usec;                  /* over which */
+        uint64_t rate;                  /* bytes per second; of io the work, operations weighed in */
+} Intake;
+
 /* io.stat at one moment. A device without a line has done nothing. */
 typedef struct IoPoint {
         uint64_t usec;                  /* 0 = not known */
@@ -58,6 +67,7 @@ typedef struct Track {
         TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint64_t idle_usec;             /* known to have done no io until then */
+        Intake below[_WINDOW_MAX];      /* of the one in it that took in most and is no slice, as of the last sample */
 } Track;
 
 /* What a cgroup that is gone, or a unit that gave back most of what it had, had taken in until then: without it all
@@ -96,18 +106,9 @@ void tracks_done(Tracks *t);
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes);
 Track *tracks_find(const Tracks *t, uint64_t id);
 
-/* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
- * only fetched back (design.md, Blame). */
-typedef struct Intake {
-        uint64_t bytes;
-        uint64_t operations;            /* io */
-        uint64_t usec;                  /* over which */
-        uint64_t rate;                  /* bytes per second; of io the work, operations weighed in */
-} Intake;
-
 /* A cgroup is gone, or what it had was freed by a kill. */
 void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes);
-/* The memory that those took in who are gone, as far as the window may still reach back to them. */
+/* The memory that those took in who are gone, less and less of it, until the window no longer reaches back to them. */
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
 
 /* False where the track has no point that is old enough to compare with. */

@@ -23,6 +23,11 @@ typedef struct Parser {
         size_t n_pieces;
 } Parser;
 
+/* Room for one more behind n; twice as much whenever that is full, for a megabyte of lines is a hundred thousand of them. */
+static void *grow(void *items, size_t n, size_t size) {
+        return n & (n - 1) ? items : reallocarray(items, n > 0 ? 2 * n : 1, size);
+}
+
 /* Columns from the byte at `from` to the one at `to`: continuation bytes of UTF-8 take none. */
 static unsigned columns(const char *from, const char *to) {
         unsigned n = 0;
@@ -102,7 +107,7 @@ static int parse_header(Parser *p, const char *text, const char *end) {
         section.name = strndup(name, (size_t) (name_end - name));
         if (argument < close)
                 section.argument = strndup(argument, (size_t) (trim_end(argument, close) - argument));
-        sections = realloc(p->document->sections, (p->document->n_sections + 1) * sizeof(Section));
+        sections = grow(p->document->sections, p->document->n_sections, sizeof(Section));
         if (sections)
                 p->document->sections = sections;
         if (!sections || !section.name || (argument < close && !section.argument)) {
@@ -143,8 +148,7 @@ static int parse_assignment(Parser *p, const char *text, const char *end) {
         key_end = trim_end(text, equals);
         value = skip_space(equals + 1);
         copy = strndup(text, (size_t) (end - text));
-        assignments = realloc(p->section->assignments,
-                              (p->section->n_assignments + 1) * sizeof(Assignment));
+        assignments = grow(p->section->assignments, p->section->n_assignments, sizeof(Assignment));
         if (assignments)
                 p->section->assignments = assignments;
         if (!copy || !assignments) {
@@ -232,7 +236,7 @@ static int parse_text(Parser *p, const char *text, const char *end) {
                         continue;
                 continues = ends_in_backslash(s, eol);
 
-                pieces = realloc(p->pieces, (p->n_pieces + 1) * sizeof(Piece));
+                pieces = grow(p->pieces, p->n_pieces, sizeof(Piece));
                 if (!pieces)
                         return -ENOMEM;
                 p->pieces = pieces;

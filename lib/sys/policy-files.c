@@ -148,7 +148,8 @@ static int entries_collect(const PolicyPaths *paths, const char *directory, size
 static void entries_settle(Entries *e) {
         size_t kept = 0;
 
-        qsort(e->items, e->n, sizeof(Entry), compare_entries);
+        if (e->n > 1)
+                qsort(e->items, e->n, sizeof(Entry), compare_entries);
         for (size_t i = 0; i < e->n; i++)
                 if (kept > 0 && streq(e->items[kept - 1].name, e->items[i].name)) {
                         free(e->items[i].name);

@@ -81,7 +81,8 @@ static void splice(size_t at, size_t drop, const uint8_t *data, size_t size) {
         drop = MIN(drop, input.size - at);
         size = MIN(size, SIZE_LIMIT - (input.size - drop));
         memmove(input.data + at + size, input.data + at + drop, input.size - at - drop);
-        memmove(input.data + at, data, size);
+        if (size > 0)
+                memmove(input.data + at, data, size);
         input.size += size - drop;
 }
 
