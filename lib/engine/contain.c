@@ -459,20 +459,23 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         c->step_usec = e->now;
 }
 
-bool limited_slice(const Engine *e, const char *path) {
+bool slice_is_full(const Engine *e, const char *path) {
         for (size_t k = 0; k < e->sample->n_cgroups; k++) {
                 const CgroupSample *s = &e->sample->cgroups[k];
-                uint64_t v;
+                uint64_t high = LIMIT_MAX, max = LIMIT_MAX, current;
 
-                if (s->kind == CGROUP_KIND_SLICE && path_within(path, s->path) &&
-                    ((cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &v) && v != LIMIT_MAX) ||
-                     (cgroup_sample_get(s, CGROUP_MEMORY_MAX, &v) && v != LIMIT_MAX)))
+                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path))
+                        continue;
+                (void) cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &high);
+                (void) cgroup_sample_get(s, CGROUP_MEMORY_MAX, &max);
+                if (MIN(high, max) != LIMIT_MAX &&
+                    (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &current) || current >= MIN(high, max) - MIN(high, max) / 5))
                         return true;
         }
         return false;
 }
 
-/* Where the host has room again, and no limit of the victim's own stands in its way, the victim waits for its pages
+/* Where the host has room again, and every slice with a limit that the victim is in, the victim waits for its pages
  * to come back and not for memory: to squeeze out more would only fill the disk that they come from. */
 static bool memory_is_short(const Engine *e, const Containment *c) {
         if (headroom(e) < e->forecast.total / 10)
@@ -481,7 +484,7 @@ static bool memory_is_short(const Engine *e, const Containment *c) {
                 const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
                 const Domain *victim = inc && inc->culprit_id == c->cgroup_id ? incident_victim(e, &e->open[i]) : NULL;
 
-                if (victim && limited_slice(e, victim->cgroup))
+                if (victim && slice_is_full(e, victim->cgroup))
                         return true;
         }
         return false;

@@ -330,7 +330,7 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         for (size_t i = 0; i < alarm->n_conditions; i++)
                 if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
                         return forecast_reclaims(&e->forecast, intake_noise(e) / 4 / e->config.page_bytes) ||
-                               limited_slice(e, c->path);
+                               slice_is_full(e, c->path);
         return true;
 }
 

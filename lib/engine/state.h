@@ -126,8 +126,8 @@ struct Engine {
 
 /* contain.c */
 
-/* A limit on the way up from path, of a slice: memory can be short there while the host has plenty. */
-bool limited_slice(const Engine *e, const char *path);
+/* A slice on the way up from path has used four fifths of its limit: memory is short there, though the host has plenty. */
+bool slice_is_full(const Engine *e, const char *path);
 
 /* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
 Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain);

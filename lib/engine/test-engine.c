@@ -177,10 +177,11 @@ static void test_sleeper_is_not_let_go(void **state _unused_) {
 }
 
 /* The service goes on waiting, for its pages to come back from a disk that more squeezing would only fill. */
-static void test_no_squeeze_where_there_is_room(void **state _unused_) {
+static void no_squeeze(uint64_t slice_high) {
         int hog;
 
         world_without_host_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].high = slice_high;
         hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
         run_until_held(hog);
@@ -189,6 +190,26 @@ static void test_no_squeeze_where_there_is_room(void **state _unused_) {
                 assert_true(w.c[hog].high >= 300 * MIB);
         }
         assert_true(w.c[hog].swap > 0);
+}
+
+static void test_no_squeeze_where_there_is_room(void **state _unused_) {
+        no_squeeze(LIMIT_MAX);
+}
+
+static void test_no_squeeze_where_a_limit_is_far(void **state _unused_) {
+        no_squeeze(600 * MIB);
+}
+
+static void test_squeeze_where_a_limit_is_near(void **state _unused_) {
+        int hog;
+
+        world_without_host_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].high = 300 * MIB;
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 8 * USEC_PER_SEC;
+        run_until_held(hog);
+        world_run(&w, 8 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < 300 * MIB);
 }
 
 static void test_monitor_only_tells(void **state _unused_) {
@@ -588,6 +609,8 @@ int main(void) {
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),
+                T(test_no_squeeze_where_a_limit_is_far),
+                T(test_squeeze_where_a_limit_is_near),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),

@@ -32,7 +32,7 @@ BOUND, BOUND_MIN = 512 << 20, 320 << 20
 SECONDS = 40
 RUNTIME = Path("/run/cgd-demo")
 POLICIES = {
-    "demo-work.policy": f"[Domain]\nSlice={WORK}\nRank=500\n[Alarm memory]\nMemoryPressureAbove=some 10% over 1s\n"
+    "demo-work.policy": f"[Domain]\nSlice={WORK}\nRank=500\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n"
                         "[Contain]\nMode=monitor\n",
     "demo-side.policy": f"[Domain]\nSlice={SIDE}\nRank=100\n[Contain]\nMode=enforce\n",
 }
