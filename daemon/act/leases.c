@@ -30,9 +30,9 @@
 #include "base/macro.h"
 #include "base/units.h"
 
-/* About 1,000 changes of level between two rewrites, more than most incidents have; and pinned memory, so no
+/* About 250 changes of level between two rewrites, more than most incidents have; and pinned memory, so no
  * more. */
-#define LEASE_FILE_BYTES ((size_t) 128 * 1024)
+#define LEASE_FILE_BYTES ((size_t) 32 * 1024)
 #define RECORD_MAX (sizeof(((Lease *) NULL)->path) + 512)
 
 struct Leases {

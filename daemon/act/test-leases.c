@@ -156,7 +156,7 @@ static void test_many(void **state) {
         assert_int_equal(read_back(), 2);
         assert_true(seen.held[0].lease.value == 4096 * 20000);
         assert_int_equal(stat(file, &st), 0);
-        assert_true(st.st_size <= 128 * 1024);
+        assert_true(st.st_size <= 32 * 1024);
         for (uint64_t id = 3; id <= LEASES_MAX; id++)
                 (void) take(l, id);
         {
@@ -196,7 +196,7 @@ static void test_no_room(void **state) {
         assert_int_equal(leases_take(l, &lease, LIMIT_MAX, &h), 0);
         assert_int_equal(read_back(), 1);
         /* The file is as large as it gets from the start: the reserved room still serves. */
-        none.rlim_cur = 64 * 1024;
+        none.rlim_cur = 16 * 1024;
         assert_int_equal(setrlimit(RLIMIT_FSIZE, &none), 0);
         assert_int_equal(leases_set(l, h, 4096, LIMIT_MAX, STEP_HOLD, 1), 0);
         /* A record that cannot be written leaves the lease as it was. */

@@ -265,11 +265,44 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
         return floor;
 }
 
-/* What the host can give away without coming near trouble again: available less a tenth of all. */
-static uint64_t headroom(const Engine *e) {
-        uint64_t reserve = e->forecast.total / 10;
+/* What is left below the limit of a slice that path is in, the least of all, less a share of that limit; UINT64_MAX where
+ * none has one. */
+static uint64_t slice_room(const Engine *e, const char *path, uint64_t share) {
+        uint64_t least = UINT64_MAX;
 
-        return e->forecast.last.available > reserve ? e->forecast.last.available - reserve : 0;
+        for (size_t k = 0; k < e->sample->n_cgroups; k++) {
+                const CgroupSample *s = &e->sample->cgroups[k];
+                uint64_t high = LIMIT_MAX, max = LIMIT_MAX, used;
+
+                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path))
+                        continue;
+                (void) cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &high);
+                (void) cgroup_sample_get(s, CGROUP_MEMORY_MAX, &max);
+                max = MIN(high, max);
+                if (max == LIMIT_MAX)
+                        continue;
+                if (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &used))
+                        used = max;
+                used += max / share;
+                least = MIN(least, max - MIN(used, max));
+        }
+        return least;
+}
+
+bool slice_is_full(const Engine *e, const char *path) {
+        return slice_room(e, path, 5) == 0;
+}
+
+/* What the host can give away without coming near trouble again: available less a tenth of all. */
+static uint64_t host_headroom(const Engine *e) {
+        uint64_t reserve = e->forecast.total / 10, available = e->forecast.last.available;
+
+        return available - MIN(available, reserve);
+}
+
+/* … and the slices above path. */
+static uint64_t headroom(const Engine *e, const char *path) {
+        return MIN(host_headroom(e), slice_room(e, path, 10));
 }
 
 static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domain *d) {
@@ -459,26 +492,10 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         c->step_usec = e->now;
 }
 
-bool slice_is_full(const Engine *e, const char *path) {
-        for (size_t k = 0; k < e->sample->n_cgroups; k++) {
-                const CgroupSample *s = &e->sample->cgroups[k];
-                uint64_t high = LIMIT_MAX, max = LIMIT_MAX, current;
-
-                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path))
-                        continue;
-                (void) cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &high);
-                (void) cgroup_sample_get(s, CGROUP_MEMORY_MAX, &max);
-                if (MIN(high, max) != LIMIT_MAX &&
-                    (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &current) || current >= MIN(high, max) - MIN(high, max) / 5))
-                        return true;
-        }
-        return false;
-}
-
 /* Where the host has room again, and every slice with a limit that the victim is in, the victim waits for its pages
  * to come back and not for memory: to squeeze out more would only fill the disk that they come from. */
 static bool memory_is_short(const Engine *e, const Containment *c) {
-        if (headroom(e) < e->forecast.total / 10)
+        if (host_headroom(e) < e->forecast.total / 10)
                 return true;
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
                 const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
@@ -556,7 +573,7 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
 
                 /* Half of the headroom: the other half is for those who were hurt. What it went on to take in swap is
                  * part of it, or a leak would be given as much again with each rise. */
-                level = MIN(level, MAX(c->level, current) + headroom(e) / 2);
+                level = MIN(level, MAX(c->level, current) + headroom(e, c->path) / 2);
                 level -= MIN(level, swapped);
                 if (level < c->level + RISE_BYTES_MIN)
                         return;

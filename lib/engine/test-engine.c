@@ -212,6 +212,23 @@ static void test_squeeze_where_a_limit_is_near(void **state _unused_) {
         assert_true(w.c[hog].high < 300 * MIB);
 }
 
+/* The host has room, the slice has none: a rise would only fill it again. */
+static void test_no_rise_where_a_slice_is_full(void **state _unused_) {
+        int hog, slice = world_find(&w, "/workload.slice");
+        uint64_t held;
+
+        world_without_host_alarm(&w);
+        w.c[slice].high = 500 * MIB;
+        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        run_until_held(hog);
+        world_run(&w, 200 * USEC_PER_MSEC);
+        held = w.c[hog].high;
+        for (int k = 0; k < 160; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high <= held);
+        }
+}
+
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -611,6 +628,7 @@ int main(void) {
                 T(test_no_squeeze_where_there_is_room),
                 T(test_no_squeeze_where_a_limit_is_far),
                 T(test_squeeze_where_a_limit_is_near),
+                T(test_no_rise_where_a_slice_is_full),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),

@@ -8,6 +8,7 @@ own in which the only policies are two that name slices below it; nothing is ins
 """
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -126,8 +127,8 @@ def run(here: Here) -> dict:
         time.sleep(2)
         if cgd and not any(e["kind"] == "hold" for e in runs[-1]["events"]):
             print("cgd did nothing; what it said is in 'journalctl -u cgd-demo.service'", flush=True)
-    why = here.cgctl("why")
-    return {"runs": runs, "why": why}
+    done = [i["id"] for i in json.loads(here.cgctl("incidents", "--json=short") or "[]") if i["culprit"]]
+    return {"runs": runs, "why": here.cgctl("why", *map(str, done[-1:]))}
 
 
 def main() -> int:

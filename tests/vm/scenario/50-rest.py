@@ -50,10 +50,11 @@ def test_rest(vm: VM) -> None:
     before, cpu = switches(pid), cpu_ms(pid)
     time.sleep(SECONDS)
     wakeups = (switches(pid) - before) / SECONDS
-    resident = int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+    resident, anon = (int(re.search(rf"{name}:\s+(\d+)", read(f"/proc/{pid}/status"))[1]) for name in ("VmRSS", "RssAnon"))
     vm.figure("wakeups", round(wakeups, 3), "/s")
     vm.figure("cpu in a minute", cpu_ms(pid) - cpu, "ms")
     vm.figure("resident", resident, "KiB")
+    vm.figure("of it not of files", anon, "KiB")
     check(wakeups <= 0.2, "more than 0.2 wakeups a second")
     # How much of the libraries' text is resident differs by what else mapped it; the target decides where all is asked for.
     check(resident <= (4096 if full() else 5120), "more resident than allowed")
