@@ -54,7 +54,7 @@ typedef struct ServerInfo {
         uint64_t events_dropped;        /* events that found no place in a tick */
         bool bus;                       /* the system bus is connected */
         const char *refused;            /* a line for each fault, of the last reload or of the start; NULL = none */
-        char *const *left_out;          /* domains that are not in force since the start for their faults */
+        char *const *left_out;          /* domains and directories not in force since the start, for their faults */
 } ServerInfo;
 
 typedef struct ServerOps {

@@ -3,10 +3,10 @@
 /* Containments: the steps against one cgroup and their undoing.
  *
  * hold -> squeeze … squeeze -> kill while it hurts; a quarter up a second when it does not, until the limit
- * no longer binds; back to the last level, and twice the wait, when a rise brings the trouble back. A cgroup
- * that pushes against its limit is given no more than half of what the host has to spare, so that a leak is
- * not let loose again only to be caught again; one that makes no progress at all for KillAfterSec= is what
- * killing is for.
+ * no longer binds; back to the last level, and twice the wait, when a rise brings the trouble back. No rise goes
+ * beyond what the host has to spare, and a cgroup that pushes against its limit is given half of that, so that
+ * a leak is not let loose again only to be caught again; one that makes no progress at all for KillAfterSec= is
+ * what killing is for.
  *
  * memory.high alone does not hold a leak where there is swap: what no longer fits is swapped out and the leak
  * goes on at the speed of the swap disk, on the neighbours' time. So memory.swap.high is pinned along with it;
@@ -266,19 +266,21 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
 }
 
 /* What is left below the limit of a slice that path is in, the least of all, less a share of that limit; UINT64_MAX where
- * none has one. */
+ * none has one. A limit of our own making says nothing of what there is. */
 static uint64_t slice_room(const Engine *e, const char *path, uint64_t share) {
         uint64_t least = UINT64_MAX;
 
         for (size_t k = 0; k < e->sample->n_cgroups; k++) {
                 const CgroupSample *s = &e->sample->cgroups[k];
                 uint64_t high = LIMIT_MAX, max = LIMIT_MAX, used;
+                const Containment *own;
 
                 if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path))
                         continue;
                 (void) cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &high);
                 (void) cgroup_sample_get(s, CGROUP_MEMORY_MAX, &max);
-                max = MIN(high, max);
+                own = containment_find((Engine *) e, s->id);
+                max = MIN(own ? own->original : high, max);
                 if (max == LIMIT_MAX)
                         continue;
                 if (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &used))
@@ -566,22 +568,25 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 
 static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
         uint64_t current = row->value[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
+        /* Half for who pushes: the other half is for those who were hurt. */
+        uint64_t room = headroom(e, c->path) / (pushing ? 2 : 1);
 
-        if (pushing) {
-                uint64_t swapped = c->swap_level != c->swap_original && swap_use(row) > c->swap_level ?
-                                           swap_use(row) - c->swap_level : 0;
-
-                /* Half of the headroom: the other half is for those who were hurt. What it went on to take in swap is
-                 * part of it, or a leak would be given as much again with each rise. */
-                level = MIN(level, MAX(c->level, current) + headroom(e, c->path) / 2);
-                level -= MIN(level, swapped);
-                if (level < c->level + RISE_BYTES_MIN)
-                        return;
-        }
-        /* Twice its use and not pushing: the limit binds no more. */
-        if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
+        /* Where nothing can be reclaimed the kernel lets a cgroup creep past its limit, the slower the farther past it
+         * is: to raise the limit to where it stands would set it going again. */
+        if (room < RISE_BYTES_MIN)
+                return;
+        /* Twice its use, or as much as there is, and not pushing: the limit binds no more. */
+        if (!pushing && c->phase == PHASE_RISING && level >= MIN(2 * current, current + room)) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
+        }
+        level = MIN(level, MAX(c->level, current) + room);
+        if (pushing) {
+                /* What it went on to take in swap is part of it, or a leak would be given as much again with each rise. */
+                level -= MIN(level, c->swap_level != c->swap_original && swap_use(row) > c->swap_level ?
+                                            swap_use(row) - c->swap_level : 0);
+                if (level < c->level + RISE_BYTES_MIN)
+                        return;
         }
         c->lower_level = c->level;
         /* Who is above his swap limit is slowed whatever memory.high says: pin it anew, or the rise is none. */

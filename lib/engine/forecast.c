@@ -29,6 +29,9 @@ void forecast_update(Forecast *f, const Sample *s) {
                        sample_host_get(s, HOST_SWAP_TOTAL, &f->swap_total) && f->swap_total > 0;
 
         p.have_stolen = sample_host_get(s, HOST_PGSTEAL, &p.stolen);
+        /* Somebody gave a lot back, as who dies does: the shortage that was is no evidence of one that is. */
+        if (f->last.usec != 0 && p.available > f->last.available + f->total / 64)
+                f->older.stolen = f->newer.stolen = p.stolen;
 
         f->last = p;
         if (f->older.usec == 0) {

@@ -99,6 +99,32 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
         assert_int_equal(w.c[hog].high, held);
 }
 
+/* Without swap a cgroup creeps past its limit, which is no reason to raise it to where it stands; nor is it one that the
+ * kernel's throttle makes it look content. */
+static void no_rise_without_room(uint64_t rate) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
+        uint64_t held;
+
+        w.swap_free = 0;
+        run_until_held(hog);
+        held = w.c[hog].high;
+        w.c[hog].rate = rate;
+        w.c[hog].current = held + 30 * MIB;
+        w.c[web].current = 1024 * MIB - 64 * MIB - 100 * MIB - w.c[hog].current;
+        for (int k = 0; k < 160; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high <= held);
+        }
+}
+
+static void test_no_rise_for_who_creeps(void **state _unused_) {
+        no_rise_without_room(100 * MIB);
+}
+
+static void test_no_rise_for_who_looks_content(void **state _unused_) {
+        no_rise_without_room(0);
+}
+
 /* A leak that goes on into swap has had its share of what the host can spare. */
 static void test_swap_is_part_of_a_rise(void **state _unused_) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
@@ -113,8 +139,8 @@ static void test_swap_is_part_of_a_rise(void **state _unused_) {
         assert_true(w.c[hog].high <= held);
 }
 
-/* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
-static void test_who_is_gone_is_remembered(void **state _unused_) {
+/* A leak that was held a second ago; the services will go on waiting for a while, and one of them breathes. */
+static int held_beside_a_breather(void) {
         int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
 
         world_without_host_alarm(&w);
@@ -123,6 +149,13 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
         w.ache_usec = 8 * USEC_PER_SEC;
         run_until_held(hog);
         world_run(&w, USEC_PER_SEC);
+        return hog;
+}
+
+/* The leak is gone and its neighbours still wait: that is laid on nobody who took in a little meanwhile. */
+static void test_who_is_gone_is_remembered(void **state _unused_) {
+        int hog = held_beside_a_breather();
+
         w.c[hog].gone = true;
         w.vanished = w.c[hog].id;
         world_run(&w, 20 * USEC_PER_SEC);
@@ -131,20 +164,34 @@ static void test_who_is_gone_is_remembered(void **state _unused_) {
 
 /* Between the end of a process and the removal of its cgroup there is time, seconds of it on a busy machine. */
 static void test_who_has_died_and_is_not_yet_gone(void **state _unused_) {
-        int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
+        int hog = held_beside_a_breather();
 
-        world_without_host_alarm(&w);
-        w.c[heavy].breath = 24 * MIB;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        w.ache_usec = 8 * USEC_PER_SEC;
-        run_until_held(hog);
-        world_run(&w, USEC_PER_SEC);
         w.c[hog].rate = 0;
         w.swap_free += w.c[hog].swap;
         w.c[hog].current = w.c[hog].swap = 0;
         world_run(&w, 2 * USEC_PER_SEC);
         w.c[hog].gone = true;
         w.vanished = w.c[hog].id;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_only_touched(hog);
+}
+
+/* A leak that stood at its limit for long has taken in little of late, and a service takes back what it lost to it. */
+static void test_what_is_taken_back_is_nobodys(void **state _unused_) {
+        int web, hog;
+
+        world_without_host_alarm(&w);
+        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        web = world_find(&w, "/workload.slice/web.service");
+        run_until_held(hog);
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.stolen += 20000;
+        world_run(&w, 100 * USEC_PER_MSEC);
+        w.c[hog].gone = true;
+        w.vanished = w.c[hog].id;
+        w.c[web].rate = 150 * MIB;
+        w.c[web].until = w.c[web].current + 200 * MIB;
+        w.ache_until = w.now + 5 * USEC_PER_SEC;
         world_run(&w, 20 * USEC_PER_SEC);
         assert_only_touched(hog);
 }
@@ -326,6 +373,27 @@ static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
         assert_string_equal(engine_incident(w.engine, 0)->culprit, "/sideload.slice");
         assert_true(w.c[slice].touched > 0);
         assert_only_touched(slice);
+}
+
+/* Its own limit on a slice is no reason to keep it there when the host has room again. */
+static void test_held_slice_rises(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 550 * MIB);
+        int slice = world_find(&w, "/sideload.slice");
+        uint64_t held;
+
+        for (int k = 0; k < 20; k++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof(path), "/sideload.slice/job%d.service", k);
+                w.c[world_add(&w, path, CGROUP_KIND_UNIT, MIB)].rate = 4 * MIB;
+        }
+        run_until_held(slice);
+        world_run(&w, 200 * USEC_PER_MSEC);
+        held = w.c[slice].high;
+        w.c[web].current = 100 * MIB;
+        for (int k = 0; k < 400 && w.c[slice].high <= held; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[slice].high > held && w.c[slice].high < LIMIT_MAX);
 }
 
 static void test_rest_is_rest(void **state _unused_) {
@@ -620,9 +688,12 @@ int main(void) {
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
+                T(test_no_rise_for_who_creeps),
+                T(test_no_rise_for_who_looks_content),
                 T(test_swap_is_part_of_a_rise),
                 T(test_who_is_gone_is_remembered),
                 T(test_who_has_died_and_is_not_yet_gone),
+                T(test_what_is_taken_back_is_nobodys),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
                 T(test_no_squeeze_where_there_is_room),
@@ -635,6 +706,7 @@ int main(void) {
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
                 T(test_hundred_small_ones_are_their_slice),
+                T(test_held_slice_rises),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),
                 T(test_drift_is_left_alone),

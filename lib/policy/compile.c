@@ -578,7 +578,7 @@ const char *policy_file_domain(const char *file, size_t *ret_size) {
         return start;
 }
 
-/* Appends the domains that the errors in d are of. Returns how many are new, or -ENOMEM. */
+/* Appends the domains that the errors in d are of; of a directory, itself. Returns how many are new, or -ENOMEM. */
 static int domains_at_fault(const Diagnostics *d, char ***names) {
         int n_new = 0;
 
@@ -590,9 +590,7 @@ static int domains_at_fault(const Diagnostics *d, char ***names) {
                 if (d->items[i].severity != SEVERITY_ERROR || !d->items[i].span.file)
                         continue;
                 at = policy_file_domain(d->items[i].span.file, &n);
-                if (!at)
-                        continue;
-                name = strndup(at, n);
+                name = at ? strndup(at, n) : strdup(d->items[i].span.file);
                 if (!name)
                         return -ENOMEM;
                 if (strv_contains(*names, name))

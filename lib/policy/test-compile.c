@@ -459,7 +459,7 @@ static void test_sound(void **state _unused_) {
         /* Read or not, a domain with one file less than was written is not that domain. */
         assert_sound(good, 2, "/q/b.policy.d/10-y.conf", "a", "b");
         /* Of a directory that is not trusted nothing was read; the rest counts. */
-        assert_sound(good, 2, "/etc/cgd/policies", "a b", "");
+        assert_sound(good, 2, "/etc/cgd/policies", "a b", "/etc/cgd/policies");
         assert_sound(bad + 3, 1, NULL, "", "c");
 }
 

@@ -104,6 +104,8 @@ def test_resources_follow(vm: VM) -> None:
 def test_told_to_systemd_and_taken_back(vm: VM) -> None:
     """A hold that lasts is systemd's too; when it ends systemd and its drop-ins say nothing of it."""
     vm.need_cgd()
+    # On a busy computer it may stand in the kernel's throttle for ten seconds, and be killed for that.
+    vm.policy("sideload", "[Contain]\nMode=contain\n")
     vm.victim()
     hog = vm.held_hog(rate="100M", seconds=120)
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 15, 0.1), "systemd was never told")
