@@ -31,6 +31,9 @@ static bool contains_contained(const Engine *e, const Domain *d) {
         return false;
 }
 
+/* How far back "now" reaches, once to twice. */
+#define LATE_USEC (250 * USEC_PER_MSEC)
+
 /* What a condition on pressure reads of the host, of the domain's slice, and of a cgroup contained in it. */
 typedef struct Pressure {
         HostField host;
@@ -104,9 +107,15 @@ static void pressure_update(Engine *e, const Sample *s, const Domain *d, const C
         st->total += delta - MIN(delta, own);
 
         if (st->older_usec == 0) {
-                st->older_usec = st->newer_usec = s->usec;
-                st->older_total = st->newer_total = st->total;
+                st->older_usec = st->newer_usec = st->late_usec = st->later_usec = s->usec;
+                st->older_total = st->newer_total = st->late_total = st->later_total = st->total;
                 return;
+        }
+        if (s->usec - st->later_usec >= LATE_USEC) {
+                st->late_usec = st->later_usec;
+                st->late_total = st->later_total;
+                st->later_usec = s->usec;
+                st->later_total = st->total;
         }
         /* As the kernel's trigger does: enough stall since the window began is enough, however young the
          * window is; over a longer span it must be that share of it. */

@@ -4,7 +4,10 @@
  *
  * A cap begins at half of the measured rate, of bytes and of operations: with one alone a program goes round it by
  * asking for more or for less at a time. It is halved while it hurts, never below IOCapFloor= and 64 operations, and
- * raised by a quarter while it does not.
+ * raised by a quarter while it does not, up to what keeps the device's queue short: a queue's length goes with
+ * 1 / (1 - busy) (Kleinrock, Queueing Systems, vol. 1), and a service is slow long before it stands still. When the alarm
+ * came the device was full, so what all did to it then is what it can do; what the others do now is theirs; and of the
+ * rest BUSY_PERMYRIAD keeps some free.
  *
  * Writes that go through the page cache are different. A journal commit waits for them, so what is made to wait on its
  * way to the disk makes everybody wait who syncs. So first little may be dirty at a time (contain.c pins memory.high to
@@ -25,6 +28,12 @@
 #define BUFFERED_BYTES (UINT64_C(1) << 20)
 /* The ceiling stands for so many times the wait between calm and a rise, which doubles at each relapse. */
 #define CEILING_WAITS 16
+/* At four fifths and a little a request waits for about two others; at nineteen twentieths for ten. */
+#define BUSY_PERMYRIAD 8200
+/* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
+#define LEFT_PERMYRIAD 1000
+/* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth. */
+#define PROBE_WAITS 60
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
@@ -66,6 +75,61 @@ bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) 
         return swapped < written / 2 || written == 0;
 }
 
+/* Work a second on one device, bytes and operations: of the whole machine, and of one cgroup in it. */
+typedef struct DeviceUse {
+        uint64_t all[2], own[2];
+} DeviceUse;
+
+static void device_use(const Engine *e, const IoLine *device, uint64_t cgroup_id, TrackWindow w, DeviceUse *ret) {
+        uint64_t root = e->sample->n_cgroups > 0 ? e->sample->cgroups[0].id : 0;
+
+        *ret = (DeviceUse) {};
+        for (size_t i = 0; i < e->sample->n_cgroups; i++) {
+                const CgroupSample *c = &e->sample->cgroups[i];
+                IoLine rates[IO_DEVICES_MAX];
+                const IoLine *r;
+                size_t n;
+
+                if ((c->parent_id != root && c->id != cgroup_id) || !io_rates(e, c->id, w, rates, &n) ||
+                    !(r = io_line_find(rates, n, device)))
+                        continue;
+                for (int k = 0; k < 2; k++) {
+                        uint64_t v = r->v[k ? IO_READS : IO_READ_BYTES] + r->v[k ? IO_WRITES : IO_WRITE_BYTES];
+
+                        ret->all[k] += c->parent_id == root ? v : 0;
+                        ret->own[k] += c->id == cgroup_id ? v : 0;
+                }
+        }
+}
+
+/* The share of a device that others use, who all together could do `full`. Each of the two, bytes and operations, may be
+ * less than the device can do, for the other may have been what filled it: so it is the smaller share. */
+static unsigned others_share(const DeviceUse *use, const uint64_t full[2]) {
+        uint64_t share = PERMYRIAD;
+
+        for (int k = 0; k < 2; k++)
+                if (full[k] > 0)
+                        share = MIN(share, mul_div_u64(use->all[k] - MIN(use->own[k], use->all[k]), PERMYRIAD, full[k]));
+        return (unsigned) share;
+}
+
+/* What the others leave of the device, in what the cgroup did when it was full. LIMIT_MAX where that is not known. */
+static uint64_t cap_room(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
+        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LONG };
+        unsigned others = 0;
+
+        if (cap->share_permyriad == 0)
+                return LIMIT_MAX;
+        for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
+                DeviceUse use;
+
+                device_use(e, &cap->level, c->cgroup_id, windows[i], &use);
+                others = MAX(others, others_share(&use, cap->full));
+        }
+        return mul_div_u64(cap->measured.v[key], MAX(BUSY_PERMYRIAD - MIN(others, BUSY_PERMYRIAD), LEFT_PERMYRIAD),
+                           cap->share_permyriad);
+}
+
 static uint64_t cap_floor(int key, const Domain *d) {
         return key == IO_READ_BYTES || key == IO_WRITE_BYTES ? d->contain.io_cap_floor_bytes : OPERATIONS_FLOOR;
 }
@@ -88,20 +152,24 @@ bool caps_buffered(const CgroupSample *row) {
 
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d) {
         bool buffered = caps_buffered(row);
+        /* What it does now; a longer window would hold the time before it began. What goes through the page cache goes in
+         * bursts, and has begun long before. */
+        TrackWindow w = buffered ? WINDOW_RECENT : WINDOW_LAST;
         IoLine rates[IO_DEVICES_MAX];
         size_t n;
 
         c->n_caps = 0;
-        /* What it does now; a longer window would hold the time before it began. What goes through the page cache goes in
-         * bursts, and has begun long before. */
-        if (!io_rates(e, row->id, buffered ? WINDOW_RECENT : WINDOW_LAST, rates, &n) &&
-            !io_rates(e, row->id, WINDOW_RECENT, rates, &n))
-                return false;
+        if (!io_rates(e, row->id, w, rates, &n)) {
+                w = WINDOW_RECENT;
+                if (!io_rates(e, row->id, w, rates, &n))
+                        return false;
+        }
         for (size_t i = 0; i < n; i++) {
                 uint64_t reads = work_of(rates[i].v[IO_READ_BYTES], rates[i].v[IO_READS]),
                          writes = work_of(rates[i].v[IO_WRITE_BYTES], rates[i].v[IO_WRITES]);
                 const IoLine *there = io_line_find(row->io_max, row->n_io_max, &rates[i]);
                 DeviceCap *cap = &c->caps[c->n_caps];
+                DeviceUse use;
 
                 if (!in_scope(scope, &rates[i]) || reads + writes < RATE_NOISE)
                         continue;
@@ -110,9 +178,9 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                 cap->original.minor = rates[i].minor;
                 cap->level = cap->written = cap->lower = cap->original;
                 cap->measured = rates[i];
-                /* It had what the victim lacked: with all of it again the disk would be full again. */
-                for (int k = 0; k < _IO_KEY_MAX; k++)
-                        cap->ceiling.v[k] = rates[i].v[k] - rates[i].v[k] / 4;
+                device_use(e, &rates[i], row->id, w, &use);
+                memcpy(cap->full, use.all, sizeof(cap->full));
+                cap->share_permyriad = PERMYRIAD - others_share(&use, use.all);
                 if (reads >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
                         cap_direction(cap, &rates[i], IO_READ_BYTES, IO_READS, false, d);
                 if (writes >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
@@ -121,7 +189,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         }
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
-        c->cap_ceiling_usec = e->now;
+        c->cap_ceiling_usec = 0;
         c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
@@ -147,30 +215,33 @@ bool caps_lower(Containment *c, const Domain *d) {
         return lower;
 }
 
-/* A quarter more; up to the ceiling while it stands, and beyond it carefully, for a disk takes a moment to fill. */
-static uint64_t cap_higher(const DeviceCap *cap, int key, bool ceiling) {
-        uint64_t level = cap->level.v[key], top = cap->ceiling.v[key];
+/* A quarter more, up to the ceiling while it stands, or to what the others leave; and long after that beyond it. */
+static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
+        bool stands = c->cap_ceiling_usec != 0 && e->now - c->cap_ceiling_usec < CEILING_WAITS * c->cap_wait_usec;
+        uint64_t level = cap->level.v[key], top = cap_room(e, c, cap, key);
 
-        if (top == 0 || level + level / 16 < top)
-                return MIN(level + level / 4, top != 0 ? MAX(top, level) : LIMIT_MAX);
-        return ceiling ? level : level + level / 8;
+        if (stands && cap->ceiling.v[key] != 0)
+                top = MIN(top, cap->ceiling.v[key]);
+        if (level + level / 16 < top)
+                return MIN(level + level / 4, top);
+        return !stands && e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
 bool caps_raise(Engine *e, Containment *c) {
-        bool ceiling = c->cap_ceiling_usec != 0 && e->now - c->cap_ceiling_usec < CEILING_WAITS * c->cap_wait_usec, any = false;
+        bool any = false;
 
-        for (size_t i = 0; i < c->n_caps; i++)
-                for (int k = 0; k < _IO_KEY_MAX; k++)
-                        any |= is_capped(&c->caps[i], k) && cap_higher(&c->caps[i], k, ceiling) > c->caps[i].level.v[k];
-        if (!any)
-                return false;
         for (size_t i = 0; i < c->n_caps; i++) {
-                c->caps[i].lower = c->caps[i].level;
+                IoLine before = c->caps[i].level;
+
                 for (int k = 0; k < _IO_KEY_MAX; k++)
                         if (is_capped(&c->caps[i], k))
-                                c->caps[i].level.v[k] = MIN(cap_higher(&c->caps[i], k, ceiling), c->caps[i].original.v[k]);
+                                c->caps[i].level.v[k] = MIN(cap_higher(e, c, &c->caps[i], k), c->caps[i].original.v[k]);
+                if (memcmp(before.v, c->caps[i].level.v, sizeof(before.v)) == 0)
+                        continue;
+                c->caps[i].lower = before;
+                any = true;
         }
-        return true;
+        return any;
 }
 
 void caps_back(Engine *e, Containment *c, const Domain *d) {
@@ -203,11 +274,12 @@ bool caps_differ(const Containment *c) {
 }
 
 bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds) {
+        const Track *t = tracks_find(&e->tracks, c->cgroup_id);
         IoLine rates[IO_DEVICES_MAX];
         bool pushing = false, binds = false;
         size_t n;
 
-        if (!io_rates(e, c->cgroup_id, WINDOW_RECENT, rates, &n))
+        if (!t || !io_rates(e, c->cgroup_id, WINDOW_RECENT, rates, &n))
                 return false;
         for (size_t i = 0; i < c->n_caps; i++) {
                 const IoLine *rate = io_line_find(rates, n, &c->caps[i].level);
@@ -218,7 +290,8 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
                                 binds |= rate->v[k] >= c->caps[i].level.v[k] / 2;
                         }
         }
-        *ret_pushing = pushing;
+        /* At a low cap the kernel lets through in bursts, and less than it says. */
+        *ret_pushing = pushing || (binds && track_io_waits(t));
         *ret_binds = binds;
         return true;
 }

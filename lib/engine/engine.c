@@ -21,6 +21,8 @@
 #define SECOND_LOOK_USEC USEC_PER_SEC
 /* Less io than this in the window is no reason for anybody's trouble. */
 #define IO_NOISE (UINT64_C(1) << 20)
+/* So long after a change of io.max the queue of before is worked off. */
+#define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
 #define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
 /* Somebody stalled on memory: look closer for this long. */
 #define STIR_USEC (2 * USEC_PER_SEC)
@@ -108,17 +110,19 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
 
         switch (c->type) {
         case CONDITION_MEMORY_PRESSURE:
-        case CONDITION_IO_PRESSURE:
                 if (usec < c->window_usec / 4)
                         return false;
                 stall = mul_div_u64(st->total - MIN(st->mark_total, st->total), PERMYRIAD, usec);
-                /* A rise shows itself late; what came long after it must not be thinned out by the calm before. */
-                if (c->type == CONDITION_IO_PRESSURE && st->older_usec >= o->mark_usec)
-                        stall = MAX(stall, st->measured);
-                /* Relief is judged on the part of the stall that is laid on the culprit. Of io half of the alarm still
-                 * hurts: who waits for a disk two fifths of the time waits in a queue. */
-                return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >=
-                       (c->type == CONDITION_IO_PRESSURE ? c->threshold_permyriad / 2 : c->threshold_permyriad);
+                /* Relief is judged on the part of the stall that is laid on the culprit. */
+                return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad;
+        case CONDITION_IO_PRESSURE:
+                /* What was in the disk's queue at the last step is still being waited for, and what a rise lets in shows
+                 * itself late: so it is the last moment that counts. Half of the alarm still hurts: who waits for a disk
+                 * a fifth of the time waits in a queue. */
+                if (st->late_usec < o->mark_usec + IO_SETTLE_USEC || e->now <= st->late_usec)
+                        return false;
+                stall = mul_div_u64(st->total - st->late_total, PERMYRIAD, e->now - st->late_usec);
+                return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad / 2;
         case CONDITION_MEMORY_EXHAUSTION:
                 return usec >= HOT_USEC && recent >= share_min && e->forecast.last.available < o->mark_available &&
                        mul_div_u64(e->forecast.last.available, usec, o->mark_available - e->forecast.last.available) <=

@@ -33,7 +33,9 @@ typedef enum ContainmentPhase {
 typedef struct DeviceCap {
         IoLine original, level;         /* io.max before, and as we want it */
         IoLine written;                 /* … and as the last outcome left it */
-        IoLine measured;                /* what it did when it was capped first */
+        IoLine measured;                /* what it did a second when it was capped first */
+        uint64_t full[2];               /* … and all did, in bytes and in operations */
+        unsigned share_permyriad;       /* … and its part of that; 0 = not known */
         IoLine lower;                   /* before the last rise */
         IoLine ceiling;                 /* rises end here for a while; 0 = there is none */
 } DeviceCap;

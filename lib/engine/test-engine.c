@@ -504,6 +504,23 @@ static void test_flood_is_capped_and_given_back(void **state _unused_) {
         assert_int_equal(first_incident("io")->result, RESULT_RECOVERED);
 }
 
+/* What others do there is theirs, and the queue stays short; but what is left is the flood's. */
+static void test_room_on_the_disk(void **state _unused_) {
+        uint64_t before, flooded;
+        int flood, other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.c[other].operations = 200;
+        w.c[other].io_bytes = 16 << 10;
+        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        world_run(&w, 10 * USEC_PER_SEC);
+        before = done_by(flood);
+        world_run(&w, 20 * USEC_PER_SEC);
+        flooded = (done_by(flood) - before) / 20;
+        assert_true(flooded + 300 <= 800 * 86 / 100);
+        assert_true(flooded + 300 >= 800 * 78 / 100);
+        assert_only_touched(flood);
+}
+
 /* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
 static void test_floor_of_caps(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -712,6 +729,7 @@ int main(void) {
                 T(test_drift_is_left_alone),
                 T(test_writes_that_fail_are_given_up),
                 T(test_flood_is_capped_and_given_back),
+                T(test_room_on_the_disk),
                 T(test_floor_of_caps),
                 T(test_harmless_io_is_left),
                 T(test_refaults_are_not_blamed),

@@ -379,6 +379,13 @@ void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *
         }
 }
 
+bool track_io_waits(const Track *t) {
+        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+
+        return from->usec != 0 && from->have_io_psi && to->have_io_psi &&
+               counter_delta(to->io_some, from->io_some) >= (to->usec - from->usec) / 2;
+}
+
 uint64_t track_writeback(const Tracks *t, const Track *track) {
         return track->io ? t->io_slots[track->io - 1].last.writeback : 0;
 }

@@ -119,6 +119,8 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
 /* True where it ran into its memory.high within the recent window. */
 bool track_throttled(const Track *t);
 
+/* True where some of its tasks waited for io most of the recent window. */
+bool track_io_waits(const Track *t);
 /* Bytes that it has on their way to a disk through the page cache. */
 uint64_t track_writeback(const Tracks *t, const Track *track);
 /* What it did to each device over a window, as counts. False where there is nothing to compare with. */
