@@ -10,9 +10,10 @@
  * rest BUSY_PERMYRIAD keeps some free.
  *
  * Writes that go through the page cache are different. A journal commit waits for them, so what is made to wait on its
- * way to the disk makes everybody wait who syncs. So first little may be dirty at a time (contain.c pins memory.high to
- * what is no page cache and a little room), and then they are limited, in bytes alone: the flusher sends large requests,
- * of which a limit on operations lets through too few. */
+ * way to the disk makes everybody wait who syncs. So they are limited to a little less than the disk does, in bytes
+ * alone (the flusher sends large requests, of which a limit on operations lets through too few), and then little may be
+ * dirty at a time (contain.c pins memory.high to what is no page cache and a little room; that write waits for what is
+ * dirty already). One without the other helps little: little dirt comes as fast as the disk takes it. */
 
 #include "base/macro.h"
 #include "engine/state.h"
@@ -28,8 +29,8 @@
 #define BUFFERED_BYTES (UINT64_C(1) << 20)
 /* The ceiling stands for so many times the wait between calm and a rise, which doubles at each relapse. */
 #define CEILING_WAITS 16
-/* At four fifths and a little a request waits for about two others; at nineteen twentieths for ten. */
-#define BUSY_PERMYRIAD 8200
+/* At four fifths a request waits for about two others; at nineteen twentieths for ten. */
+#define BUSY_PERMYRIAD 8000
 /* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
 #define LEFT_PERMYRIAD 1000
 /* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth. */
@@ -43,6 +44,7 @@ static bool io_rates(const Engine *e, uint64_t cgroup_id, TrackWindow w, IoLine 
 
         if (!t || !track_io(&e->tracks, t, w, ret, ret_n, &usec))
                 return false;
+        track_io_done(&e->tracks, t, w, ret, *ret_n);
         for (size_t i = 0; i < *ret_n; i++)
                 for (int k = 0; k < _IO_KEY_MAX; k++)
                         ret[i].v[k] = mul_div_u64(ret[i].v[k], USEC_PER_SEC, usec);
@@ -136,7 +138,9 @@ static uint64_t cap_floor(int key, const Domain *d) {
 
 /* One direction of one device. */
 static void cap_direction(DeviceCap *cap, const IoLine *rate, IoKey bytes, IoKey operations, bool buffered, const Domain *d) {
-        cap->level.v[bytes] = MIN(cap->original.v[bytes], MAX(rate->v[bytes] / 2, cap_floor(bytes, d)));
+        uint64_t level = buffered ? mul_div_u64(rate->v[bytes], BUSY_PERMYRIAD, PERMYRIAD) : rate->v[bytes] / 2;
+
+        cap->level.v[bytes] = MIN(cap->original.v[bytes], MAX(level, cap_floor(bytes, d)));
         if (!buffered)
                 cap->level.v[operations] = MIN(cap->original.v[operations],
                                                MAX(rate->v[operations] / 2, cap_floor(operations, d)));

@@ -30,8 +30,6 @@
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
 /* Who works in bursts uses little of a cap between them; without it for so long it is not needed. */
 #define UNBOUND_USEC (3 * USEC_PER_SEC)
-/* After its cache was squeezed a writer's rate shows itself only when what was on its way before is through. */
-#define WRITE_SETTLE_USEC USEC_PER_SEC
 #define FAILURES_MAX 3
 /* What is ours is not given up as soon: a minute of trying. */
 #define RESTORE_FAILURES_MAX 60
@@ -362,12 +360,9 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
         if (scope->resource == RESOURCE_IO && caps_help(e, scope, row)) {
                 bool begun;
 
-                /* First what it may dirty; what it may write, if that does not help: see caps.c. */
-                if (d->contain.steps[STEP_SQUEEZE] && caps_buffered(row) && write_level(row, d) < memory_high) {
-                        c->memory = c->for_writes = true;
-                        begun = plan_level(e, plan, c, STEP_SQUEEZE, write_level(row, d), ENTRY_ACTION, d);
-                } else
-                        begun = caps_begin(e, c, scope, row, d) && plan_caps(e, plan, c, ENTRY_ACTION, d);
+                /* What it may write; and what it may dirty as soon as that is written (writes_step()), see caps.c. */
+                c->for_writes = d->contain.steps[STEP_SQUEEZE] && caps_buffered(row) && write_level(row, d) < memory_high;
+                begun = caps_begin(e, c, scope, row, d) && plan_caps(e, plan, c, ENTRY_ACTION, d);
                 if (!begun)
                         c->cgroup_id = 0;
                 return begun;
@@ -509,19 +504,6 @@ static bool memory_is_short(const Engine *e, const Containment *c) {
         return false;
 }
 
-/* The devices of the io incident that it is the culprit of. */
-static bool io_scope(const Engine *e, const Containment *c, BlameScope *ret) {
-        for (size_t i = 0; i < INCIDENTS_MAX; i++) {
-                const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
-
-                if (inc && inc->culprit_id == c->cgroup_id && inc->resource == RESOURCE_IO) {
-                        incident_scope(e, &e->open[i], ret);
-                        return true;
-                }
-        }
-        return false;
-}
-
 static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         uint64_t floor = level_floor(row, d), current = row->value[CGROUP_MEMORY_CURRENT], level;
 
@@ -538,14 +520,6 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 
         if (e->now - c->step_usec < d->contain.step_usec)
                 return;
-        if (c->for_writes) {
-                BlameScope scope;
-
-                /* Written at once, by caps_step(). */
-                if (e->now - c->step_usec >= WRITE_SETTLE_USEC && io_scope(e, c, &scope))
-                        (void) caps_begin(e, c, &scope, row, d);
-                return;
-        }
         if (!memory_is_short(e, c)) {
                 c->floor_usec = 0;
                 return;
@@ -706,7 +680,7 @@ static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSampl
         if (hurts || pushing)
                 c->evidence_usec = e->now;
 
-        if (pushing && full >= STUCK_PERMYRIAD && !c->for_writes)
+        if (pushing && full >= STUCK_PERMYRIAD)
                 c->stuck_usec = c->stuck_usec ?: e->now;
         else
                 c->stuck_usec = 0;
@@ -732,6 +706,15 @@ static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSampl
                 rise(e, plan, c, row, d, pushing);
 }
 
+/* The memory.high that keeps little dirty comes after the caps, and stays as long as they do. */
+static void writes_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        uint64_t level = row ? write_level(row, d) : LIMIT_MAX;
+
+        if (c->memory || level >= c->original)
+                return;
+        c->memory = plan_level(e, plan, c, STEP_SQUEEZE, level, ENTRY_ACTION, d);
+}
+
 static void containment_step(Engine *e, Plan *plan, Containment *c) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
@@ -746,7 +729,9 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
                 plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
-        if (c->memory && !(c->for_writes && c->n_caps > 0))
+        if (c->for_writes)
+                writes_step(e, plan, c, row, d);
+        else if (c->memory)
                 memory_step(e, plan, c, row, d);
         if (c->pending_action != 0)
                 return;

@@ -379,6 +379,25 @@ void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *
         }
 }
 
+void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n) {
+        const IoTrack *io = track->io ? &t->io_slots[track->io - 1] : NULL;
+        const IoPoint *from;
+        IoLine *most = NULL;
+        int64_t done;
+
+        if (!io)
+                return;
+        from = w == WINDOW_LAST ? &io->previous : &io->older[w];
+        /* On which device is not known: on the one that it writes most to. */
+        for (size_t i = 0; i < n; i++)
+                if (lines[i].v[IO_WRITE_BYTES] > 0 && (!most || lines[i].v[IO_WRITE_BYTES] > most->v[IO_WRITE_BYTES]))
+                        most = &lines[i];
+        if (!most)
+                return;
+        done = gauge_delta(most->v[IO_WRITE_BYTES], 0) - gauge_delta(io->last.writeback, from->writeback);
+        most->v[IO_WRITE_BYTES] = (uint64_t) MAX(done, 0);
+}
+
 bool track_io_waits(const Track *t) {
         const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
 

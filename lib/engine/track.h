@@ -119,6 +119,8 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
 /* True where it ran into its memory.high within the recent window. */
 bool track_throttled(const Track *t);
 
+/* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
+void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n);
 /* True where some of its tasks waited for io most of the recent window. */
 bool track_io_waits(const Track *t);
 /* Bytes that it has on their way to a disk through the page cache. */
