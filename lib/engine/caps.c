@@ -27,8 +27,9 @@
 #define RATE_NOISE (UINT64_C(1) << 20)
 /* With so much of its data on the way to the disk it writes through the page cache. */
 #define BUFFERED_BYTES (UINT64_C(1) << 20)
-/* The ceiling stands for so many times the wait between calm and a rise, which doubles at each relapse. */
-#define CEILING_WAITS 16
+/* A device that turned out to do less than was measured is believed to do so for so many times the wait between calm and
+ * a rise, which doubles at each relapse. */
+#define DISTRUST_WAITS 16
 /* At four fifths a request waits for about two others; at nineteen twentieths for ten. */
 #define BUSY_PERMYRIAD 8000
 /* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
@@ -128,8 +129,17 @@ static uint64_t cap_room(const Engine *e, const Containment *c, const DeviceCap 
                 device_use(e, &cap->level, c->cgroup_id, windows[i], &use);
                 others = MAX(others, others_share(&use, cap->full));
         }
-        return mul_div_u64(cap->measured.v[key], MAX(BUSY_PERMYRIAD - MIN(others, BUSY_PERMYRIAD), LEFT_PERMYRIAD),
-                           cap->share_permyriad);
+        return mul_div_u64(mul_div_u64(cap->measured.v[key], cap->trust_permyriad, PERMYRIAD),
+                           MAX(BUSY_PERMYRIAD - MIN(others, BUSY_PERMYRIAD), LEFT_PERMYRIAD), cap->share_permyriad);
+}
+
+/* It hurt at this level: the device does less than was thought, at most so much that what is left is a little below. */
+static void cap_distrust(const Engine *e, const Containment *c, DeviceCap *cap, int key, uint64_t level) {
+        uint64_t room = cap_room(e, c, cap, key);
+
+        level -= level / 8;
+        if (room != LIMIT_MAX && room > level)
+                cap->trust_permyriad = (unsigned) MAX(mul_div_u64(cap->trust_permyriad, level, room), UINT64_C(1));
 }
 
 static uint64_t cap_floor(int key, const Domain *d) {
@@ -154,11 +164,43 @@ bool caps_buffered(const CgroupSample *row) {
         return dirty + writeback >= BUFFERED_BYTES;
 }
 
+/* What a writer gets the device to write a second, roughly: in the longer window it may have begun late, and in the
+ * shorter one its bursts show. */
+static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *device) {
+        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
+                IoLine lines[IO_DEVICES_MAX];
+                const IoLine *l;
+                size_t n;
+
+                if (io_rates(e, cgroup_id, windows[i], lines, &n) && (l = io_line_find(lines, n, device)))
+                        sum += l->v[IO_WRITE_BYTES];
+        }
+        return sum / ARRAY_SIZE(windows);
+}
+
+/* What it has of the device, and all have. */
+static void cap_measure(const Engine *e, DeviceCap *cap, uint64_t cgroup_id, TrackWindow w, const IoLine *rate) {
+        uint64_t more;
+        DeviceUse use;
+
+        device_use(e, rate, cgroup_id, w, &use);
+        more = rate->v[IO_READ_BYTES] + rate->v[IO_WRITE_BYTES];
+        more -= MIN(use.own[0], more);
+        use.own[0] += more;
+        use.all[0] += more;
+        cap->measured = *rate;
+        memcpy(cap->full, use.all, sizeof(cap->full));
+        cap->share_permyriad = PERMYRIAD - others_share(&use, use.all);
+        cap->trust_permyriad = PERMYRIAD;
+}
+
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d) {
         bool buffered = caps_buffered(row);
-        /* What it does now; a longer window would hold the time before it began. What goes through the page cache goes in
-         * bursts, and has begun long before. */
-        TrackWindow w = buffered ? WINDOW_RECENT : WINDOW_LAST;
+        /* What it does now; a longer window may hold the time before it began. */
+        TrackWindow w = WINDOW_LAST;
         IoLine rates[IO_DEVICES_MAX];
         size_t n;
 
@@ -168,12 +210,13 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                 if (!io_rates(e, row->id, w, rates, &n))
                         return false;
         }
+        for (size_t i = 0; buffered && i < n; i++)
+                rates[i].v[IO_WRITE_BYTES] = write_rate(e, row->id, &rates[i]);
         for (size_t i = 0; i < n; i++) {
                 uint64_t reads = work_of(rates[i].v[IO_READ_BYTES], rates[i].v[IO_READS]),
                          writes = work_of(rates[i].v[IO_WRITE_BYTES], rates[i].v[IO_WRITES]);
                 const IoLine *there = io_line_find(row->io_max, row->n_io_max, &rates[i]);
                 DeviceCap *cap = &c->caps[c->n_caps];
-                DeviceUse use;
 
                 if (!in_scope(scope, &rates[i]) || reads + writes < RATE_NOISE)
                         continue;
@@ -181,10 +224,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                 cap->original.major = rates[i].major;
                 cap->original.minor = rates[i].minor;
                 cap->level = cap->written = cap->lower = cap->original;
-                cap->measured = rates[i];
-                device_use(e, &rates[i], row->id, w, &use);
-                memcpy(cap->full, use.all, sizeof(cap->full));
-                cap->share_permyriad = PERMYRIAD - others_share(&use, use.all);
+                cap_measure(e, cap, row->id, w, &rates[i]);
                 if (reads >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
                         cap_direction(cap, &rates[i], IO_READ_BYTES, IO_READS, false, d);
                 if (writes >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
@@ -193,7 +233,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         }
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
-        c->cap_ceiling_usec = 0;
+        c->cap_hurt_usec = e->now;
         c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
@@ -203,7 +243,7 @@ static bool is_capped(const DeviceCap *cap, int key) {
         return cap->level.v[key] < cap->original.v[key];
 }
 
-bool caps_lower(Containment *c, const Domain *d) {
+bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         bool lower = false;
 
         for (size_t i = 0; i < c->n_caps; i++)
@@ -213,36 +253,38 @@ bool caps_lower(Containment *c, const Domain *d) {
                         /* Not half of what it does now: who is held up at a cap does nothing for a while, and then much. */
                         if (!is_capped(&c->caps[i], k) || level >= c->caps[i].level.v[k])
                                 continue;
+                        cap_distrust(e, c, &c->caps[i], k, c->caps[i].level.v[k]);
                         c->caps[i].level.v[k] = level;
                         lower = true;
                 }
+        c->cap_hurt_usec = e->now;
         return lower;
 }
 
-/* A quarter more, up to the ceiling while it stands, or to what the others leave; and long after that beyond it. */
+/* A quarter more, up to what the others leave; and long after the last change beyond it. */
 static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
-        bool stands = c->cap_ceiling_usec != 0 && e->now - c->cap_ceiling_usec < CEILING_WAITS * c->cap_wait_usec;
-        uint64_t level = cap->level.v[key], top = cap_room(e, c, cap, key);
+        uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
 
-        if (stands && cap->ceiling.v[key] != 0)
-                top = MIN(top, cap->ceiling.v[key]);
-        if (level + level / 16 < top)
-                return MIN(level + level / 4, top);
-        return !stands && e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
+        if (level + level / 16 < room)
+                return MIN(level + level / 4, room);
+        return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
 bool caps_raise(Engine *e, Containment *c) {
         bool any = false;
 
         for (size_t i = 0; i < c->n_caps; i++) {
-                IoLine before = c->caps[i].level;
+                DeviceCap *cap = &c->caps[i];
+                IoLine before = cap->level;
 
+                if (e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec)
+                        cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)
-                        if (is_capped(&c->caps[i], k))
-                                c->caps[i].level.v[k] = MIN(cap_higher(e, c, &c->caps[i], k), c->caps[i].original.v[k]);
-                if (memcmp(before.v, c->caps[i].level.v, sizeof(before.v)) == 0)
+                        if (is_capped(cap, k))
+                                cap->level.v[k] = MIN(cap_higher(e, c, cap, k), cap->original.v[k]);
+                if (memcmp(before.v, cap->level.v, sizeof(before.v)) == 0)
                         continue;
-                c->caps[i].lower = before;
+                cap->lower = before;
                 any = true;
         }
         return any;
@@ -256,13 +298,11 @@ void caps_back(Engine *e, Containment *c, const Domain *d) {
 
                         if (!is_capped(cap, k))
                                 continue;
+                        cap_distrust(e, c, cap, k, back);
                         /* The level before may have been too much as well, and not yet have shown it. */
-                        back -= back / 8;
-                        if (cap->ceiling.v[k] != 0)
-                                back = MIN(back, cap->ceiling.v[k]);
-                        cap->ceiling.v[k] = cap->level.v[k] = MIN(MAX(back, cap_floor(k, d)), cap->level.v[k]);
+                        cap->level.v[k] = MIN(MAX(back - back / 8, cap_floor(k, d)), cap->level.v[k]);
                 }
-        c->cap_ceiling_usec = e->now;
+        c->cap_hurt_usec = e->now;
 }
 
 void caps_lift(Containment *c) {

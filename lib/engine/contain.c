@@ -30,6 +30,8 @@
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
 /* Who works in bursts uses little of a cap between them; without it for so long it is not needed. */
 #define UNBOUND_USEC (3 * USEC_PER_SEC)
+/* What a writer had on its way when it was capped and squeezed is waited for as long. */
+#define WRITE_SETTLE_USEC (1500 * USEC_PER_MSEC)
 #define FAILURES_MAX 3
 /* What is ours is not given up as soon: a minute of trying. */
 #define RESTORE_FAILURES_MAX 60
@@ -643,9 +645,11 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
                 caps_back(e, c, d);
                 if (plan_caps(e, plan, c, ENTRY_BACK, d))
                         mark_incidents(e, c, RESOURCE_IO);
+        } else if (c->for_writes && e->now - MAX(c->cap_usec, c->step_usec) < WRITE_SETTLE_USEC) {
+                return;
         } else if (hurts) {
                 c->cap_rise_usec = 0;
-                if (e->now - c->cap_usec >= d->contain.step_usec && caps_lower(c, d) &&
+                if (e->now - c->cap_usec >= d->contain.step_usec && caps_lower(e, c, d) &&
                     plan_caps(e, plan, c, ENTRY_ACTION, d))
                         mark_incidents(e, c, RESOURCE_IO);
         } else if (e->now - c->cap_evidence_usec >= d->contain.lease_usec)

@@ -36,8 +36,8 @@ typedef struct DeviceCap {
         IoLine measured;                /* what it did a second when it was capped first */
         uint64_t full[2];               /* … and all did, in bytes and in operations */
         unsigned share_permyriad;       /* … and its part of that; 0 = not known */
+        unsigned trust_permyriad;       /* what is left of these after what was seen since */
         IoLine lower;                   /* before the last rise */
-        IoLine ceiling;                 /* rises end here for a while; 0 = there is none */
 } DeviceCap;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */
@@ -66,7 +66,7 @@ typedef struct Containment {
         uint64_t cap_usec;              /* when the caps were last changed */
         uint64_t cap_rise_usec;         /* last rise; 0 = they do not rise */
         uint64_t cap_wait_usec;         /* between calm and the next rise; doubles at each relapse */
-        uint64_t cap_ceiling_usec;      /* since when; 0 = never */
+        uint64_t cap_hurt_usec;         /* last time that a cap was lowered because it hurt, or begun */
         uint64_t cap_binds_usec;        /* last time that it used half of a cap */
         uint64_t cap_evidence_usec;     /* last time that its io was seen to hurt or to push */
         bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
@@ -152,10 +152,10 @@ bool caps_buffered(const CgroupSample *row);
 /* Half of the measured rate on each device of the scope. False where nothing was measured. */
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d);
 /* Half of what they are. False at the floor. */
-bool caps_lower(Containment *c, const Domain *d);
+bool caps_lower(Engine *e, Containment *c, const Domain *d);
 /* A quarter more, remembering where from. False: not worth a write. */
 bool caps_raise(Engine *e, Containment *c);
-/* Back to before the last rise and a little below, which is the ceiling from now on. */
+/* Back to before the last rise and a little below. */
 void caps_back(Engine *e, Containment *c, const Domain *d);
 void caps_lift(Containment *c);
 /* There is something to write. */

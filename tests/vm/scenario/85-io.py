@@ -137,12 +137,14 @@ def test_a_reads(vm: VM) -> None:
     check(vm.kills() == 0, "somebody was killed for io")
 
 
+@only_full
 @limited(400)
 def test_b_stream(vm: VM) -> None:
     flood(vm, "stream", {"count": 16, "size": "1500M"}, 98, share=75)
     check(vm.kills() == 0, "somebody was killed for io")
 
 
+@only_full
 @limited(300)
 def test_c_sync(vm: VM) -> None:
     flood(vm, "sync", {"count": 4, "size": "64M"}, 97, share=75)
