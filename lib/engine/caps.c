@@ -271,13 +271,16 @@ static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCa
 }
 
 bool caps_raise(Engine *e, Containment *c) {
-        bool any = false;
+        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec;
 
+        /* An eighth of it comes back with each wait. */
+        if (trust)
+                c->cap_hurt_usec += c->cap_wait_usec;
         for (size_t i = 0; i < c->n_caps; i++) {
                 DeviceCap *cap = &c->caps[i];
                 IoLine before = cap->level;
 
-                if (e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec)
+                if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)
                         if (is_capped(cap, k))

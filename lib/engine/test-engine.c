@@ -521,6 +521,24 @@ static void test_room_on_the_disk(void **state _unused_) {
         assert_only_touched(flood);
 }
 
+/* A device that comes to do less than was measured is not run into again and again; nor believed to be slow for ever. */
+static void test_device_that_does_less(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096), web = world_find(&w, "/workload.slice/web.service");
+        uint64_t stalled;
+
+        world_run(&w, 5 * USEC_PER_SEC);
+        w.disk_operations = 400;
+        world_run(&w, 5 * USEC_PER_SEC);
+        stalled = w.c[web].io_stall;
+        world_run(&w, 12 * USEC_PER_SEC);
+        assert_true(w.c[web].io_stall - stalled <= 12 * USEC_PER_SEC * 6 / 100);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 100);
+        w.disk_operations = 800;
+        world_run(&w, 90 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 450);
+        assert_only_touched(flood);
+}
+
 /* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
 static void test_floor_of_caps(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -715,6 +733,7 @@ int main(void) {
                 T(test_writes_that_fail_are_given_up),
                 T(test_flood_is_capped_and_given_back),
                 T(test_room_on_the_disk),
+                T(test_device_that_does_less),
                 T(test_floor_of_caps),
                 T(test_harmless_io_is_left),
                 T(test_refaults_are_not_blamed),
