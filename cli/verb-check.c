@@ -103,7 +103,7 @@ static void check_cgroups(Check *c) {
                 const char *name, *state, *cost;
         } controllers[] = {
                 { "memory", "missing", "Nothing can be held, squeezed or measured." },
-                { "io", "lack", "IO weights and limits of policies have no effect." },
+                { "io", "lack", "Io cannot be blamed or capped, and IO weights and limits of policies have no effect." },
                 { "cpu", "lack", "CPU weights and quotas of policies have no effect." },
                 { "pids", "lack", "TasksMax= of policies has no effect." },
         };

@@ -50,11 +50,11 @@ static const json_t *walk_lease(const Walk *w, const char *path) {
 }
 
 /* "some avg10=1.23 …" in 1/10000. */
-static int read_waits(int fd, unsigned *ret) {
+static int read_waits(int fd, const char *file, unsigned *ret) {
         char text[256], *p;
         unsigned whole, hundredths;
 
-        if (file_read_at(fd, "memory.pressure", text, sizeof(text)) < 0)
+        if (file_read_at(fd, file, text, sizeof(text)) < 0)
                 return -ENODATA;
         p = strstr(text, "some avg10=");
         if (!p || sscanf(p + strlen("some avg10="), "%u.%2u", &whole, &hundredths) != 2)
@@ -96,11 +96,15 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
         set_bytes(node, "memory_bytes", fd, "memory.current");
         set_bytes(node, "swap_bytes", fd, "memory.swap.current");
         set_bytes(node, "memory_high", fd, "memory.high");
-        if (read_waits(fd, &waits) >= 0)
+        if (read_waits(fd, "memory.pressure", &waits) >= 0)
                 (void) json_object_set_new(node, "pressure_permyriad", json_integer((json_int_t) waits));
+        if (read_waits(fd, "io.pressure", &waits) >= 0)
+                (void) json_object_set_new(node, "io_pressure_permyriad", json_integer((json_int_t) waits));
         lease = walk_lease(w, safe_path.data ? safe_path.data : "");
         if (lease)
                 (void) json_object_set_new(node, "held", json_string(field_text(lease, "step")));
+        if (lease && json_object_get(lease, "io_max"))
+                (void) json_object_set(node, "io_max", json_object_get(lease, "io_max"));
         (void) json_object_set_new(node, "children", children);
 
         copy = depth < DEPTH_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;

@@ -657,8 +657,7 @@ static void adopt(Manager *m) {
 
                 r = sensor_cgroup(m->sensor, l->cgroup_id, &fd, &path);
                 if (r >= 0)
-                        r = engine_adopt(m->engine, now, l->cgroup_id, path, l->step, l->original, l->value,
-                                         l->swap_original, l->swap_value);
+                        r = engine_adopt(m->engine, now, l, path);
                 if (r >= 0)
                         tell_news(m);
                 else

@@ -51,6 +51,11 @@ static void test_promises(void **state _unused_) {
         assert_true(workload->contain.steps[STEP_HOLD]);
         assert_false(workload->contain.steps[STEP_KILL]);
         assert_int_equal(sideload->contain.mode, MODE_ENFORCE);
+        /* Its disk is guarded, at the cost of those that may be capped; nobody in it is. */
+        assert_int_equal(workload->n_alarms, 2);
+        assert_int_equal(workload->alarms[1].conditions[0].type, CONDITION_IO_PRESSURE);
+        assert_true(sideload->contain.steps[STEP_IO_CAP]);
+        assert_false(workload->contain.steps[STEP_IO_CAP]);
         assert_int_equal(critical->contain.mode, MODE_OFF);
         assert_int_equal(system->contain.mode, MODE_MONITOR);
         assert_int_equal(user->contain.mode, MODE_CONTAIN);

@@ -57,16 +57,54 @@ static void print_incident(const View *v, const json_t *i, uint64_t now, Str *ou
         str_append(out, "\n");
 }
 
+/* "254:16 reads 16.0 MiB/s, 400 IOPS"; what has no limit is not told. */
+static void print_cap(const json_t *cap, size_t index, Str *out) {
+        static const struct {
+                const char *name, *bytes, *operations;
+        } directions[] = { { "reads", "read_bytes", "reads" }, { "writes", "write_bytes", "writes" } };
+        char buf[VIEW_TEXT_MAX];
+
+        str_append(out, index > 0 ? ", " : " ");
+        view_text(out, field_text(cap, "device"));
+        for (size_t i = 0; i < ARRAY_SIZE(directions); i++) {
+                const json_t *bytes = json_object_get(cap, directions[i].bytes),
+                             *operations = json_object_get(cap, directions[i].operations);
+
+                if (!json_is_integer(bytes) && !json_is_integer(operations))
+                        continue;
+                str_appendf(out, " %s", directions[i].name);
+                if (json_is_integer(bytes))
+                        str_appendf(out, " %s/s", view_bytes(bytes, buf));
+                if (json_is_integer(operations))
+                        str_appendf(out, "%s %" JSON_INTEGER_FORMAT " IOPS", json_is_integer(bytes) ? "," : "",
+                                    json_integer_value(operations));
+        }
+}
+
 static void print_contained(const View *v, const json_t *c, uint64_t now, Str *out) {
         char a[VIEW_TEXT_MAX], b[VIEW_TEXT_MAX];
+        const json_t *cap;
+        size_t k;
         const char *what = streq(field_text(c, "step"), "squeeze") ? "squeezed to" : "held at";
 
         str_append(out, view_color(v, COLOR_YELLOW));
         view_text(out, field_text(c, "cgroup"));
         str_append(out, view_color(v, COLOR_NORMAL));
-        str_appendf(out, " %s %s for %s, was %s\n", what, view_bytes(json_object_get(c, "memory_high"), a),
+        if (!json_object_get(c, "memory_high")) {
+                str_append(out, " io capped");
+                json_array_foreach(json_object_get(c, "io_max"), k, cap)
+                        print_cap(cap, k, out);
+                str_appendf(out, " for %s\n", view_duration(now - MIN(now, field_usec(c, "since")), b));
+                return;
+        }
+        str_appendf(out, " %s %s for %s, was %s", what, view_bytes(json_object_get(c, "memory_high"), a),
                     view_duration(now - MIN(now, field_usec(c, "since")), b),
                     view_bytes(json_object_get(c, "memory_high_before"), (char[VIEW_TEXT_MAX]){}));
+        if (json_array_size(json_object_get(c, "io_max")) > 0)
+                str_append(out, "; io capped");
+        json_array_foreach(json_object_get(c, "io_max"), k, cap)
+                print_cap(cap, k, out);
+        str_append(out, "\n");
 }
 
 void view_status(const View *v, const json_t *j, Str *out) {

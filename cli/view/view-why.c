@@ -53,6 +53,12 @@ static void print_alarm(const View *v, const json_t *j, Str *out) {
                         "%s.",
                         view_percent(measured, a), startswith(value, "full") ? "all" : "some",
                         view_percent(threshold, b));
+        } else if (startswith(condition, "IOPressureAbove")) {
+                str_appendf(
+                        &s,
+                        "For %s of the time %s of its processes stood waiting for io; the alarm is set at %s.",
+                        view_percent(measured, a), startswith(value, "full") ? "all" : "some",
+                        view_percent(threshold, b));
         } else if (*condition) {
                 str_append(&s, "The alarm's condition held: ");
                 view_text(&s, condition);
@@ -68,13 +74,19 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
         const json_t *candidates = json_object_get(j, "candidates"), *c;
         char a[VIEW_TEXT_MAX], b[VIEW_TEXT_MAX];
         uint64_t window = field_u64(j, "window_usec");
+        bool io = streq(field_text(j, "resource"), "io");
         _cleanup_str_ Str title = {};
         size_t i;
 
         if (json_array_size(candidates) == 0)
                 return;
-        str_appendf(&title, "Who took the memory (%s in the %s looked at)",
-                    view_bytes(json_object_get(j, "intake_bytes"), a), view_duration(window, b));
+        if (io)
+                str_appendf(&title, "Who used the disk (%s in %llu operations in the %s looked at)",
+                            view_bytes(json_object_get(j, "intake_bytes"), a),
+                            (unsigned long long) field_u64(j, "operations"), view_duration(window, b));
+        else
+                str_appendf(&title, "Who took the memory (%s in the %s looked at)",
+                            view_bytes(json_object_get(j, "intake_bytes"), a), view_duration(window, b));
         heading(v, out, title.data ? title.data : "");
         json_array_foreach(candidates, i, c) {
                 uint64_t share = field_u64(c, "share_permyriad");
@@ -90,6 +102,10 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
                 str_append(out, view_color(v, COLOR_NORMAL));
                 view_pad(out, view_percent(share, a), -8);
                 view_pad(out, view_bytes(json_object_get(c, "intake_bytes"), b), -9);
+                if (io) {
+                        (void) snprintf(a, sizeof(a), "%llu ops", (unsigned long long) field_u64(c, "operations"));
+                        view_pad(out, a, -10);
+                }
                 str_append(out, "  ");
                 str_append(out, view_color(v, culprit ? COLOR_BOLD : COLOR_NORMAL));
                 view_text(out, field_text(c, "cgroup"));
@@ -140,7 +156,8 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         heading(v, out, acted ? "Why this one" : "Why nothing was done");
         view_text(&s, last_component(culprit));
         if (c)
-                str_appendf(&s, " took %s of it", view_percent(field_u64(c, "share_permyriad"), a));
+                str_appendf(&s, " %s %s of it", streq(field_text(j, "resource"), "io") ? "did" : "took",
+                            view_percent(field_u64(c, "share_permyriad"), a));
         if (acted) {
                 if (streq(domain, other)) {
                         str_append(&s, c ? ", is in the same domain, and " : " is in the same domain; ");
@@ -168,6 +185,9 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
                 view_text(&s, field_text(c, "verdict_text"));
                 str_append(&s, ".");
         }
+        if (streq(field_text(j, "confidence"), "low"))
+                str_append(&s, " Shares of the work on a disk say who keeps it busy, not who makes whom wait: of low "
+                               "confidence, so nothing is killed for it.");
         view_wrap(v, out, 2, s.data ? s.data : "");
 }
 
@@ -224,9 +244,12 @@ static void print_outcome(const View *v, const json_t *outcome, const json_t *e,
         } else if (streq(result, "gone"))
                 str_append(out, "  it was gone already");
         else if (streq(result, "drifted"))
-                view_colored(v, out, COLOR_YELLOW,
-                             "  not done: someone else had set %s",
-                             view_bytes(json_object_get(outcome, "after"), buf));
+                if (streq(field_text(e, "action"), "set-io-max"))
+                        view_colored(v, out, COLOR_YELLOW, "  not done: someone else had set it");
+                else
+                        view_colored(v, out, COLOR_YELLOW,
+                                     "  not done: someone else had set %s",
+                                     view_bytes(json_object_get(outcome, "after"), buf));
         else if (streq(result, "timeout"))
                 view_colored(v, out, COLOR_RED, "  not all processes were gone after 5 s");
         else {
@@ -239,11 +262,39 @@ static void print_outcome(const View *v, const json_t *outcome, const json_t *e,
         str_append(out, "\n");
 }
 
-static void print_change(const json_t *e, Str *out) {
-        char a[VIEW_TEXT_MAX], b[VIEW_TEXT_MAX];
+static const char *operations_text(const json_t *e, const char *key, char buf[VIEW_TEXT_MAX]) {
+        const json_t *n = json_object_get(e, key);
 
-        str_appendf(out, "memory.high %s -> %s", view_bytes(json_object_get(e, "before"), a),
-                    view_bytes(json_object_get(e, "after"), b));
+        (void) snprintf(buf, VIEW_TEXT_MAX, "%llu", (unsigned long long) json_integer_value(n));
+        return json_is_integer(n) ? buf : "any";
+}
+
+/* What is limited, and from where. */
+static void print_before(const json_t *e, Str *out) {
+        char a[VIEW_TEXT_MAX];
+
+        if (!json_object_get(e, "device")) {
+                str_appendf(out, "memory.high %s", view_bytes(json_object_get(e, "before"), a));
+                return;
+        }
+        view_text(out, field_text(e, "device"));
+        str_appendf(out, " %ss ", field_text(e, "direction"));
+        str_append(out, view_bytes(json_object_get(e, "before"), a));
+        str_appendf(out, "/s, %s IOPS", operations_text(e, "operations_before", a));
+}
+
+static void print_after(const json_t *e, Str *out) {
+        char a[VIEW_TEXT_MAX];
+
+        str_append(out, view_bytes(json_object_get(e, "after"), a));
+        if (json_object_get(e, "device"))
+                str_appendf(out, "/s, %s IOPS", operations_text(e, "operations_after", a));
+}
+
+static void print_change(const json_t *e, Str *out) {
+        print_before(e, out);
+        str_append(out, " -> ");
+        print_after(e, out);
 }
 
 /* How many entries from i on are rises and outcomes that went well, as one line tells them. */
@@ -289,9 +340,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 if (streq(type, "rise") && (n = count_rises(entries, i, &rises, &last)) > 0 && rises > 1) {
                         print_offset(v, e, out);
                         print_word(v, out, COLOR_GREEN, "raise");
-                        str_appendf(out, "memory.high %s", view_bytes(json_object_get(e, "before"), buf));
-                        str_appendf(out, " -> %s in %zu steps",
-                                    view_bytes(json_object_get(last, "after"), buf), rises);
+                        print_before(e, out);
+                        str_append(out, " -> ");
+                        print_after(last, out);
+                        str_appendf(out, " in %zu steps", rises);
                         str_appendf(out, " until +%.1f s\n", (double) field_i64(last, "offset_usec") / 1e6);
                         i += n - 1;
                         continue;

@@ -2,13 +2,16 @@
 
 /* Actor: carries out actions and keeps their leases.
  *
- * Invariants: no write to memory.high without its lease in the file before; every action submitted has one
+ * Invariants: no write to memory.high or io.max without its lease in the file before; every action submitted has one
  * outcome; a value that is none of ours is left alone, and its lease ends there. Leases belong to the loop's
  * thread, the writes to the worker's: they meet in the job alone.
  *
  * Which values are ours: what the engine expects, what the lease says was written last and before that (that
  * write may have failed or be under way), what systemd was told, and, for two seconds after a reload, the
- * original, for then it was systemd that put it back and nobody else. */
+ * original, for then it was systemd that put it back and nobody else.
+ *
+ * io.max is never handed over: systemd writes there only for devices that the unit's own directives name, so a
+ * daemon-reload or re-exec leaves ours alone (seen on systemd 252), and where it does not, we write it again. */
 
 #include <fcntl.h>
 #include <inttypes.h>
@@ -123,6 +126,111 @@ static void give_back_swap(const HeldLease *h) {
                           h->lease.swap_original);
 }
 
+/* Which lines of io.max are ours, for the devices of the job's action. */
+static void io_accept_of(const Actor *a, const HeldLease *h, Job *job) {
+        bool reloaded = a->reloaded_usec != 0 && now_monotonic_usec() < a->reloaded_usec + REASSERT_LAST_USEC;
+
+        for (size_t i = 0; i < job->action.n_io; i++) {
+                const IoCap *cap = &job->action.io[i];
+
+                job->io_accept[i][0] = cap->expect;
+                for (size_t k = 0; h && k < h->lease.n_io; k++) {
+                        if (!io_same_device(&h->lease.io[k].value, &cap->value))
+                                continue;
+                        job->io_accept[i][1] = h->lease.io[k].value;
+                        job->io_accept[i][2] = h->lease.io[k].expect;
+                        if (reloaded)
+                                job->io_accept[i][3] = h->lease.io[k].original;
+                }
+        }
+}
+
+/* The lease's lines, to be given back or written once more. */
+static void io_of_lease(const Actor *a, const HeldLease *h, Job *job) {
+        memcpy(job->action.io, h->lease.io, sizeof job->action.io);
+        job->action.n_io = h->lease.n_io;
+        job->action.io_only = h->lease.io_only;
+        io_accept_of(a, h, job);
+}
+
+/* io.max on the loop, where memory.high is not ours any more or everything ends. */
+static OutcomeResult give_back_io(const HeldLease *h, int dir_fd) {
+        OutcomeResult worst = OUTCOME_DONE;
+
+        for (size_t i = 0; i < h->lease.n_io; i++) {
+                const IoCap *cap = &h->lease.io[i];
+                int error;
+                OutcomeResult r = limit_io_change(dir_fd, h->lease.cgroup_id, (const IoLine[]) { cap->value, cap->expect }, 2,
+                                                  &cap->original, NULL, &error);
+
+                worst = MAX(worst, r);
+        }
+        return worst;
+}
+
+static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
+        uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
+        OutcomeResult io = give_back_io(h, dir_fd), r;
+        int error;
+
+        if (io == OUTCOME_GONE || h->lease.io_only)
+                return io;
+        limit_swap_change(dir_fd, h->lease.cgroup_id,
+                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
+                          h->lease.swap_original);
+        r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2,
+                         h->lease.original, NULL, &before, &after, &error);
+        return io == OUTCOME_FAILED && r == OUTCOME_DONE ? io : r;
+}
+
+/* The write failed: what was there before it still is. */
+static void caps_revert(Actor *a, HeldLease *h) {
+        for (size_t i = 0; i < h->lease.n_io; i++) {
+                IoCap cap = h->lease.io[i];
+
+                cap.value = cap.expect;
+                (void) leases_cap(a->leases, h, &cap, h->lease.step, h->lease.expires_usec);
+        }
+}
+
+static bool caps_untouched(const HeldLease *h) {
+        for (size_t i = 0; i < h->lease.n_io; i++)
+                if (memcmp(h->lease.io[i].value.v, h->lease.io[i].original.v, sizeof h->lease.io[i].value.v) != 0)
+                        return false;
+        return true;
+}
+
+static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
+        const Outcome *o = &job->outcome;
+
+        switch (o->result) {
+        case OUTCOME_DONE:
+                for (size_t i = 0; i < h->lease.n_io; i++)
+                        h->lease.io[i].expect = h->lease.io[i].value;
+                return;
+        case OUTCOME_GONE:
+                handover_end(a->handover, h, true);
+                return;
+        case OUTCOME_DRIFTED:
+                if (job->quiet)
+                        return;
+                /* Raising a limit does not block. */
+                (void) give_back(h, h->dir_fd);
+                handover_end(a->handover, h, true);
+                return;
+        case OUTCOME_FAILED:
+                if (o->error == -ECANCELED || job->quiet)
+                        return;
+                caps_revert(a, h);
+                if (h->lease.io_only && caps_untouched(h))
+                        handover_end(a->handover, h, true);
+                return;
+        case OUTCOME_TIMEOUT:
+        case _OUTCOME_RESULT_MAX:
+                return;
+        }
+}
+
 static void set_is_done(Actor *a, Job *job, HeldLease *h) {
         const Outcome *o = &job->outcome;
 
@@ -140,6 +248,7 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                 return;
         case OUTCOME_DRIFTED:
                 give_back_swap(h);
+                (void) give_back_io(h, h->dir_fd);
                 handover_end(a->handover, h, false);
                 return;
         case OUTCOME_FAILED:
@@ -148,7 +257,7 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                         return;
                 if (job->quiet)
                         return;
-                if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over)
+                if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over && caps_untouched(h))
                         handover_end(a->handover, h, true);
                 else
                         (void) leases_set(a->leases, h, h->previous, h->swap_previous, h->lease.step,
@@ -178,6 +287,9 @@ static void on_done(Job *job, void *userdata) {
                 case ACTION_SET_MEMORY_HIGH:
                         set_is_done(a, job, h);
                         break;
+                case ACTION_SET_IO_MAX:
+                        set_io_is_done(a, job, h);
+                        break;
                 case ACTION_RESTORE:
                         restore_is_done(a, job, h);
                         break;
@@ -204,6 +316,7 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
                 .value = action->value,
                 .swap_original = action->swap_original,
                 .swap_value = action->swap_value,
+                .io_only = action->type == ACTION_SET_IO_MAX,
                 .taken_usec = now,
                 .expires_usec = now + action->lease_usec,
         };
@@ -234,6 +347,29 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         h->dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
         collect_later(a);
         *ret = h;
+        return 0;
+}
+
+static int submit_set_io(Actor *a, Job *job, int cgroup_fd, const char *path) {
+        const Action *action = &job->action;
+        HeldLease *h = leases_find(a->leases, action->cgroup_id);
+        bool begun = !h;
+        int r = 0;
+
+        if (h && h->jobs > 0)
+                return -EBUSY;
+        if (!h)
+                r = lease_begin(a, action, cgroup_fd, path, &h);
+        for (size_t i = 0; i < action->n_io && r >= 0; i++)
+                r = leases_cap(a->leases, h, &action->io[i], action->step, now_monotonic_usec() + action->lease_usec);
+        if (r < 0) {
+                if (h && begun)
+                        handover_end(a->handover, h, true);
+                return r;
+        }
+        io_accept_of(a, h, job);
+        job->lease_serial = h->serial;
+        h->jobs++;
         return 0;
 }
 
@@ -271,7 +407,9 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
         job->action = *action;
         switch (action->type) {
         case ACTION_SET_MEMORY_HIGH:
-                r = submit_set(a, job, cgroup_fd, path);
+        case ACTION_SET_IO_MAX:
+                r = action->type == ACTION_SET_IO_MAX ? submit_set_io(a, job, cgroup_fd, path) :
+                                                        submit_set(a, job, cgroup_fd, path);
                 if (r < 0) {
                         worker_refuse(a->worker, job, OUTCOME_FAILED, r);
                         return 0;
@@ -284,9 +422,11 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                         job->swap_accept[0] = h->lease.swap_value;
                         job->swap_accept[1] = h->swap_previous;
                         job->action.swap_original = h->lease.swap_original;
+                        io_of_lease(a, h, job);
                         job->lease_serial = h->serial;
                         h->jobs++;
-                }
+                } else
+                        job->action.n_io = 0;
                 break;
         case ACTION_KILL:
                 break;
@@ -359,6 +499,7 @@ int actor_give_back(Actor *a, uint64_t cgroup_id) {
         job->action.value = h->lease.original;
         job->action.swap_original = h->lease.swap_original;
         job->n_accept = accept_of(a, h, job->accept);
+        io_of_lease(a, h, job);
         job->swap_accept[0] = h->lease.swap_value;
         job->swap_accept[1] = h->swap_previous;
         h->jobs++;
@@ -368,9 +509,20 @@ int actor_give_back(Actor *a, uint64_t cgroup_id) {
 
 /* Writes the lease's value once more, wherever it fell back to one that was there before. */
 static void lease_reassert(Actor *a, HeldLease *h) {
-        Job *job = worker_take(a->worker, h->dir_fd);
+        Job *job = h->lease.n_io > 0 ? worker_take(a->worker, h->dir_fd) : NULL;
 
+        if (job) {
+                job->quiet = true;
+                job->lease_serial = h->serial;
+                job->action.type = ACTION_SET_IO_MAX;
+                job->action.cgroup_id = h->lease.cgroup_id;
+                io_of_lease(a, h, job);
+                for (size_t i = 0; i < job->action.n_io; i++)
+                        job->io_accept[i][3] = h->lease.io[i].original;
+                worker_submit(a->worker, job);
+        }
         /* A full queue: the next round finds it. */
+        job = h->lease.io_only ? NULL : worker_take(a->worker, h->dir_fd);
         if (!job)
                 return;
         job->quiet = true;
@@ -426,19 +578,22 @@ static void on_lost(HeldLease *h, void *userdata) {
 static void adopt(Actor *a) {
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);
-                uint64_t current;
+                uint64_t current = LIMIT_MAX;
                 int fd;
 
                 if (!h)
                         continue;
                 fd = cgroup_open(a->root_fd, h->lease.path);
                 if (fd < 0 || !cgroup_is_alive(fd, h->lease.cgroup_id) ||
-                    file_read_limit_at(fd, "memory.high", &current) < 0) {
+                    (!h->lease.io_only && file_read_limit_at(fd, "memory.high", &current) < 0)) {
                         (void) safe_close(fd);
                         handover_end(a->handover, h, true);
                         continue;
                 }
                 h->dir_fd = fd;
+                /* What became of each line of io.max is looked at when it is raised or given back. */
+                if (h->lease.io_only || !caps_untouched(h))
+                        continue;
                 if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value)) {
                         give_back_swap(h);
                         handover_end(a->handover, h, true);
@@ -522,17 +677,6 @@ const Lease *actor_lease(const Actor *a, size_t i) {
                         return &h->lease;
         }
         return NULL;
-}
-
-static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
-        uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
-        int error;
-
-        limit_swap_change(dir_fd, h->lease.cgroup_id,
-                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
-                          h->lease.swap_original);
-        return limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2,
-                            h->lease.original, NULL, &before, &after, &error);
 }
 
 int actor_release_all(Actor *a, uint64_t deadline_usec) {

@@ -106,7 +106,7 @@ static int call(Handover *h, HeldLease *l, const char *unit, uint64_t value, boo
 
 /* 0 = nothing to tell; otherwise when to look (again). */
 static uint64_t lease_due(const HeldLease *l) {
-        if (l->calling)
+        if (l->calling || l->lease.io_only)
                 return 0;
         if (l->ended)
                 return MAX(l->retry_usec, (uint64_t) 1);

@@ -10,8 +10,9 @@
  * write cut short nor what is left of older records further on can be taken for a lease. Text, because a
  * person who is called to a machine with a dead cgd can read it.
  *
- *   take SERIAL CGROUP INCIDENT STEP ORIGINAL PREVIOUS VALUE TAKEN EXPIRES OVER HANDED DROPIN PATH
- *   set SERIAL STEP PREVIOUS VALUE EXPIRES
+ *   take SERIAL CGROUP INCIDENT STEP ORIGINAL PREVIOUS VALUE SWAP… TAKEN EXPIRES OVER HANDED DROPIN IOONLY PATH
+ *   set SERIAL STEP PREVIOUS VALUE SWAP… EXPIRES
+ *   cap SERIAL STEP EXPIRES MAJOR MINOR ORIGINAL… PREVIOUS… VALUE…  (rbps wbps riops wiops each)
  *   over SERIAL HANDED DROPIN
  *   end SERIAL
  *
@@ -70,13 +71,25 @@ static size_t record_seal(char *buf, size_t body) {
 static size_t record_take(char *buf, uint64_t sequence, const HeldLease *h) {
         int n = snprintf(buf + 9, RECORD_MAX - 10,
                          "%" PRIu64 " take %" PRIu64 " %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64
-                         " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %s",
+                         " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %d %" PRIu64 " %d %d %s",
                          sequence, h->serial, h->lease.cgroup_id, h->lease.incident_id,
                          step_to_string(h->lease.step), h->lease.original, h->previous, h->lease.value,
                          h->lease.swap_original, h->lease.swap_value, h->lease.taken_usec,
                          h->lease.expires_usec, h->lease.handed_over, h->handed_value, h->had_dropin,
-                         h->lease.path);
+                         h->lease.io_only, h->lease.path);
 
+        return record_seal(buf, (size_t) n);
+}
+
+static size_t record_cap(char *buf, uint64_t sequence, uint64_t serial, Step step, uint64_t expires_usec,
+                         const IoCap *cap) {
+        const IoLine *const lines[] = { &cap->original, &cap->expect, &cap->value };
+        int n = snprintf(buf + 9, RECORD_MAX - 10, "%" PRIu64 " cap %" PRIu64 " %s %" PRIu64 " %" PRIu32 " %" PRIu32,
+                         sequence, serial, step_to_string(step), expires_usec, cap->value.major, cap->value.minor);
+
+        for (size_t i = 0; i < ARRAY_SIZE(lines); i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        n += snprintf(buf + 9 + n, RECORD_MAX - 10 - (size_t) n, " %" PRIu64, lines[i]->v[k]);
         return record_seal(buf, (size_t) n);
 }
 
@@ -115,19 +128,23 @@ static int leases_rewrite(Leases *l) {
         if (r < 0)
                 goto fail;
         for (size_t i = 0; i < LEASES_MAX; i++) {
-                size_t n;
+                const HeldLease *h = &l->held[i];
 
-                if (l->held[i].serial == 0)
-                        continue;
-                n = record_take(buf, sequence++, &l->held[i]);
-                if (offset + n > LEASE_FILE_BYTES) {
-                        r = -ENOSPC;
-                        goto fail;
+                /* The lease, then its devices. */
+                for (size_t k = 0; h->serial != 0 && k <= h->lease.n_io; k++) {
+                        size_t n = k == 0 ? record_take(buf, sequence++, h) :
+                                            record_cap(buf, sequence++, h->serial, h->lease.step, h->lease.expires_usec,
+                                                       &h->lease.io[k - 1]);
+
+                        if (offset + n > LEASE_FILE_BYTES) {
+                                r = -ENOSPC;
+                                goto fail;
+                        }
+                        r = write_all(fd, buf, n, offset);
+                        if (r < 0)
+                                goto fail;
+                        offset += n;
                 }
-                r = write_all(fd, buf, n, offset);
-                if (r < 0)
-                        goto fail;
-                offset += n;
         }
         if (rename(l->new_file, l->file) < 0) {
                 r = -errno;
@@ -242,6 +259,52 @@ int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Ste
         h->lease.swap_value = swap_value;
         h->lease.step = step;
         h->lease.expires_usec = expires_usec;
+        h->lease.io_only = false;
+        return 0;
+}
+
+static IoCap *lease_cap(Lease *l, const IoLine *device) {
+        for (size_t i = 0; i < l->n_io; i++)
+                if (io_same_device(&l->io[i].value, device))
+                        return &l->io[i];
+        return NULL;
+}
+
+/* Puts one device into the table. False where it is full. */
+static bool cap_apply(HeldLease *h, const IoCap *cap, Step step, uint64_t expires_usec) {
+        IoCap *there = lease_cap(&h->lease, &cap->value);
+
+        if (!there) {
+                if (h->lease.n_io == IO_DEVICES_MAX)
+                        return false;
+                there = &h->lease.io[h->lease.n_io++];
+        }
+        *there = *cap;
+        h->lease.step = step;
+        h->lease.expires_usec = expires_usec;
+        return true;
+}
+
+int leases_cap(Leases *l, HeldLease *h, const IoCap *cap, Step step, uint64_t expires_usec) {
+        const IoCap *there = lease_cap(&h->lease, &cap->value);
+        char buf[RECORD_MAX];
+        IoCap c = *cap;
+        int r;
+
+        if (!there && h->lease.n_io == IO_DEVICES_MAX)
+                return -ENOSPC;
+        /* What it held before us is settled by the first record. */
+        if (there) {
+                c.original = there->original;
+                c.expect = there->value;
+        }
+        r = leases_ready(l);
+        if (r < 0)
+                return r;
+        r = leases_append(l, buf, record_cap(buf, l->sequence, h->serial, step, expires_usec, &c));
+        if (r < 0)
+                return r;
+        (void) cap_apply(h, &c, step, expires_usec);
         return 0;
 }
 
@@ -368,7 +431,7 @@ static bool record_apply(Leases *l, char *line) {
                     !word_u64(&line, &t.lease.swap_original) || !word_u64(&line, &t.lease.swap_value) ||
                     !word_u64(&line, &t.lease.taken_usec) || !word_u64(&line, &t.lease.expires_usec) ||
                     !word_bool(&line, &t.lease.handed_over) || !word_u64(&line, &t.handed_value) ||
-                    !word_bool(&line, &t.had_dropin) || !line)
+                    !word_bool(&line, &t.had_dropin) || !word_bool(&line, &t.lease.io_only) || !line)
                         return false;
                 n = strlen(line);
                 if (line[0] != '/' || n >= sizeof t.lease.path)
@@ -398,7 +461,25 @@ static bool record_apply(Leases *l, char *line) {
                 h->swap_previous = t.swap_previous;
                 h->lease.swap_value = t.lease.swap_value;
                 h->lease.expires_usec = t.lease.expires_usec;
+                h->lease.io_only = false;
                 return true;
+        }
+        if (streq(verb, "cap")) {
+                IoCap cap = {};
+                IoLine *const lines[] = { &cap.original, &cap.expect, &cap.value };
+                uint64_t major, minor;
+
+                if (!word_step(&line, &t.lease.step) || !word_u64(&line, &t.lease.expires_usec) || !word_u64(&line, &major) ||
+                    !word_u64(&line, &minor) || major > UINT32_MAX || minor > UINT32_MAX)
+                        return false;
+                for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
+                        lines[i]->major = (uint32_t) major;
+                        lines[i]->minor = (uint32_t) minor;
+                        for (int k = 0; k < _IO_KEY_MAX; k++)
+                                if (!word_u64(&line, &lines[i]->v[k]))
+                                        return false;
+                }
+                return cap_apply(h, &cap, t.lease.step, t.lease.expires_usec);
         }
         if (streq(verb, "over")) {
                 if (!word_u64(&line, &t.handed_value) || !word_bool(&line, &h->had_dropin))

@@ -43,6 +43,8 @@ int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **re
 /* A new value is about to be written; record first, as above. */
 int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step,
                uint64_t expires_usec);
+/* The same of one device's io.max; an io lease is never handed over. -ENOSPC: more devices than a lease has. */
+int leases_cap(Leases *l, HeldLease *h, const IoCap *cap, Step step, uint64_t expires_usec);
 /* systemd is about to be told this value; had_dropin counts the first time only. */
 int leases_hand_over(Leases *l, HeldLease *h, uint64_t value, bool had_dropin);
 /* Over. What cannot be written down now is at the next chance: a lease too many in the file is given back

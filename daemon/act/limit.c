@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Limit: one change of memory.high, with the look before and the look after.
+/* Limit: one change of memory.high or io.max, with the look before and the look after.
  *
  * Invariant: a value is overwritten only if it is one that we wrote or knew; anything else is somebody's and
  * stays. The look and the write are two system calls, so somebody who writes in the microseconds between
@@ -127,12 +127,108 @@ void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64
                 (void) file_write_limit_at(dir_fd, "memory.swap.high", value);
 }
 
+/* Lines of io.max that are looked through: a line a device that has a cap. */
+#define IO_LINES_MAX 64
+
+static int io_max_read(int dir_fd, const IoLine *device, IoLine *ret) {
+        IoLine lines[IO_LINES_MAX];
+        const IoLine *there;
+        char text[8192];
+        int r = file_read_at(dir_fd, "io.max", text, sizeof text);
+
+        if (r < 0)
+                return r;
+        there = io_line_find(lines, cgroup_io_max_parse(text, lines, IO_LINES_MAX), device);
+        *ret = there ? *there : (IoLine) { device->major, device->minor, { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+        return 0;
+}
+
+static bool io_equal(const IoLine *a, const IoLine *b) {
+        return memcmp(a->v, b->v, sizeof a->v) == 0;
+}
+
+static int io_max_write(int dir_fd, const IoLine *value) {
+        static const char *const keys[_IO_KEY_MAX] = {
+                [IO_READ_BYTES] = "rbps",
+                [IO_WRITE_BYTES] = "wbps",
+                [IO_READS] = "riops",
+                [IO_WRITES] = "wiops",
+        };
+        char text[160];
+        int n = snprintf(text, sizeof text, "%" PRIu32 ":%" PRIu32, value->major, value->minor);
+
+        for (int k = 0; k < _IO_KEY_MAX; k++)
+                if (value->v[k] == LIMIT_MAX)
+                        n += snprintf(text + n, sizeof text - (size_t) n, " %s=max", keys[k]);
+                else
+                        n += snprintf(text + n, sizeof text - (size_t) n, " %s=%" PRIu64, keys[k], value->v[k]);
+        text[n++] = '\n';
+        text[n] = 0;
+        return file_write_at(dir_fd, "io.max", text);
+}
+
+OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, size_t n_accept, const IoLine *value,
+                              const atomic_bool *cancelled, int *ret_error) {
+        bool ours = false;
+        IoLine there;
+        int r;
+
+        if (!cgroup_is_alive(dir_fd, id))
+                return OUTCOME_GONE;
+        r = io_max_read(dir_fd, value, &there);
+        if (r < 0)
+                goto fail;
+        if (io_equal(&there, value))
+                return OUTCOME_DONE;
+        for (size_t i = 0; i < n_accept; i++)
+                ours = ours || (io_line_used(&accept[i]) && io_equal(&there, &accept[i]));
+        if (!ours)
+                return OUTCOME_DRIFTED;
+        if (cancelled && atomic_load(cancelled)) {
+                *ret_error = -ECANCELED;
+                return OUTCOME_FAILED;
+        }
+        r = io_max_write(dir_fd, value);
+        if (r >= 0)
+                r = io_max_read(dir_fd, value, &there);
+        if (r < 0)
+                goto fail;
+        return io_equal(&there, value) ? OUTCOME_DONE : OUTCOME_DRIFTED;
+
+fail:
+        if (is_gone(r) && !cgroup_is_alive(dir_fd, id))
+                return OUTCOME_GONE;
+        /* A device that went has no limits to give back, and there is nobody left to be spared. */
+        *ret_error = r == -ENOENT ? -EOPNOTSUPP : r;
+        return r == -ENODEV ? OUTCOME_DONE : OUTCOME_FAILED;
+}
+
+/* All devices of the action: the worst that came of one. original: what was there before cgd. */
+static OutcomeResult io_change_all(Job *job, bool original) {
+        OutcomeResult worst = OUTCOME_DONE;
+
+        for (size_t i = 0; i < job->action.n_io; i++) {
+                const IoCap *cap = &job->action.io[i];
+                OutcomeResult r = limit_io_change(job->dir_fd, job->action.cgroup_id, job->io_accept[i], JOB_IO_ACCEPT,
+                                                  original ? &cap->original : &cap->value,
+                                                  original ? NULL : &job->cancelled, &job->outcome.error);
+
+                if (r == OUTCOME_GONE)
+                        return r;
+                worst = MAX(worst, r);
+        }
+        return worst;
+}
+
 void limit_run_set(Job *job) {
         Outcome *o = &job->outcome;
 
-        o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
+        if (job->action.type == ACTION_SET_IO_MAX)
+                o->result = io_change_all(job, false);
+        else
+                o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, &job->cancelled, &o->before, &o->after, &o->error);
-        if (o->result == OUTCOME_DONE)
+        if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH)
                 limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept,
                                   job->action.swap_value);
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */
@@ -151,8 +247,8 @@ static void wait_for_overtaken(Job *job) {
         while (set && !atomic_load(&set->finished)) {
                 uint64_t now;
 
-                if (file_read_limit_at(job->dir_fd, "memory.high", &now) < 0 ||
-                    limit_equal(now, set->action.value))
+                if (set->action.type == ACTION_SET_MEMORY_HIGH &&
+                    (file_read_limit_at(job->dir_fd, "memory.high", &now) < 0 || limit_equal(now, set->action.value)))
                         break;
                 (void) nanosleep(&(struct timespec) { .tv_nsec = 500 * 1000 }, NULL);
         }
@@ -160,9 +256,18 @@ static void wait_for_overtaken(Job *job) {
 
 void limit_run_restore(Job *job) {
         Outcome *o = &job->outcome;
+        OutcomeResult io;
 
         wait_for_overtaken(job);
+        io = io_change_all(job, true);
+        if (io == OUTCOME_GONE || job->action.io_only) {
+                o->result = io;
+                return;
+        }
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, NULL, &o->before, &o->after, &o->error);
         limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
+        /* io.max that is somebody else's is left; one that could not be written is tried again. */
+        if (io == OUTCOME_FAILED && o->result == OUTCOME_DONE)
+                o->result = io;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Limit: one change of memory.high, with the look before and the look after. */
+/* Limit: one change of memory.high or io.max, with the look before and the look after. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,6 +23,11 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
 /* The same for memory.swap.high, which never blocks and on which nothing depends: what is somebody else's is
  * left, a kernel without swap accounting has none, and neither is an error. */
 void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
+
+/* Puts cap->value into its device's line of io.max, if that holds one of accept[] (a line that is all zeros is none).
+ * As above. */
+OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, size_t n_accept, const IoLine *value,
+                              const atomic_bool *cancelled, int *ret_error);
 
 /* Thread functions: fill job->outcome. */
 void limit_run_set(Job *job);

@@ -78,6 +78,7 @@ uint64_t now_monotonic_usec(void) {
 static Lane job_lane(const Job *job) {
         switch (job->action.type) {
         case ACTION_SET_MEMORY_HIGH:
+        case ACTION_SET_IO_MAX:
                 return LANE_PRESS;
         case ACTION_RESTORE:
                 return LANE_LIFT;
@@ -428,6 +429,7 @@ Job *worker_take(Worker *w, int cgroup_fd) {
                         job = NULL;
                 else {
                         job->action = (Action) {};
+                        memset(job->io_accept, 0, sizeof job->io_accept);
                         job->n_accept = 0;
                         job->lease_serial = 0;
                         job->quiet = false;

@@ -13,6 +13,8 @@
 
 #define JOBS_MAX 64
 #define JOB_ACCEPT_MAX 5
+/* Of one device: what the engine expects, what the lease says, what it said before, what was there before cgd. */
+#define JOB_IO_ACCEPT 4
 
 typedef enum JobState {
         JOB_FREE,
@@ -27,6 +29,7 @@ typedef struct Job {
         uint64_t accept[JOB_ACCEPT_MAX];        /* values of memory.high that are ours to overwrite */
         size_t n_accept;
         uint64_t swap_accept[2];                /* … and of memory.swap.high */
+        IoLine io_accept[IO_DEVICES_MAX][JOB_IO_ACCEPT];        /* … and of io.max, for each of action.io */
         uint64_t lease_serial;
         bool quiet;             /* nobody outside waits for the outcome */
         int dir_fd;             /* the cgroup's, the worker's own */

@@ -23,7 +23,7 @@ typedef struct Line {
         uint64_t incident_id;           /* 0 = about none */
         char domain[SHOWN_PATH_MAX];
         char culprit[SHOWN_PATH_MAX];
-        char message[768];
+        char message[1024];
 } Line;
 
 struct Journal {
@@ -173,7 +173,7 @@ void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed
 }
 
 static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const char *who) {
-        char before[FORMAT_MAX], after[FORMAT_MAX];
+        char before[FORMAT_MAX], after[FORMAT_MAX], operations[2][FORMAT_MAX];
 
         (void) bytes_format_human(e->before, before);
         (void) bytes_format_human(e->after, after);
@@ -181,7 +181,19 @@ static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const
         if (e->action == ACTION_KILL)
                 (void) snprintf(l->message, sizeof(l->message), "%s: killing it: it makes no progress at its limit or "
                                 "still hurts %s (incident %" PRIu64 ").", who, i->domain, i->id);
-        else if (e->type == ENTRY_BACK)
+        else if (e->action == ACTION_SET_IO_MAX) {
+                const uint64_t n[2] = { e->operations_before, e->operations_after };
+
+                for (int k = 0; k < 2; k++)
+                        if (n[k] == LIMIT_MAX)
+                                (void) snprintf(operations[k], FORMAT_MAX, "any");
+                        else
+                                (void) snprintf(operations[k], FORMAT_MAX, "%" PRIu64, n[k]);
+                (void) snprintf(l->message, sizeof(l->message), "%s: io-cap: %s of %u:%u %s/s -> %s/s, %s -> %s IOPS%s for %s "
+                                "(incident %" PRIu64 "; 'cgctl why %" PRIu64 "').", who, e->writes ? "writes" : "reads",
+                                e->major, e->minor, before, after, operations[0], operations[1],
+                                e->type == ENTRY_BACK ? " again" : "", i->domain, i->id, i->id);
+        } else if (e->type == ENTRY_BACK)
                 (void) snprintf(l->message, sizeof(l->message), "%s: trouble came back: memory.high %s -> %s again "
                                 "(incident %" PRIu64 ").", who, before, after, i->id);
         else
@@ -209,8 +221,8 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
                 return false;
         case OUTCOME_DRIFTED:
                 l->kind = MESSAGE_DRIFTED;
-                (void) snprintf(l->message, sizeof(l->message), "%s: someone else changed memory.high meanwhile: left alone "
-                                "(incident %" PRIu64 ").", who, i->id);
+                (void) snprintf(l->message, sizeof(l->message), "%s: someone else changed %s meanwhile: left alone "
+                                "(incident %" PRIu64 ").", who, e->action == ACTION_SET_IO_MAX ? "io.max" : "memory.high", i->id);
                 return true;
         case OUTCOME_FAILED:
                 l->kind = MESSAGE_ACTION_FAILED;
@@ -258,7 +270,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                 (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: nothing done: %s (incident %" PRIu64 "; 'cgctl why %" PRIu64 "').",
                                 i->domain, i->alarm,
                                 i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_FREE_MEMORY ? "what was taken in was free" :
-                                e->type == ENTRY_NO_CULPRIT ? "nobody took in most of the memory" :
+                                e->type == ENTRY_NO_CULPRIT ? i->resource == RESOURCE_IO ? "nobody does most of the io" : "nobody took in most of the memory" :
                                 i->n_candidates > 0 ? verdict_explain(i->candidates[0].verdict) : "not allowed",
                                 i->id, i->id);
                 break;

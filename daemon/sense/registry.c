@@ -54,6 +54,9 @@ static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_MEMORY_LOW] = "memory.low",
         [FILE_MEMORY_MIN] = "memory.min",
         [FILE_CGROUP_EVENTS] = "cgroup.events",
+        [FILE_IO_STAT] = "io.stat",
+        [FILE_IO_MAX] = "io.max",
+        [FILE_IO_PRESSURE] = "io.pressure",
 };
 
 /* Whose failure would take the means of recovery with it. init.scope is PID 1. */
@@ -132,6 +135,7 @@ static void known_free_one(Registry *g, Known *n) {
                 g->gone_ids[g->n_gone++] = n->id;
         registry_cool(g, n);
         drop_fd(&n->dir_fd, &g->dirs_kept);
+        free(n->io);
         free(n->path);
         free(n);
         g->n_known--;

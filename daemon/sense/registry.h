@@ -22,10 +22,13 @@ typedef enum KnownFile {
         FILE_MEMORY_LOW,
         FILE_MEMORY_MIN,
         FILE_CGROUP_EVENTS,
+        FILE_IO_STAT,
+        FILE_IO_MAX,
+        FILE_IO_PRESSURE,
         _KNOWN_FILE_MAX,
 } KnownFile;
 
-/* Larger than any of them: memory.stat has about 60 lines of 40 bytes. */
+/* Larger than any of them: memory.stat has about 60 lines of 40 bytes, io.stat a line of 100 a device. */
 #define KNOWN_TEXT_MAX 8192
 
 /* What a cgroup had taken in at one moment, to measure its intake from. */
@@ -34,6 +37,13 @@ typedef struct Mark {
         uint64_t pgsteal, pgscan, refault, activate;    /* pages */
         bool have_use, have_stat;
 } Mark;
+
+/* What a cgroup did to its disks; only of those that did something. */
+typedef struct KnownIo {
+        IoLine stat[IO_DEVICES_MAX], max[IO_DEVICES_MAX];
+        size_t n_stat, n_max;
+        uint64_t base, recent;          /* work at the last complete and at the last hot sample; see walk.c */
+} KnownIo;
 
 typedef struct Known Known;
 
@@ -61,6 +71,10 @@ struct Known {
         uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
         uint32_t fresh;                 /* … of which these stand for the present sample */
         uint64_t current, swap, pgsteal, pgscan, refault, activate;
+        uint64_t file, file_dirty, file_writeback;      /* bytes */
+        KnownIo *io;                    /* NULL = none yet */
+        uint64_t io_usec;               /* when it was read */
+        unsigned io_walk;               /* number of the walk that .io stands for */
         uint64_t stat_usec;             /* when memory.stat was read last */
         Mark base;                      /* at the last complete sample */
         Mark recent;                    /* at the last hot sample */

@@ -29,7 +29,8 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Sets the PSI triggers of the policy's active memory pressure conditions, and the host's early trigger
+/* Sets the PSI triggers of the policy's active memory and io pressure conditions (for io also an early one, at half:
+ * EVENT_IO_STIR), and the host's early trigger
  * (10 ms in 500 ms on /proc/pressure/memory -> EVENT_STIR). Slices that do not exist yet are tried again
  * at every SAMPLE_ALL. A trigger that cannot be had (no PSI, no right) is not fatal: see
  * sensor_psi_state(). Old triggers are closed off the loop's thread (closing waits for an RCU grace

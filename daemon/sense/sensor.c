@@ -128,6 +128,12 @@ int sensor_set_policy(Sensor *s, const Policy *policy) {
         r = registry_set_domains(&s->registry, paths);
         if (r < 0)
                 return r;
+        s->walk.io = false;
+        for (size_t i = 0; i < policy->n_domains; i++)
+                for (size_t a = 0; a < policy->domains[i].n_alarms; a++)
+                        for (size_t c = 0; c < policy->domains[i].alarms[a].n_conditions; c++)
+                                s->walk.io |= policy->domains[i].alarms[a].conditions[c].active &&
+                                              policy->domains[i].alarms[a].conditions[c].type == CONDITION_IO_PRESSURE;
         return triggers_set(&s->triggers, policy);
 }
 

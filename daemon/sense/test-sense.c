@@ -175,6 +175,74 @@ static void set_policy(Fixture *f) {
         assert_int_equal(sensor_set_policy(f->sensor, &policy), 0);
 }
 
+static void set_io_policy(Fixture *f) {
+        Condition condition = {
+                .type = CONDITION_IO_PRESSURE, .threshold_permyriad = 4000, .window_usec = SEC / 2, .active = true,
+        };
+        Alarm alarm = { .name = (char *) "io", .conditions = &condition, .n_conditions = 1 };
+        Domain domain = { .name = (char *) "a", .slice = (char *) "a.slice", .cgroup = (char *) "/a.slice", .alarms = &alarm,
+                          .n_alarms = 1 };
+        Policy policy = { .domains = &domain, .n_domains = 1 };
+
+        assert_int_equal(sensor_set_policy(f->sensor, &policy), 0);
+}
+
+static void test_io(void **state) {
+        Fixture *f = *state;
+        const CgroupSample *c;
+        const Sample *s;
+
+        make(f, "a.slice", MB);
+        make(f, "a.slice/x.service", MB);
+        make(f, "b.slice", MB);
+        make(f, "b.slice/hog.service", MB);
+        make(f, "b.slice/none.service", MB);
+        put_file(f->root, "io.stat", "");
+        set_text(f, "a.slice", "io.stat", "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+        set_text(f, "a.slice/x.service", "io.stat", "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+        set_text(f, "b.slice", "io.stat", "");
+        set_text(f, "b.slice/hog.service", "io.stat", "");
+        set_text(f, "b.slice/hog.service", "io.max", "8:0 rbps=max wbps=max riops=500 wiops=max\n");
+
+        /* Nobody asks: nothing is read. */
+        open_sensor(f);
+        set_policy(f);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 100 * SEC);
+        assert_null(row_of(s, "/a.slice")->io);
+
+        set_io_policy(f);
+        /* Now, for in a fake tree the trigger's text stays in the file. */
+        set_text(f, "a.slice", "io.pressure", PRESSURE);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 110 * SEC);
+        c = row_of(s, "/a.slice");
+        assert_non_null(c->io);
+        assert_int_equal(c->n_io, 1);
+        assert_int_equal(c->io[0].v[IO_READ_BYTES], 4096);
+        assert_int_equal(value(s, "/a.slice", CGROUP_IO_SOME), 11);
+        assert_int_equal(value(s, "/a.slice", CGROUP_IO_FULL), 5);
+        assert_int_equal(row_of(s, "/a.slice/x.service")->n_io, 1);
+        /* Read and empty is nothing done; not there is not known. */
+        assert_non_null(row_of(s, "/b.slice")->io);
+        assert_int_equal(row_of(s, "/b.slice")->n_io, 0);
+        assert_null(row_of(s, "/b.slice/none.service")->io);
+
+        /* The hot walk goes where work is done, and brings the limits of who does it. */
+        set_text(f, "b.slice", "io.stat", "8:0 rbytes=16777216 wbytes=0 rios=400 wios=0 dbytes=0 dios=0\n");
+        set_text(f, "b.slice/hog.service", "io.stat", "8:0 rbytes=16777216 wbytes=0 rios=400 wios=0 dbytes=0 dios=0\n");
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + SEC / 10);
+        c = row_of(s, "/b.slice/hog.service");
+        assert_non_null(c);
+        assert_int_equal(c->n_io, 1);
+        assert_int_equal(c->io[0].v[IO_READS], 400);
+        assert_true(c->io_usec >= s->usec);
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + SEC / 5);
+        c = row_of(s, "/b.slice/hog.service");
+        assert_non_null(c);
+        assert_int_equal(c->n_io_max, 1);
+        assert_int_equal(c->io_max[0].v[IO_READS], 500);
+        assert_true(c->io_max[0].v[IO_READ_BYTES] == LIMIT_MAX);
+}
+
 static void test_order_and_kinds(void **state) {
         static const struct {
                 const char *path;
@@ -614,6 +682,7 @@ int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
                 TEST(test_order_and_kinds),
+                TEST(test_io),
                 TEST(test_xattrs),
                 TEST(test_stat_follows_parent),
                 TEST(test_hot),

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Triggers: the kernel wakes us when a domain's tasks stall on memory.
+/* Triggers: the kernel wakes us when a domain's tasks stall on memory or io.
  *
  * Invariant: a trigger's fd is closed on a thread of its own, never on the loop: the close waits for an RCU
  * grace period, 3 ms and more, and that is when the loop is wanted most. EPOLLERR comes first: a removed
@@ -114,6 +114,7 @@ static int on_pressure(sd_event_source *source, int fd, uint32_t revents, void *
 static void trigger_arm(Trigger *t) {
         Triggers *owner = t->owner;
         _cleanup_close_ int dir_fd = -EBADF;
+        const char *file;
         int r;
 
         t->state = TRIGGER_MISSING;
@@ -124,8 +125,11 @@ static void trigger_arm(Trigger *t) {
                         return;
                 }
         }
-        r = psi_trigger_open(t->cgroup ? dir_fd : AT_FDCWD, t->cgroup ? "memory.pressure" : owner->host_file, t->full,
-                             t->threshold_usec, t->window_usec, &t->fd);
+        if (t->io)
+                file = t->cgroup ? "io.pressure" : owner->host_io_file;
+        else
+                file = t->cgroup ? "memory.pressure" : owner->host_file;
+        r = psi_trigger_open(t->cgroup ? dir_fd : AT_FDCWD, file, t->full, t->threshold_usec, t->window_usec, &t->fd);
         switch (r) {
         case PSI_TRIGGER_FULL:
                 t->state = TRIGGER_ARMED;
@@ -187,6 +191,11 @@ int triggers_init(Triggers *t, sd_event *event, int root_fd, const char *proc, S
                 t->host_file = NULL;
                 return -ENOMEM;
         }
+        if (asprintf(&t->host_io_file, "%s/pressure/io", proc) < 0) {
+                t->host_io_file = NULL;
+                free(t->host_file);
+                return -ENOMEM;
+        }
         t->event = sd_event_ref(event);
         return 0;
 }
@@ -194,6 +203,7 @@ int triggers_init(Triggers *t, sd_event *event, int root_fd, const char *proc, S
 void triggers_done(Triggers *t) {
         triggers_free_list(t->list, t->n);
         free(t->host_file);
+        free(t->host_io_file);
         t->event = sd_event_unref(t->event);
         *t = (Triggers) {};
 }
@@ -221,10 +231,11 @@ int triggers_set(Triggers *t, const Policy *policy) {
                                         .alarm = (unsigned) a,
                                         .condition = (unsigned) c,
                                         .full = condition->full,
+                                        .io = condition->type == CONDITION_IO_PRESSURE,
                                         .window_usec = condition->window_usec,
                                 };
 
-                                if (!condition->active || condition->type != CONDITION_MEMORY_PRESSURE)
+                                if (!condition->active || (condition->type != CONDITION_MEMORY_PRESSURE && !model.io))
                                         continue;
                                 /* "above 0 %" is any stall at all. */
                                 model.threshold_usec = MAX(mul_div_u64(condition->window_usec,
@@ -232,6 +243,12 @@ int triggers_set(Triggers *t, const Policy *policy) {
                                                            UINT64_C(1));
                                 if (!trigger_add(t, &list, &n, &model,
                                                  streq(domain->cgroup, "/") ? NULL : domain->cgroup))
+                                        goto fail;
+                                /* Who works on a disk is seen in two looks: begin to look at half of it. */
+                                model.type = EVENT_IO_STIR;
+                                model.threshold_usec = MAX(model.threshold_usec / 2, UINT64_C(1));
+                                if (model.io && !trigger_add(t, &list, &n, &model,
+                                                             streq(domain->cgroup, "/") ? NULL : domain->cgroup))
                                         goto fail;
                         }
         }

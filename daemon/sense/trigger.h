@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Triggers: the kernel wakes us when a domain's tasks stall on memory. */
+/* Triggers: the kernel wakes us when a domain's tasks stall on memory or io. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,9 +24,9 @@ typedef enum TriggerState {
 
 typedef struct Trigger {
         Triggers *owner;
-        EventType type;                 /* EVENT_PRESSURE or EVENT_STIR */
+        EventType type;                 /* EVENT_PRESSURE, EVENT_STIR or EVENT_IO_STIR */
         unsigned domain, alarm, condition;
-        bool full;
+        bool full, io;
         uint64_t threshold_usec, window_usec;
         char *cgroup;                   /* NULL = the whole host */
         TriggerState state;
@@ -39,7 +39,7 @@ struct Triggers {
         SensorHandler handler;
         void *userdata;
         int root_fd;                    /* borrowed: the hierarchy's root */
-        char *host_file;                /* "/proc/pressure/memory" */
+        char *host_file, *host_io_file; /* "/proc/pressure/memory", "/proc/pressure/io" */
         Trigger **list;
         size_t n;
 };

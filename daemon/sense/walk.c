@@ -14,6 +14,8 @@
  * Left out on purpose: any judgement. What is hot here is what is worth reading; who is to blame is the
  * engine's matter. Counters that go back are handed on as read. */
 
+#include <time.h>
+
 #include "base/macro.h"
 #include "base/units.h"
 #include "sense/walk.h"
@@ -26,6 +28,10 @@
 /* Below this nobody is worth a closer look: page cache of a log line, a per-CPU batch of charges. */
 #define HOT_BYTES_MIN (UINT64_C(1) << 20)
 #define HOT_RECENT_BYTES_MIN (UINT64_C(256) << 10)
+/* The same of io, in the measure of io_work(): sixteen small reads. */
+#define HOT_IO_MIN (UINT64_C(1) << 20)
+/* io.stat makes the kernel add up its counts: so many of a level a walk, in turns. */
+#define IO_STATS_MAX 64
 /* Stays hot for so long after it was found so: rows must not flicker between two reclaim batches. */
 #define HOT_USEC (3 * USEC_PER_SEC)
 /* Kept file fds hold about 5 KiB of kernel memory each: given up when the incident is over for so long. */
@@ -42,7 +48,8 @@
 
 #define BIT(f) (UINT32_C(1) << (f))
 #define STAT_BITS \
-        (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE))
+        (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE) | \
+         BIT(CGROUP_FILE) | BIT(CGROUP_FILE_DIRTY) | BIT(CGROUP_FILE_WRITEBACK))
 
 void walk_init(Walk *w, Registry *g, uint64_t page_bytes) {
         *w = (Walk) { .registry = g, .page_bytes = page_bytes };
@@ -96,6 +103,9 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 "workingset_refault_anon",
                 "workingset_refault_file",
                 "workingset_activate_file",
+                "file_dirty",
+                "file_writeback",
+                "file",
         };
         uint64_t v[ARRAY_SIZE(keys)];
         char *buf = w->text;
@@ -119,6 +129,88 @@ static void read_stat(Walk *w, Known *n, bool keep) {
          * stream that goes round fetches old ones too. */
         if ((found & (BIT(2) | BIT(4))) == (BIT(2) | BIT(4)))
                 known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, v[2] + v[4]);
+        if (found & BIT(5))
+                known_set(n, CGROUP_FILE_DIRTY, &n->file_dirty, v[5]);
+        if (found & BIT(6))
+                known_set(n, CGROUP_FILE_WRITEBACK, &n->file_writeback, v[6]);
+        if (found & BIT(7))
+                known_set(n, CGROUP_FILE, &n->file, v[7]);
+}
+
+/* One number for what was done to all disks, to see who does something and how much of it; an operation counts as
+ * the engine counts it. */
+static uint64_t io_work(const KnownIo *io) {
+        uint64_t sum = 0;
+
+        for (size_t i = 0; io && i < io->n_stat; i++) {
+                const uint64_t *v = io->stat[i].v;
+
+                sum += v[IO_READ_BYTES] + v[IO_WRITE_BYTES] + (v[IO_READS] + v[IO_WRITES]) * IO_OPERATION_BYTES;
+        }
+        return sum;
+}
+
+static uint64_t monotonic_usec(void) {
+        struct timespec ts = {};
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* io.stat: not there below a cgroup whose children do not have the controller. */
+static void read_io(Walk *w, Known *n, bool keep) {
+        IoLine lines[IO_DEVICES_MAX];
+        size_t k;
+
+        if (!n->parent || registry_read(w->registry, n, FILE_IO_STAT, keep, w->text, KNOWN_TEXT_MAX) < 0)
+                return;
+        k = cgroup_io_stat_parse(w->text, lines, IO_DEVICES_MAX);
+        if (k > 0 && !n->io) {
+                n->io = calloc(1, sizeof *n->io);
+                if (!n->io)
+                        return;
+        }
+        if (n->io) {
+                memcpy(n->io->stat, lines, k * sizeof *lines);
+                n->io->n_stat = k;
+        }
+        n->io_walk = w->number;
+        n->io_usec = monotonic_usec();
+}
+
+/* Since the last complete sample, or the last hot one; true where that cannot be told. */
+static uint64_t io_done(const Walk *w, const Known *n, bool recent) {
+        uint64_t work = io_work(n->io), since = !n->io ? 0 : recent ? n->io->recent : n->io->base;
+
+        return n->io_walk == w->number && work > since ? work - since : 0;
+}
+
+static bool io_moved(const Walk *w, const Known *n, bool recent) {
+        return !n->parent || io_done(w, n, recent) > 0;
+}
+
+static void io_mark(const Walk *w, Known *n, bool base) {
+        if (!n->io || n->io_walk != w->number)
+                return;
+        n->io->recent = io_work(n->io);
+        if (base)
+                n->io->base = n->io->recent;
+}
+
+/* Of all of n's children, or in turns; those that matter always. Where n did nothing, they did not either. */
+static void read_level_io(Walk *w, Known *n, bool recent, bool keep) {
+        unsigned parts, i = 0;
+
+        if (!w->io || (n->parent && n->io_walk != w->number))
+                return;
+        parts = recent ? n->n_children / IO_STATS_MAX + 1 : 1;
+        for (Known *c = n->children; c; c = c->next, i++) {
+                if (io_moved(w, n, recent)) {
+                        if (i % parts == w->number % parts || c->domain || c->holds || c->hot_until_usec > w->now_usec)
+                                read_io(w, c, keep);
+                } else if (c->io_walk != 0)
+                        c->io_walk = w->number; /* it stands still, as its parent does */
+        }
 }
 
 static Mark known_mark(const Known *n) {
@@ -161,6 +253,9 @@ static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
         return rise(bytes, back);
 }
 
+/* Read, and empty. */
+static const IoLine no_io;
+
 /* A row with what is fresh. NULL when out of memory. */
 static CgroupSample *row_add(Walk *w, const Known *n) {
         CgroupSample *row;
@@ -184,6 +279,11 @@ static CgroupSample *row_add(Walk *w, const Known *n) {
                 .kind = n->kind,
                 .flags = n->flags,
         };
+        if (n->io_walk == w->number) {
+                row->io = n->io ? n->io->stat : &no_io;
+                row->n_io = n->io ? n->io->n_stat : 0;
+                row->io_usec = MAX(n->io_usec, w->now_usec);
+        }
         if (n->fresh & BIT(CGROUP_MEMORY_CURRENT))
                 cgroup_sample_set(row, CGROUP_MEMORY_CURRENT, n->current);
         if (n->fresh & BIT(CGROUP_SWAP_CURRENT))
@@ -196,6 +296,12 @@ static CgroupSample *row_add(Walk *w, const Known *n) {
                 cgroup_sample_set(row, CGROUP_WORKINGSET_REFAULT, n->refault);
         if (n->fresh & BIT(CGROUP_WORKINGSET_ACTIVATE))
                 cgroup_sample_set(row, CGROUP_WORKINGSET_ACTIVATE, n->activate);
+        if (n->fresh & BIT(CGROUP_FILE_DIRTY))
+                cgroup_sample_set(row, CGROUP_FILE_DIRTY, n->file_dirty);
+        if (n->fresh & BIT(CGROUP_FILE_WRITEBACK))
+                cgroup_sample_set(row, CGROUP_FILE_WRITEBACK, n->file_writeback);
+        if (n->fresh & BIT(CGROUP_FILE))
+                cgroup_sample_set(row, CGROUP_FILE, n->file);
         return row;
 }
 
@@ -244,6 +350,19 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                         cgroup_sample_set(row, CGROUP_MEMORY_SOME, psi.some_usec);
                 if (psi.have_full)
                         cgroup_sample_set(row, CGROUP_MEMORY_FULL, psi.full_usec);
+        }
+        if (w->io && registry_read(g, n, FILE_IO_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
+                if (psi.have_some)
+                        cgroup_sample_set(row, CGROUP_IO_SOME, psi.some_usec);
+                if (psi.have_full)
+                        cgroup_sample_set(row, CGROUP_IO_FULL, psi.full_usec);
+        }
+        if (w->io && n->io && registry_read(g, n, FILE_IO_MAX, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+                n->io->n_max = cgroup_io_max_parse(buf, n->io->max, IO_DEVICES_MAX);
+                row->io_max = n->io->max;
+                row->n_io_max = n->io->n_max;
+                if (n->io->n_max > 0)
+                        n->limited = true;
         }
         if (registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
                 found = cgroup_keyed_scan(buf, state_keys, ARRAY_SIZE(state_keys), v);
@@ -322,6 +441,8 @@ static void level_all(Walk *w, Known *n) {
 
         n->base = n->recent = known_mark(n);
         read_level(w, n, w->registry->n_known <= KEEP_KNOWN_MAX, false);
+        read_level_io(w, n, false, false);
+        io_mark(w, n, true);
 
         for (Known *c = n->children; c; c = c->next) {
                 CgroupSample *row;
@@ -374,7 +495,7 @@ static void read_stats(Walk *w, Known *n) {
 }
 
 static void level_hot(Walk *w, Known *n) {
-        uint64_t whole = 0, whole_recent = 0;
+        uint64_t whole = 0, whole_recent = 0, whole_io = 0;
 
         if (stat_moved(n, &n->recent)) {
                 read_level(w, n, true, true);
@@ -382,19 +503,23 @@ static void level_hot(Walk *w, Known *n) {
         } else
                 read_level(w, n, true, true);
         n->recent = known_mark(n);
+        read_level_io(w, n, true, true);
+        io_mark(w, n, false);
 
         for (const Known *c = n->children; c; c = c->next) {
+                whole_io += io_done(w, c, true);
                 whole += intake(w, c, &c->base);
                 whole_recent += intake(w, c, &c->recent);
         }
 
         for (Known *c = n->children; c; c = c->next) {
-                uint64_t share = intake(w, c, &c->base), recent = intake(w, c, &c->recent);
+                uint64_t share = intake(w, c, &c->base), recent = intake(w, c, &c->recent), io = io_done(w, c, true);
                 bool known_hot = is_hot(w, c), deeper;
                 CgroupSample *row;
 
                 if ((share >= HOT_BYTES_MIN && share >= whole / HOT_SHARE) ||
-                    (recent >= HOT_RECENT_BYTES_MIN && recent >= whole_recent / HOT_SHARE)) {
+                    (recent >= HOT_RECENT_BYTES_MIN && recent >= whole_recent / HOT_SHARE) ||
+                    (io >= HOT_IO_MIN && io >= whole_io / HOT_SHARE)) {
                         c->hot_until_usec = w->now_usec + HOT_USEC;
                         if (!known_hot)
                                 registry_reflag(w->registry, c);
@@ -404,6 +529,7 @@ static void level_hot(Walk *w, Known *n) {
                         if (c->fresh)
                                 (void) row_add(w, c);
                         c->recent = known_mark(c);
+                        io_mark(w, c, false);
                         continue;
                 }
 
@@ -416,8 +542,10 @@ static void level_hot(Walk *w, Known *n) {
                         row_detail(w, c, row, true);
                 if (deeper)
                         level_hot(w, c);
-                else
+                else {
                         c->recent = known_mark(c);
+                        io_mark(w, c, false);
+                }
         }
 }
 

@@ -17,6 +17,7 @@ typedef struct Walk {
         uint64_t page_bytes;
         bool host_swapless;             /* no swap on this host: nobody has any */
         bool incomplete;                /* a cgroup found no row */
+        bool io;                        /* the policy asks about io: else nothing of it is read */
         bool have_base;                 /* there was a complete walk */
         bool cooling;                   /* this walk gives up the fds of the last incident */
         unsigned number;                /* of this walk; drives the turns in very wide levels */

@@ -16,6 +16,8 @@ static const char *action_name(ActionType t) {
         switch (t) {
         case ACTION_SET_MEMORY_HIGH:
                 return "set-memory-high";
+        case ACTION_SET_IO_MAX:
+                return "set-io-max";
         case ACTION_RESTORE:
                 return "restore";
         case ACTION_KILL:
@@ -51,6 +53,15 @@ static json_t *json_entry(const Incident *i, const IncidentEntry *e, const Serve
                       "after", json_limit(e->after));
         if (!j || !action)
                 return j;
+        if (e->major != 0 || e->minor != 0) {
+                char device[24];
+
+                (void) snprintf(device, sizeof(device), "%u:%u", e->major, e->minor);
+                (void) json_object_set_new(j, "device", json_string(device));
+                (void) json_object_set_new(j, "direction", json_string(e->writes ? "write" : "read"));
+                (void) json_object_set_new(j, "operations_before", json_limit(e->operations_before));
+                (void) json_object_set_new(j, "operations_after", json_limit(e->operations_after));
+        }
         (void) json_object_set_new(j, "action", json_string(action_name(e->action)));
         (void) json_object_set_new(j, "step", json_string(step_to_string(e->step)));
         (void) json_object_set_new(j, "action_id", json_integer((json_int_t) e->action_id));
@@ -65,10 +76,11 @@ static json_t *json_entry(const Incident *i, const IncidentEntry *e, const Serve
 }
 
 static json_t *json_candidate(const Candidate *c) {
-        return json_pack("{s:I, s:o, s:I, s:i, s:s, s:s}",
+        return json_pack("{s:I, s:o, s:I, s:I, s:i, s:s, s:s}",
                          "cgroup_id", (json_int_t) c->cgroup_id,
                          "cgroup", json_text(c->path),
                          "intake_bytes", (json_int_t) c->intake_bytes,
+                         "operations", (json_int_t) c->operations,
                          "share_permyriad", (int) c->share_permyriad,
                          "verdict", verdict_to_string(c->verdict),
                          "verdict_text", verdict_explain(c->verdict));
@@ -123,6 +135,9 @@ json_t *json_incident(const Incident *i, const ServerInfo *info, const Policy *p
         for (size_t k = 0; k < i->n_entries; k++)
                 (void) json_array_append_new(entries, json_entry(i, &i->entries[k], info));
 
+        (void) json_object_set_new(j, "resource", json_string(incident_resource_to_string(i->resource)));
+        (void) json_object_set_new(j, "confidence", json_string(i->low_confidence ? "low" : "normal"));
+        (void) json_object_set_new(j, "operations", json_limit(i->whole_operations));
         (void) json_object_set_new(j, "now", json_time(info, info->now_usec));
         (void) json_object_set_new(j, "condition", json_text(i->condition));
         (void) json_object_set_new(j, "unit", json_string(condition_unit(i->condition)));

@@ -43,7 +43,20 @@ static json_t *json_directories(const Policy *policy) {
 }
 
 static json_t *json_lease(const Lease *l, const ServerInfo *info) {
-        return json_pack("{s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b}",
+        json_t *io = json_array(), *j;
+
+        for (size_t i = 0; i < l->n_io; i++) {
+                const IoLine *cap = &l->io[i].value;
+                char device[24];
+
+                (void) snprintf(device, sizeof(device), "%u:%u", cap->major, cap->minor);
+                (void) json_array_append_new(io, json_pack("{s:s, s:o, s:o, s:o, s:o}", "device", device,
+                                                           "read_bytes", json_limit(cap->v[IO_READ_BYTES]),
+                                                           "write_bytes", json_limit(cap->v[IO_WRITE_BYTES]),
+                                                           "reads", json_limit(cap->v[IO_READS]),
+                                                           "writes", json_limit(cap->v[IO_WRITES])));
+        }
+        j = json_pack("{s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b}",
                          "cgroup", json_text(l->path),
                          "cgroup_id", (json_int_t) l->cgroup_id,
                          "incident", (json_int_t) l->incident_id,
@@ -53,6 +66,12 @@ static json_t *json_lease(const Lease *l, const ServerInfo *info) {
                          "since", json_time(info, l->taken_usec),
                          "expires", json_time(info, l->expires_usec),
                          "handed_over", (int) l->handed_over);
+        if (l->io_only) {
+                (void) json_object_del(j, "memory_high");
+                (void) json_object_del(j, "memory_high_before");
+        }
+        (void) json_object_set_new(j, "io_max", io);
+        return j;
 }
 
 json_t *json_status(const ServerOps *ops, void *userdata) {

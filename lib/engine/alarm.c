@@ -31,54 +31,91 @@ static bool contains_contained(const Engine *e, const Domain *d) {
         return false;
 }
 
+/* How far back "now" reaches, once to twice. */
+#define LATE_USEC (250 * USEC_PER_MSEC)
+
+/* What a condition on pressure reads of the host, of the domain's slice, and of a cgroup contained in it. */
+typedef struct Pressure {
+        HostField host;
+        CgroupField cgroup;
+        size_t total, have;             /* in a TrackPoint */
+} Pressure;
+
+static const Pressure *condition_pressure(const Condition *c) {
+        static const Pressure memory[2] = {
+                { HOST_MEMORY_SOME, CGROUP_MEMORY_SOME, offsetof(TrackPoint, memory_some), offsetof(TrackPoint, have_psi) },
+                { HOST_MEMORY_FULL, CGROUP_MEMORY_FULL, offsetof(TrackPoint, memory_full), offsetof(TrackPoint, have_psi) },
+        };
+        static const Pressure io[2] = {
+                { HOST_IO_SOME, CGROUP_IO_SOME, offsetof(TrackPoint, io_some), offsetof(TrackPoint, have_io_psi) },
+                { HOST_IO_FULL, CGROUP_IO_FULL, offsetof(TrackPoint, io_full), offsetof(TrackPoint, have_io_psi) },
+        };
+
+        return c->type == CONDITION_IO_PRESSURE ? &io[c->full] : &memory[c->full];
+}
+
 /* Stall of contained cgroups in the domain since the sample before this one. */
-static uint64_t contained_stall(const Engine *e, const Domain *d, bool full) {
+static uint64_t contained_stall(const Engine *e, const Domain *d, const Pressure *p) {
         uint64_t sum = 0;
 
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
                 const Containment *c = &e->containments[i];
+                uint64_t last, previous;
                 const Track *t;
 
                 if (c->cgroup_id == 0 || !path_within(c->path, d->cgroup))
                         continue;
                 t = tracks_find(&e->tracks, c->cgroup_id);
-                if (!t || !t->last.have_psi || !t->previous.have_psi)
+                if (!t || !*(const bool *) ((const char *) &t->last + p->have) ||
+                    !*(const bool *) ((const char *) &t->previous + p->have))
                         continue;
-                if (full && t->last.memory_full > t->previous.memory_full)
-                        sum += t->last.memory_full - t->previous.memory_full;
-                else if (!full && t->last.memory_some > t->previous.memory_some)
-                        sum += t->last.memory_some - t->previous.memory_some;
+                last = *(const uint64_t *) ((const char *) &t->last + p->total);
+                previous = *(const uint64_t *) ((const char *) &t->previous + p->total);
+                sum += last - MIN(previous, last);
         }
         return sum;
 }
 
-static bool pressure_counter(const Sample *s, const Domain *d, bool full, uint64_t *ret) {
+static bool pressure_counter(const Sample *s, const Domain *d, const Pressure *p, uint64_t *ret) {
         if (streq(d->cgroup, "/"))
-                return sample_host_get(s, full ? HOST_MEMORY_FULL : HOST_MEMORY_SOME, ret);
+                return sample_host_get(s, p->host, ret);
 
         for (size_t i = 0; i < s->n_cgroups; i++)
                 if (s->cgroups[i].kind == CGROUP_KIND_SLICE && streq(s->cgroups[i].path, d->cgroup))
-                        return cgroup_sample_get(&s->cgroups[i], full ? CGROUP_MEMORY_FULL : CGROUP_MEMORY_SOME, ret);
+                        return cgroup_sample_get(&s->cgroups[i], p->cgroup, ret);
         return false;
 }
 
 static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
+        const Pressure *p = condition_pressure(c);
         uint64_t counter, delta = 0, own, usec, stalled;
 
-        if (!pressure_counter(s, d, c->full, &counter))
+        if (!pressure_counter(s, d, p, &counter)) {
+                /* A slice that is no more waits for nothing; one that was not looked at may. */
+                if (s->complete) {
+                        st->holds = st->have_counter = false;
+                        st->older_usec = 0;
+                }
                 return;
+        }
         if (st->have_counter && counter > st->counter)
                 delta = counter - st->counter;
         st->counter = counter;
         st->have_counter = true;
 
-        own = contained_stall(e, d, c->full);
+        own = contained_stall(e, d, p);
         st->total += delta - MIN(delta, own);
 
         if (st->older_usec == 0) {
-                st->older_usec = st->newer_usec = s->usec;
-                st->older_total = st->newer_total = st->total;
+                st->older_usec = st->newer_usec = st->late_usec = st->later_usec = s->usec;
+                st->older_total = st->newer_total = st->late_total = st->later_total = st->total;
                 return;
+        }
+        if (s->usec - st->later_usec >= LATE_USEC) {
+                st->late_usec = st->later_usec;
+                st->late_total = st->later_total;
+                st->later_usec = s->usec;
+                st->later_total = st->total;
         }
         /* As the kernel's trigger does: enough stall since the window began is enough, however young the
          * window is; over a longer span it must be that share of it. */
@@ -128,6 +165,7 @@ static bool condition_update(Engine *e, const EngineInput *input, const Domain *
         if (s)
                 switch (c->type) {
                 case CONDITION_MEMORY_PRESSURE:
+                case CONDITION_IO_PRESSURE:
                         pressure_update(e, s, d, c, st);
                         break;
                 case CONDITION_SWAP_USED:
@@ -143,7 +181,6 @@ static bool condition_update(Engine *e, const EngineInput *input, const Domain *
                         st->measured = e->forecast.exhaustion_usec;
                         st->holds = e->forecast.exhaustion_usec <= c->threshold_usec;
                         break;
-                case CONDITION_IO_PRESSURE:
                 case CONDITION_CPU_PRESSURE:
                 case CONDITION_IO_LATENCY:
                 case CONDITION_RECLAIM_STALL:
@@ -151,7 +188,7 @@ static bool condition_update(Engine *e, const EngineInput *input, const Domain *
                         return false;
                 }
 
-        if (c->type == CONDITION_MEMORY_PRESSURE && st->fired_until_usec > e->now && !contains_contained(e, d)) {
+        if ((c->type == CONDITION_MEMORY_PRESSURE || c->type == CONDITION_IO_PRESSURE) && st->fired_until_usec > e->now && !contains_contained(e, d)) {
                 st->measured = MAX(st->measured, (uint64_t) c->threshold_permyriad);
                 return true;
         }

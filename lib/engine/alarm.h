@@ -17,6 +17,7 @@ typedef struct ConditionState {
         bool have_counter;
         uint64_t total;                 /* usec of stall since we look, without what our own leases cause */
         uint64_t older_usec, older_total, newer_usec, newer_total;      /* anchors, as in track.h */
+        uint64_t late_usec, late_total, later_usec, later_total;        /* likewise, of LATE_USEC */
         uint64_t fired_until_usec;      /* the kernel's trigger vouches for it until then */
         uint64_t mark_total;            /* total at the last step taken for it */
         bool holds;

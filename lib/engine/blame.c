@@ -1,7 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Blame. Rates, not bytes, are compared, because a cgroup that was looked at for the first time some ticks
- * ago has a shorter window than its siblings.
+/* Blame. For memory see track_intake(). For io it is the work done on the devices that the victim uses: bytes, and a fixed
+ * weight for each operation. That says who keeps a disk busy, not who makes the victim wait, and is marked as of low
+ * confidence.
+ *
+ * Rates, not bytes, are compared, because a cgroup that was looked at for the first time some ticks ago has a shorter
+ * window than its siblings.
  *
  * The rows of a sample are not read at one moment: on a busy machine a child is read tens of milliseconds after
  * its parent, and in a short window its rate is then a third too small or too large beside its parent's. So a
@@ -13,60 +17,132 @@
 #include "base/macro.h"
 #include "base/units.h"
 #include "engine/blame.h"
+#include "policy/policy.h"
 
 /* A child that holds this much of what its level holds is where the descent goes on (design.md, Blame). */
 #define DESCEND_PERMYRIAD 6000
 /* What its parent took in itself, or in children that are gone, is not the child's. */
 #define EXPLAINED_PERMYRIAD 5000
 
-static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+const CgroupSample *sample_find(const Sample *s, uint64_t id) {
+        for (size_t i = 0; i < s->n_cgroups; i++)
+                if (s->cgroups[i].id == id)
+                        return &s->cgroups[i];
+        return NULL;
+}
+
+static uint64_t device_weight(const BlameScope *scope, const IoLine *device) {
+        for (size_t i = 0; i < scope->n_devices; i++)
+                if (io_same_device(&scope->devices[i], device))
+                        return scope->weight[i];
+        return scope->n_devices == 0 ? PERMYRIAD : 0;
+}
+
+static bool io_intake(const Tracks *t, const Track *track, const CgroupSample *c, TrackWindow w, const BlameScope *scope,
+                      Intake *ret) {
+        const TrackPoint *from = w == WINDOW_LAST ? &track->previous : &track->older[w], *to = &track->last;
+        uint64_t usec, work = 0, bytes = 0, written = 0, operations = 0, sent, back;
+        IoLine lines[IO_DEVICES_MAX];
+        size_t n;
+
+        if (!track_io(t, track, w, lines, &n, &usec))
+                return false;
+        for (size_t i = 0; i < n; i++) {
+                uint64_t weight = device_weight(scope, &lines[i]), b = lines[i].v[IO_READ_BYTES] + lines[i].v[IO_WRITE_BYTES],
+                         o = lines[i].v[IO_READS] + lines[i].v[IO_WRITES];
+
+                bytes += mul_div_u64(b, weight, PERMYRIAD);
+                written += mul_div_u64(lines[i].v[IO_WRITE_BYTES], weight, PERMYRIAD);
+                operations += mul_div_u64(o, weight, PERMYRIAD);
+        }
+        /* The flusher sends off much at once, and io.stat counts it then; the disk is busy with it long after. */
+        sent = track_writeback(t, track);
+        bytes += sent > written ? sent - written : 0;
+        work = bytes + operations * IO_OPERATION_BYTES;
+        if (scope->victim && path_within(c->path, scope->victim) && from->have_stat && to->have_stat && to->activate > from->activate) {
+                back = to->activate - from->activate;
+                work -= MIN(work, back * (scope->page_bytes + IO_OPERATION_BYTES));
+        }
+        *ret = (Intake) {
+                .bytes = bytes,
+                .operations = operations,
+                .usec = usec,
+                .rate = mul_div_u64(work, USEC_PER_SEC, usec),
+        };
+        return true;
+}
+
+static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
         const Track *track = tracks_find(t, c->id);
 
-        return track && track_intake(track, w, page_bytes, ret);
+        if (!track)
+                return false;
+        return scope->resource == RESOURCE_IO ? io_intake(t, track, c, w, scope, ret) :
+                                                track_intake(track, w, scope->page_bytes, ret);
+}
+
+void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Sample *s, const char *victim, uint64_t page_bytes) {
+        *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes };
+        if (r != RESOURCE_IO || streq(victim, "/"))
+                return;
+        ret->victim = victim;
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                const Track *track = streq(s->cgroups[i].path, victim) ? tracks_find(t, s->cgroups[i].id) : NULL;
+                uint64_t usec, sum = 0;
+
+                /* One that stands still now still uses the disks that it used a moment ago. */
+                if (!track || !track_io(t, track, WINDOW_LONG, ret->devices, &ret->n_devices, &usec))
+                        continue;
+                for (size_t k = 0; k < ret->n_devices; k++)
+                        sum += ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES];
+                for (size_t k = 0; k < ret->n_devices; k++)
+                        ret->weight[k] = sum == 0 ? 0 : mul_div_u64(ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES],
+                                                                    PERMYRIAD, sum);
+                if (sum == 0)
+                        ret->n_devices = 0;
+        }
 }
 
 /* What a slice took in, at least what the largest one in it did: its own growth is that of those who live, less
  * what those who died in it gave back. Not the sum of all in it, for a hundred who breathe would be a leak. */
-static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
         const Track *track = tracks_find(t, c->id);
 
-        if (!track || !track_intake(track, w, page_bytes, ret))
+        if (!row_intake(t, c, w, scope, ret))
                 return false;
-        if (c->kind == CGROUP_KIND_SLICE && track->below[w].rate > ret->rate)
+        if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE && track->below[w].rate > ret->rate)
                 *ret = track->below[w];
         return true;
 }
 
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
 static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const CgroupSample *parent, TrackWindow w,
-                                         uint64_t page_bytes, Intake *ret_largest, uint64_t *ret_sum_rate,
-                                         uint64_t *ret_sum_bytes) {
+                                         const BlameScope *scope, Intake *ret_largest, Intake *ret_sum) {
         const CgroupSample *largest = NULL;
-        Intake best = {};
-        uint64_t rate = 0, bytes = 0;
+        Intake best = {}, sum = {};
 
         for (const CgroupSample *c = parent + 1; c < s->cgroups + s->n_cgroups; c++) {
                 Intake in;
 
-                if (c->parent_id != parent->id || !node_intake(t, c, w, page_bytes, &in))
+                if (c->parent_id != parent->id || !node_intake(t, c, w, scope, &in))
                         continue;
-                rate += in.rate;
-                bytes += in.bytes;
+                sum.rate += in.rate;
+                sum.bytes += in.bytes;
+                sum.operations += in.operations;
                 if (!largest || in.rate > best.rate || (in.rate == best.rate && c->id < largest->id)) {
                         largest = c;
                         best = in;
                 }
         }
-        if (parent == s->cgroups) {
-                uint64_t buried_bytes, buried_rate;
+        if (parent == s->cgroups && scope->resource == RESOURCE_MEMORY) {
+                uint64_t bytes, rate;
 
-                tracks_buried(t, w, s->usec, &buried_bytes, &buried_rate);
-                bytes += buried_bytes;
-                rate += buried_rate;
+                tracks_buried(t, w, s->usec, &bytes, &rate);
+                sum.bytes += bytes;
+                sum.rate += rate;
         }
         *ret_largest = best;
-        *ret_sum_rate = rate;
-        *ret_sum_bytes = bytes;
+        *ret_sum = sum;
         return largest;
 }
 
@@ -97,9 +173,10 @@ void path_shown(char dest[SHOWN_PATH_MAX], const char *path) {
         }
 }
 
-static void candidates_add(Blame *b, const CgroupSample *c, uint64_t bytes, unsigned share) {
+static void candidates_add(Blame *b, const CgroupSample *c, const Intake *in, unsigned share) {
         size_t i = b->n_candidates;
-        Candidate n = { .cgroup_id = c->id, .intake_bytes = bytes, .share_permyriad = share, .verdict = VERDICT_SMALL_SHARE };
+        Candidate n = { .cgroup_id = c->id, .intake_bytes = in->bytes, .operations = in->operations, .share_permyriad = share,
+                        .verdict = VERDICT_SMALL_SHARE };
 
         while (i > 0 && (b->candidates[i - 1].share_permyriad < share ||
                          (b->candidates[i - 1].share_permyriad == share && b->candidates[i - 1].cgroup_id > c->id)))
@@ -117,28 +194,36 @@ static unsigned share_of(uint64_t part, uint64_t whole) {
         return whole == 0 ? 0 : (unsigned) MIN(mul_div_u64(part, PERMYRIAD, whole), PERMYRIAD);
 }
 
+/* What noise is measured against. */
+static uint64_t whole_of(const BlameScope *scope, const Intake *sum) {
+        return scope->resource == RESOURCE_IO ? sum->bytes + sum->operations * IO_OPERATION_BYTES : sum->bytes;
+}
+
 void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_min_permyriad, uint64_t noise,
-                uint64_t page_bytes, Blame *ret) {
+                const BlameScope *scope, Blame *ret) {
         const CgroupSample *node;
-        Intake in;
-        uint64_t sum_rate, sum_bytes, parent_rate;
+        Intake in, sum;
+        uint64_t parent_rate;
         unsigned share = PERMYRIAD;
 
         *ret = (Blame) { .window = w };
         if (s->n_cgroups == 0)
                 return;
 
-        node = largest_child(t, s, s->cgroups, w, page_bytes, &in, &ret->whole_rate, &ret->whole_bytes);
+        node = largest_child(t, s, s->cgroups, w, scope, &in, &sum);
         if (!node)
                 return;
+        ret->whole_rate = sum.rate;
+        ret->whole_bytes = sum.bytes;
+        ret->whole_operations = sum.operations;
         ret->measured = true;
         ret->usec = in.usec;
 
         for (size_t i = 1; i < s->n_cgroups; i++)
-                if (is_leaf(s, &s->cgroups[i]) && row_intake(t, &s->cgroups[i], w, page_bytes, &in) && in.bytes > 0)
-                        candidates_add(ret, &s->cgroups[i], in.bytes, share_of(in.rate, ret->whole_rate));
+                if (is_leaf(s, &s->cgroups[i]) && row_intake(t, &s->cgroups[i], w, scope, &in) && in.bytes > 0)
+                        candidates_add(ret, &s->cgroups[i], &in, share_of(in.rate, ret->whole_rate));
 
-        if (ret->whole_bytes < noise)
+        if (whole_of(scope, &sum) < noise)
                 return;
 
         /* From the root down, as long as one child holds most of its level and enough of the whole. */
@@ -146,16 +231,16 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         parent_rate = ret->whole_rate;
         for (;;) {
                 const CgroupSample *child =
-                        largest_child(t, s, node, w, page_bytes, &in, &sum_rate, &sum_bytes);
+                        largest_child(t, s, node, w, scope, &in, &sum);
 
-                if (child && share_of(sum_rate, parent_rate) < EXPLAINED_PERMYRIAD) {
+                if (child && share_of(sum.rate, parent_rate) < EXPLAINED_PERMYRIAD) {
                         ret->unexplained = true;
                         break;
                 }
-                if (!child || share_of(in.rate, sum_rate) < DESCEND_PERMYRIAD ||
+                if (!child || share_of(in.rate, sum.rate) < DESCEND_PERMYRIAD ||
                     share_of(in.rate, parent_rate) < EXPLAINED_PERMYRIAD)
                         break;
-                share = (unsigned) mul_div_u64(share, share_of(in.rate, sum_rate), PERMYRIAD);
+                share = (unsigned) mul_div_u64(share, share_of(in.rate, sum.rate), PERMYRIAD);
                 /* Most of what the slice took, and too little of the whole: then it is not the slice either. */
                 if (share < share_min_permyriad) {
                         if (may_stand_alone(child))
@@ -176,13 +261,12 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
 }
 
 unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t cgroup_id, uint64_t noise,
-                     uint64_t page_bytes) {
-        const Track *track = tracks_find(t, cgroup_id);
-        Intake whole, own;
-        uint64_t rate, bytes;
+                     const BlameScope *scope) {
+        const CgroupSample *c = sample_find(s, cgroup_id);
+        Intake largest, own, sum;
 
-        if (s->n_cgroups == 0 || !track || !track_intake(track, w, page_bytes, &own) ||
-            !largest_child(t, s, s->cgroups, w, page_bytes, &whole, &rate, &bytes) || bytes < noise)
+        if (!c || !row_intake(t, c, w, scope, &own) || !largest_child(t, s, s->cgroups, w, scope, &largest, &sum) ||
+            whole_of(scope, &sum) < noise)
                 return 0;
-        return share_of(own.rate, rate);
+        return share_of(own.rate, sum.rate);
 }

@@ -12,6 +12,10 @@
  * goes on at the speed of the swap disk, on the neighbours' time. So memory.swap.high is pinned along with it;
  * it slows who exceeds it and keeps nobody from swapping the cgroup's pages out (cgroup-v2.rst).
  *
+ * io has steps of its own (caps.c) beside those of memory, and both may be taken against one cgroup: halved while it
+ * hurts, a quarter up a second while it does not. What hurts by its io alone is never killed: shares of the work are
+ * too little evidence for that.
+ *
  * Invariant: one action a containment is under way, and one kill on the host. */
 
 #include "base/macro.h"
@@ -24,9 +28,18 @@
 #define RISE_WAIT_MAX_USEC (64 * USEC_PER_SEC)
 /* An alarm this soon after a rise is laid on the rise. */
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
+/* Who works in bursts uses little of a cap between them; without it for so long it is not needed. */
+#define UNBOUND_USEC (3 * USEC_PER_SEC)
+/* What a writer had on its way when it was capped and squeezed is waited for as long. */
+#define WRITE_SETTLE_USEC (1500 * USEC_PER_MSEC)
 #define FAILURES_MAX 3
+/* What is ours is not given up as soon: a minute of trying. */
+#define RESTORE_FAILURES_MAX 60
 /* Less is not worth a write; this much is, for who lacked only a little more when it was held. */
 #define RISE_BYTES_MIN (UINT64_C(4) << 20)
+/* Page cache of a writer that is capped: a fifth of it may be dirty (vm.dirty_ratio), and all of that may stand between
+ * somebody else's fdatasync and its end. */
+#define WRITE_ROOM_BYTES (UINT64_C(32) << 20)
 /* What reclaim takes along when a hold is written. */
 #define SWAP_SLACK_BYTES (UINT64_C(4) << 20)
 
@@ -65,7 +78,7 @@ static bool path_unit(const char *path, char *buf, size_t size) {
         return false;
 }
 
-Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSample *c, const Domain **ret_domain) {
+Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const Track *t = tracks_find(&e->tracks, c->id);
         CgroupFlags flags = c->flags | (t ? t->subtree_flags : 0);
@@ -85,6 +98,9 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSampl
         /* To hold all of a domain for its own sake helps nobody in it. */
         if (d == victim && streq(c->path, victim->cgroup))
                 return VERDICT_RANK;
+        /* Shares of the work cannot tell who of a domain makes whom wait, and most do it to themselves. */
+        if (d == victim && r == RESOURCE_IO)
+                return VERDICT_RANK;
         if (d != victim && d->rank >= (streq(victim->cgroup, "/") ? 1001 : victim->rank))
                 return VERDICT_RANK;
         switch (engine_mode(e, d)) {
@@ -97,6 +113,8 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSampl
         case _MODE_MAX:
                 break;
         }
+        if (r == RESOURCE_IO)
+                return d->contain.steps[STEP_IO_CAP] && c->io ? VERDICT_CULPRIT : VERDICT_NO_STEP;
         if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE] &&
             !(d->contain.steps[STEP_KILL] && engine_mode(e, d) == MODE_ENFORCE))
                 return VERDICT_NO_STEP;
@@ -135,8 +153,12 @@ static bool plan_action(Engine *e, Plan *plan, Containment *c, ActionType type, 
                 .original = c->original,
                 .swap_value = c->swap_level,
                 .swap_original = c->swap_original,
+                .io_only = !c->memory,
+                .n_io = c->n_caps,
                 .lease_usec = d ? d->contain.lease_usec : 15 * USEC_PER_SEC,
         };
+        for (size_t k = 0; k < c->n_caps; k++)
+                a->io[k] = (IoCap) { .value = c->caps[k].level, .expect = c->caps[k].written, .original = c->caps[k].original };
         path_shown(a->path, c->path);
         c->pending_action = a->id;
         c->pending_type = type;
@@ -161,13 +183,75 @@ static bool plan_level(Engine *e, Plan *plan, Containment *c, Step step, uint64_
         return true;
 }
 
+/* The direction in which a cap is tightest, for telling: a read or a write, by what is left of it. */
+static bool cap_shows_writes(const DeviceCap *cap) {
+        return cap->level.v[IO_READ_BYTES] >= cap->original.v[IO_READ_BYTES] &&
+               (cap->level.v[IO_WRITE_BYTES] < cap->original.v[IO_WRITE_BYTES] ||
+                cap->lower.v[IO_WRITE_BYTES] < cap->original.v[IO_WRITE_BYTES]);
+}
+
+/* What one entry tells of the caps: the first device, the direction that is capped. */
+static void tell_caps(const Containment *c, IncidentEntry *entry, const IoLine *before) {
+        const DeviceCap *cap = &c->caps[0];
+        bool writes = cap_shows_writes(cap);
+
+        entry->major = cap->level.major;
+        entry->minor = cap->level.minor;
+        entry->writes = writes;
+        entry->before = before->v[writes ? IO_WRITE_BYTES : IO_READ_BYTES];
+        entry->after = cap->level.v[writes ? IO_WRITE_BYTES : IO_READ_BYTES];
+        entry->operations_before = before->v[writes ? IO_WRITES : IO_READS];
+        entry->operations_after = cap->level.v[writes ? IO_WRITES : IO_READS];
+}
+
+static bool plan_caps(Engine *e, Plan *plan, Containment *c, IncidentEntryType type, const Domain *d) {
+        IncidentEntry entry = { .type = type, .step = STEP_IO_CAP, .action = ACTION_SET_IO_MAX };
+        bool first;
+
+        if (!plan_action(e, plan, c, ACTION_SET_IO_MAX, STEP_IO_CAP, c->level, d))
+                return false;
+        entry.action_id = c->pending_action;
+        /* The first cap is told beside what was done without one. */
+        first = memcmp(c->caps[0].written.v, c->caps[0].original.v, sizeof(c->caps[0].written.v)) == 0;
+        tell_caps(c, &entry, first ? &c->caps[0].measured : &c->caps[0].written);
+        enter(e, c, &entry);
+        c->step = MAX(c->step, STEP_IO_CAP);
+        c->cap_usec = e->now;
+        return true;
+}
+
 static void plan_restore(Engine *e, Plan *plan, Containment *c, IncidentEntryType type, const Domain *d) {
+        IncidentEntry entry = { .type = type, .step = c->step, .action = ACTION_RESTORE, .before = c->level, .after = c->original };
+
         if (!plan_action(e, plan, c, ACTION_RESTORE, c->step, c->original, d))
                 return;
-        enter(e, c, &(IncidentEntry) {
-                .type = type, .step = c->step, .action = ACTION_RESTORE, .action_id = c->pending_action,
-                .before = c->level, .after = c->original });
+        entry.action_id = c->pending_action;
+        if (!c->memory && c->n_caps > 0) {
+                caps_lift(c);
+                tell_caps(c, &entry, &c->caps[0].written);
+        }
+        enter(e, c, &entry);
         c->phase = PHASE_RESTORING;
+}
+
+/* Memory is given back; with it all, if nothing else is held. */
+static void plan_memory_back(Engine *e, Plan *plan, Containment *c, IncidentEntryType type, const Domain *d) {
+        if (c->n_caps == 0) {
+                plan_restore(e, plan, c, type, d);
+                return;
+        }
+        c->swap_level = c->swap_original;
+        c->memory_ends = plan_level(e, plan, c, STEP_HOLD, c->original, type, d);
+}
+
+/* The same of io. */
+static void plan_caps_back(Engine *e, Plan *plan, Containment *c, IncidentEntryType type, const Domain *d) {
+        if (!c->memory || c->for_writes) {
+                plan_restore(e, plan, c, type, d);
+                return;
+        }
+        caps_lift(c);
+        c->caps_end = plan_caps(e, plan, c, type, d);
 }
 
 /* Never below SqueezeFloor=, nor below what the cgroup is promised. */
@@ -235,17 +319,28 @@ static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domai
         return MAX(current + MIN(slack, MAX(current / 8, UINT64_C(1) << 20)), level_floor(row, d));
 }
 
+/* What is no page cache stays, whatever it is. */
+static uint64_t write_level(const CgroupSample *row, const Domain *d) {
+        uint64_t current, file;
+
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) || !cgroup_sample_get(row, CGROUP_FILE, &file))
+                return LIMIT_MAX;
+        return MAX(current - MIN(file, current) + WRITE_ROOM_BYTES, level_floor(row, d));
+}
+
 static uint64_t swap_use(const CgroupSample *row) {
         uint64_t v;
 
         return cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &v) ? v : 0;
 }
 
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *row) {
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = NULL;
         size_t n = strlen(row->path);
+        uint64_t memory_high = LIMIT_MAX;
 
+        (void) cgroup_sample_get(row, CGROUP_MEMORY_HIGH, &memory_high);
         for (size_t k = 0; k < CONTAINMENTS_MAX && !c; k++)
                 if (e->containments[k].cgroup_id == 0)
                         c = &e->containments[k];
@@ -255,23 +350,44 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *r
         *c = (Containment) {
                 .cgroup_id = row->id,
                 .incident_id = i->id,
-                .original = row->value[CGROUP_MEMORY_HIGH],
-                .level = row->value[CGROUP_MEMORY_HIGH],
-                .written = row->value[CGROUP_MEMORY_HIGH],
+                .original = memory_high,
+                .level = memory_high,
+                .written = memory_high,
                 .swap_original = LIMIT_MAX,
                 .swap_level = LIMIT_MAX,
                 .evidence_usec = e->now,
                 .rise_wait_usec = CALM_USEC,
         };
+        memcpy(c->path, row->path, n + 1);
+        if (scope->resource == RESOURCE_IO && caps_help(e, scope, row)) {
+                bool begun;
+
+                /* What it may write; and what it may dirty as soon as that is written (writes_step()), see caps.c. */
+                c->for_writes = d->contain.steps[STEP_SQUEEZE] && caps_buffered(row) && write_level(row, d) < memory_high;
+                begun = caps_begin(e, c, scope, row, d) && plan_caps(e, plan, c, ENTRY_ACTION, d);
+                if (!begun)
+                        c->cgroup_id = 0;
+                return begun;
+        }
+        c->memory = true;
         if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
                 c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
-        memcpy(c->path, row->path, n + 1);
         if (!plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE,
                         hold_level(e, row, d), ENTRY_ACTION, d)) {
                 c->cgroup_id = 0;
                 return false;
         }
         return true;
+}
+
+void containment_join(Engine *e, const BlameScope *scope, const CgroupSample *row) {
+        const Domain *d = policy_domain_of(e->policy, row->path);
+        Containment *c = containment_find(e, row->id);
+
+        /* Written at the next tick: caps that differ from what is written are. */
+        if (c && d && c->n_caps == 0 && d->contain.steps[STEP_IO_CAP] && c->phase != PHASE_KILLING &&
+            c->phase != PHASE_RESTORING && row->io && caps_help(e, scope, row))
+                (void) caps_begin(e, c, scope, row, d);
 }
 
 /* KillBudget=: kills of this domain within its window. */
@@ -447,7 +563,7 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         }
         /* Twice its use and not pushing: the limit binds no more. */
         if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
-                plan_restore(e, plan, c, ENTRY_RELIEF, d);
+                plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
         c->lower_level = c->level;
@@ -458,11 +574,12 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
                 c->phase = PHASE_RISING;
                 c->rise_usec = e->now;
                 if (c->level >= c->original)
-                        plan->n_actions--, c->pending_action = 0, plan_restore(e, plan, c, ENTRY_RELIEF, d);
+                        plan->n_actions--, c->pending_action = 0, plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
         }
 }
 
-static bool hurts_anyone(const Engine *e, const Containment *c) {
+/* Io that its caps are there for does not count against its memory; without caps all does. */
+static bool hurts_anyone(const Engine *e, const Containment *c, IncidentResource r) {
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
                 const OpenIncident *o = &e->open[i];
                 const Incident *inc;
@@ -470,17 +587,18 @@ static bool hurts_anyone(const Engine *e, const Containment *c) {
                 if (o->id == 0)
                         continue;
                 inc = chronicle_find((Chronicle *) &e->chronicle, o->id);
-                if (inc && inc->culprit_id == c->cgroup_id && incident_hurts(e, o, c->cgroup_id))
+                if (inc && inc->culprit_id == c->cgroup_id && (inc->resource == r || (inc->resource == RESOURCE_IO && c->n_caps == 0)) &&
+                    incident_hurts(e, o, c->cgroup_id))
                         return true;
         }
         return false;
 }
 
-static void mark_incidents(Engine *e, const Containment *c) {
+static void mark_incidents(Engine *e, const Containment *c, IncidentResource r) {
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
                 const Incident *inc = e->open[i].id ? chronicle_find(&e->chronicle, e->open[i].id) : NULL;
 
-                if (inc && inc->culprit_id == c->cgroup_id)
+                if (inc && inc->culprit_id == c->cgroup_id && (inc->resource == r || c->n_caps == 0))
                         incident_mark(e, &e->open[i]);
         }
 }
@@ -503,34 +621,68 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
         return true;
 }
 
-static void containment_step(Engine *e, Plan *plan, Containment *c) {
-        const Domain *d = policy_domain_of(e->policy, c->path);
-        const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
+static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        bool pushing, binds, hurts;
+
+        if (caps_differ(c)) {
+                if (plan_caps(e, plan, c, ENTRY_ACTION, d))
+                        mark_incidents(e, c, RESOURCE_IO);
+                return;
+        }
+        if (!row || !row->io || !caps_pushing(e, c, &pushing, &binds)) {
+                if (e->now - c->cap_evidence_usec >= d->contain.lease_usec)
+                        plan_caps_back(e, plan, c, ENTRY_EXPIRED, d);
+                return;
+        }
+        hurts = hurts_anyone(e, c, RESOURCE_IO);
+        if (hurts || pushing)
+                c->cap_evidence_usec = e->now;
+        if (binds)
+                c->cap_binds_usec = e->now;
+
+        if (hurts && c->cap_rise_usec != 0 && e->now - c->cap_rise_usec < RELAPSE_USEC) {
+                /* A rise brought it back. */
+                c->cap_wait_usec = MIN(c->cap_wait_usec * 2, RISE_WAIT_MAX_USEC);
+                c->cap_rise_usec = 0;
+                caps_back(e, c, d);
+                if (plan_caps(e, plan, c, ENTRY_BACK, d))
+                        mark_incidents(e, c, RESOURCE_IO);
+        } else if (c->for_writes && e->now - MAX(c->cap_usec, c->step_usec) < WRITE_SETTLE_USEC) {
+                return;
+        } else if (hurts) {
+                c->cap_rise_usec = 0;
+                if (e->now - c->cap_usec >= d->contain.step_usec && caps_lower(e, c, d) &&
+                    plan_caps(e, plan, c, ENTRY_ACTION, d))
+                        mark_incidents(e, c, RESOURCE_IO);
+        } else if (e->now - c->cap_evidence_usec >= d->contain.lease_usec)
+                plan_caps_back(e, plan, c, ENTRY_EXPIRED, d);
+        else if (e->now - c->cap_usec < (c->cap_rise_usec != 0 ? CALM_USEC : c->cap_wait_usec))
+                return;
+        else if (c->cap_rise_usec != 0 && e->now - c->cap_binds_usec >= UNBOUND_USEC)
+                plan_caps_back(e, plan, c, ENTRY_RELIEF, d);
+        else if (caps_raise(e, c) && plan_caps(e, plan, c, ENTRY_RISE, d)) {
+                c->cap_rise_usec = e->now;
+                /* What comes now is the rise's doing. */
+                mark_incidents(e, c, RESOURCE_IO);
+        }
+}
+
+static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         const Track *t = tracks_find(&e->tracks, c->cgroup_id);
         unsigned full;
         bool hurts, pushing;
         uint64_t v;
 
-        if (c->pending_action != 0)
-                return;
-        if (c->killed) {
-                plan_restore(e, plan, c, ENTRY_RELIEF, d);
-                return;
-        }
-        if (!d || !d->contain.present || engine_mode(e, d) < MODE_CONTAIN) {
-                plan_restore(e, plan, c, ENTRY_EXPIRED, d);
-                return;
-        }
         if (!row || !t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &v) ||
             !pushing_known(e, c, row, t, &pushing, &full)) {
                 /* Nothing is known of it now, which is no reason to raise it; but what is not known to be needed
                  * is given back in time. */
                 if (e->now - c->evidence_usec >= d->contain.lease_usec)
-                        plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                        plan_memory_back(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
 
-        hurts = hurts_anyone(e, c);
+        hurts = hurts_anyone(e, c, RESOURCE_MEMORY);
         if (hurts || pushing)
                 c->evidence_usec = e->now;
 
@@ -549,15 +701,50 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
         if (hurts) {
                 escalate(e, plan, c, row, d);
                 if (c->pending_action != 0)
-                        mark_incidents(e, c);
+                        mark_incidents(e, c, RESOURCE_MEMORY);
                 return;
         }
         if (e->now - c->evidence_usec >= d->contain.lease_usec) {
-                plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                plan_memory_back(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
         if (e->now - c->step_usec >= (c->phase == PHASE_RISING ? CALM_USEC : c->rise_wait_usec))
                 rise(e, plan, c, row, d, pushing);
+}
+
+/* The memory.high that keeps little dirty comes after the caps, and stays as long as they do. */
+static void writes_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        uint64_t level = row ? write_level(row, d) : LIMIT_MAX;
+
+        if (c->memory || level >= c->original)
+                return;
+        c->memory = plan_level(e, plan, c, STEP_SQUEEZE, level, ENTRY_ACTION, d);
+}
+
+static void containment_step(Engine *e, Plan *plan, Containment *c) {
+        const Domain *d = policy_domain_of(e->policy, c->path);
+        const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
+
+        if (c->pending_action != 0)
+                return;
+        if (c->killed) {
+                plan_restore(e, plan, c, ENTRY_RELIEF, d);
+                return;
+        }
+        if (!d || !d->contain.present || engine_mode(e, d) < MODE_CONTAIN) {
+                plan_restore(e, plan, c, ENTRY_EXPIRED, d);
+                return;
+        }
+        if (c->for_writes)
+                writes_step(e, plan, c, row, d);
+        else if (c->memory)
+                memory_step(e, plan, c, row, d);
+        if (c->pending_action != 0)
+                return;
+        if (c->n_caps > 0)
+                caps_step(e, plan, c, row, d);
+        else if (!c->memory)
+                plan_restore(e, plan, c, ENTRY_RELIEF, d);
 }
 
 void containments_step(Engine *e, Plan *plan) {
@@ -577,6 +764,7 @@ static void containment_end(Engine *e, Containment *c, IncidentResult result) {
 
 void containment_outcome(Engine *e, const Outcome *o) {
         Containment *c = NULL;
+        bool untouched;
 
         if (o->action_id != 0 && o->action_id == e->kill_in_flight)
                 e->kill_in_flight = 0;
@@ -588,6 +776,11 @@ void containment_outcome(Engine *e, const Outcome *o) {
         c->pending_action = 0;
         if (o->result == OUTCOME_GONE || o->type == ACTION_KILL)
                 tracks_bury(&e->tracks, o->cgroup_id, e->now, e->config.page_bytes);
+        if (o->result == OUTCOME_DONE && c->memory_ends)
+                c->memory = false;
+        if (o->result == OUTCOME_DONE && c->caps_end)
+                c->n_caps = 0;
+        c->memory_ends = c->caps_end = false;
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_OUTCOME, .step = c->step, .action = o->type, .result = o->result, .error = o->error,
                 .action_id = o->action_id, .before = o->before, .after = o->after });
@@ -597,6 +790,8 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 c->failures = 0;
                 if (o->type == ACTION_SET_MEMORY_HIGH)
                         c->written = c->level = o->after;
+                for (size_t k = 0; k < c->n_caps; k++)
+                        c->caps[k].written = c->caps[k].level;
                 if (o->type == ACTION_KILL)
                         c->killed = true;
                 else if (o->type == ACTION_RESTORE)
@@ -622,10 +817,15 @@ void containment_outcome(Engine *e, const Outcome *o) {
         case OUTCOME_TIMEOUT:
         case _OUTCOME_RESULT_MAX:
                 c->phase = PHASE_HELD;
-                c->step_usec = e->now;
+                c->step_usec = c->cap_usec = e->now;
                 c->level = c->written;
+                untouched = c->level == c->original;
+                for (size_t k = 0; k < c->n_caps; k++) {
+                        c->caps[k].level = c->caps[k].written;
+                        untouched = untouched && memcmp(c->caps[k].written.v, c->caps[k].original.v, sizeof(c->caps[k].written.v)) == 0;
+                }
                 /* A first step that cannot be taken leaves nothing to undo. */
-                if (++c->failures >= FAILURES_MAX && (o->type == ACTION_RESTORE || c->level == c->original))
+                if (++c->failures >= (untouched ? FAILURES_MAX : RESTORE_FAILURES_MAX) && (untouched || o->type == ACTION_RESTORE))
                         containment_end(e, c, RESULT_NOT_ALLOWED);
                 return;
         }

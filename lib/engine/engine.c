@@ -6,7 +6,7 @@
  *         -> (nobody, or not allowed)  quiet, looked at again at growing intervals -> over
  *
  * It acts on what the samples of this incident show: a culprit needs two of them, so the first step comes one
- * sampling period after the alarm. Left out on purpose: io, freezing (later), and any judgement by names. */
+ * sampling period after the alarm. Left out on purpose: freezing (later), and any judgement by names. */
 
 #include "base/macro.h"
 #include "engine/state.h"
@@ -17,9 +17,18 @@
 #define PART_PERMYRIAD 1000
 /* … and this share of what was taken in over the long window makes a recent culprit believable. */
 #define FAIR_SHARE_PERMYRIAD 2500
+#define SLICE_LOOK_USEC (400 * USEC_PER_MSEC)
+#define SECOND_LOOK_USEC USEC_PER_SEC
+/* Less io than this in the window is no reason for anybody's trouble. */
+#define IO_NOISE (UINT64_C(1) << 20)
+/* So long after a change of io.max the queue of before is worked off. */
+#define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
 #define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
 /* Somebody stalled on memory: look closer for this long. */
 #define STIR_USEC (2 * USEC_PER_SEC)
+/* Stirring about io for so long without an alarm is how it works; it is not listened to for the time after. */
+#define IO_STIR_USEC (5 * USEC_PER_SEC)
+#define IO_DEAF_USEC (60 * USEC_PER_SEC)
 /* Sample cgroups already when memory would last less than this many times an alarm's threshold … */
 #define FORECAST_HOT_USEC (6 * USEC_PER_SEC)
 /* … and look at the host more often than the heartbeat below this. */
@@ -47,13 +56,6 @@ Engine *engine_free(Engine *e) {
                 tracks_done(&e->tracks);
                 free(e);
         }
-        return NULL;
-}
-
-const CgroupSample *sample_find(const Sample *s, uint64_t id) {
-        for (size_t i = 0; i < s->n_cgroups; i++)
-                if (s->cgroups[i].id == id)
-                        return &s->cgroups[i];
         return NULL;
 }
 
@@ -88,6 +90,19 @@ void incident_mark(Engine *e, OpenIncident *o) {
                 a->conditions[i].mark_total = a->conditions[i].total;
 }
 
+/* What an alarm is about: its first condition tells. */
+static IncidentResource alarm_resource(const Alarm *a) {
+        return a->n_conditions > 0 && a->conditions[0].type == CONDITION_IO_PRESSURE ? RESOURCE_IO : RESOURCE_MEMORY;
+}
+
+void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
+        const AlarmState *a = incident_alarm(e, o);
+        const Domain *victim = incident_victim(e, o);
+
+        blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, e->sample,
+                    victim ? victim->cgroup : "/", e->config.page_bytes);
+}
+
 /* One condition, by what was seen since the last step only: what came before it is no verdict on it. */
 static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condition *c, const ConditionState *st,
                             unsigned recent, unsigned longer, unsigned share_min) {
@@ -100,6 +115,14 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
                 stall = mul_div_u64(st->total - MIN(st->mark_total, st->total), PERMYRIAD, usec);
                 /* Relief is judged on the part of the stall that is laid on the culprit. */
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad;
+        case CONDITION_IO_PRESSURE:
+                /* What was in the disk's queue at the last step is still being waited for, and what a rise lets in shows
+                 * itself late: so it is the last moment that counts. Half of the alarm still hurts: who waits for a disk
+                 * a fifth of the time waits in a queue. */
+                if (st->late_usec < o->mark_usec + IO_SETTLE_USEC || e->now <= st->late_usec)
+                        return false;
+                stall = mul_div_u64(st->total - st->late_total, PERMYRIAD, e->now - st->late_usec);
+                return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad / 2;
         case CONDITION_MEMORY_EXHAUSTION:
                 return usec >= HOT_USEC && recent >= share_min && e->forecast.last.available < o->mark_available &&
                        mul_div_u64(e->forecast.last.available, usec, o->mark_available - e->forecast.last.available) <=
@@ -107,7 +130,6 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
         case CONDITION_SWAP_USED:
         case CONDITION_MEMORY_USED:
                 return st->holds && MAX(recent, longer) >= share_min;
-        case CONDITION_IO_PRESSURE:
         case CONDITION_CPU_PRESSURE:
         case CONDITION_IO_LATENCY:
         case CONDITION_RECLAIM_STALL:
@@ -121,13 +143,21 @@ bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id) 
         const AlarmState *a = incident_alarm(e, o);
         const Domain *victim = incident_victim(e, o);
         const Alarm *alarm;
-        unsigned recent, longer;
+        unsigned recent, longer = 0;
+        BlameScope scope;
 
         if (!a || !e->sample)
                 return false;
         alarm = &victim->alarms[a->alarm];
-        recent = blame_share(&e->tracks, e->sample, WINDOW_RECENT, cgroup_id, intake_noise(e) / 4, e->config.page_bytes);
-        longer = blame_share(&e->tracks, e->sample, WINDOW_LONG, cgroup_id, intake_noise(e), e->config.page_bytes);
+        incident_scope(e, o, &scope);
+        /* Of io only the present counts, for a disk forgets; and who is held up at a cap works in bursts. */
+        if (scope.resource == RESOURCE_IO) {
+                recent = blame_share(&e->tracks, e->sample, WINDOW_RECENT, cgroup_id, IO_NOISE / 4, &scope);
+                longer = blame_share(&e->tracks, e->sample, WINDOW_LAST, cgroup_id, IO_NOISE / 4, &scope);
+        } else {
+                recent = blame_share(&e->tracks, e->sample, WINDOW_RECENT, cgroup_id, intake_noise(e) / 4, &scope);
+                longer = blame_share(&e->tracks, e->sample, WINDOW_LONG, cgroup_id, intake_noise(e), &scope);
+        }
         for (size_t i = 0; i < MIN(alarm->n_conditions, (size_t) CONDITIONS_MAX); i++)
                 if (!condition_hurts(e, o, &alarm->conditions[i], &a->conditions[i], recent, longer,
                                      victim->blame_share_min_permyriad))
@@ -163,6 +193,8 @@ static void incident_open(Engine *e, size_t alarm_index) {
         a->incident_id = i->id;
         incident_mark(e, o);
 
+        i->resource = alarm_resource(alarm);
+        i->low_confidence = i->resource == RESOURCE_IO;
         path_shown(i->domain, d->name);
         copy_text(i->alarm, sizeof(i->alarm), alarm->name);
         copy_text(i->condition, sizeof(i->condition), alarm->conditions[0].text);
@@ -198,11 +230,11 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
 }
 
 /* Takes in now, or stands and waits for room. */
-static bool takes_part(const Engine *e, const CgroupSample *c) {
+static bool takes_part(const Engine *e, const CgroupSample *c, const BlameScope *scope) {
         const Track *t = tracks_find(&e->tracks, c->id);
         unsigned some, full;
 
-        return blame_share(&e->tracks, e->sample, WINDOW_RECENT, c->id, 0, e->config.page_bytes) >= PART_PERMYRIAD ||
+        return blame_share(&e->tracks, e->sample, WINDOW_RECENT, c->id, 0, scope) >= PART_PERMYRIAD ||
                (t && track_stall(t, &some, &full) && some >= 2 * PART_PERMYRIAD);
 }
 
@@ -212,14 +244,20 @@ static bool takes_part(const Engine *e, const CgroupSample *c) {
  * culprit where it is the same, or the smaller cgroup of the two, and still takes part; else the recent one's
  * if the long one gives it a fair share. Where the recent one shows a slice taking in what nobody in it took in (in a
  * tenth of a second one huge page does that), it says no more than that somebody in there takes part. */
-static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
+static void incident_blame(const Engine *e, const Domain *victim, const BlameScope *scope, Blame *b) {
         unsigned share_min = victim->blame_share_min_permyriad;
-        uint64_t noise = intake_noise(e), page = e->config.page_bytes;
+        uint64_t noise = intake_noise(e);
         Blame recent, longer;
         bool part;
 
-        blame_find(&e->tracks, e->sample, WINDOW_RECENT, share_min, noise, page, &recent);
-        blame_find(&e->tracks, e->sample, WINDOW_LONG, share_min, noise, page, &longer);
+        /* A disk forgets: who keeps it busy now is who keeps others waiting now, whatever was before. */
+        if (scope->resource == RESOURCE_IO) {
+                blame_find(&e->tracks, e->sample, WINDOW_LAST, share_min, IO_NOISE, scope, b);
+                return;
+        }
+
+        blame_find(&e->tracks, e->sample, WINDOW_RECENT, share_min, noise, scope, &recent);
+        blame_find(&e->tracks, e->sample, WINDOW_LONG, share_min, noise, scope, &longer);
         if (!recent.measured || !longer.measured || longer.whole_bytes < noise) {
                 *b = recent;
                 return;
@@ -227,12 +265,12 @@ static void incident_blame(const Engine *e, const Domain *victim, Blame *b) {
         *b = longer;
         if (recent.whole_bytes < noise)
                 return;
-        part = longer.culprit && takes_part(e, longer.culprit);
+        part = longer.culprit && takes_part(e, longer.culprit, scope);
         if (longer.culprit && (part || recent.unexplained) &&
             (!recent.culprit || path_within(longer.culprit->path, recent.culprit->path)))
                 return;
         if (recent.culprit && !recent.unexplained &&
-            blame_share(&e->tracks, e->sample, WINDOW_LONG, recent.culprit->id, noise, page) >= FAIR_SHARE_PERMYRIAD) {
+            blame_share(&e->tracks, e->sample, WINDOW_LONG, recent.culprit->id, noise, scope) >= FAIR_SHARE_PERMYRIAD) {
                 *b = recent;
                 return;
         }
@@ -245,13 +283,14 @@ static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, 
 
         i->window_usec = b->usec;
         i->whole_bytes = b->whole_bytes;
+        i->whole_operations = b->whole_operations;
         i->n_candidates = b->n_candidates;
         memcpy(i->candidates, b->candidates, sizeof(i->candidates));
         for (size_t k = 0; k < i->n_candidates; k++) {
                 const CgroupSample *c = sample_find(e->sample, i->candidates[k].cgroup_id);
 
                 if (i->candidates[k].share_permyriad >= victim->blame_share_min_permyriad && c) {
-                        i->candidates[k].verdict = contain_verdict(e, victim, c, &d);
+                        i->candidates[k].verdict = contain_verdict(e, victim, i->resource, c, &d);
                         if (i->candidates[k].verdict == VERDICT_CULPRIT && c != b->culprit)
                                 i->candidates[k].verdict = VERDICT_SMALL_SHARE;
                 }
@@ -279,6 +318,7 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
                         i->candidates[0] = (Candidate) {
                                 .cgroup_id = b->culprit->id,
                                 .intake_bytes = mul_div_u64(b->whole_bytes, b->share_permyriad, PERMYRIAD),
+                                .operations = mul_div_u64(b->whole_operations, b->share_permyriad, PERMYRIAD),
                                 .share_permyriad = b->share_permyriad,
                                 .verdict = verdict };
                         path_shown(i->candidates[0].path, b->culprit->path);
@@ -298,20 +338,33 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         return true;
 }
 
+/* Nobody else is to blame: it goes on with the one that it has. */
+static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
+        if (!containment_find(e, i->culprit_id))
+                return false;
+        i->state = INCIDENT_CONTAINING;
+        incident_mark(e, o);
+        return true;
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         bool harmless;
+        BlameScope scope;
+        IncidentResource lever;
         Verdict verdict;
         Blame b;
 
         if (!e->sample || !victim)
                 return;
-        incident_blame(e, victim, &b);
+        incident_scope(e, o, &scope);
+        incident_blame(e, victim, &scope, &b);
         if (!b.measured)
                 return;
-        harmless = b.culprit && !containment_find(e, b.culprit->id) && !took_from_somebody(e, o, b.culprit);
+        harmless = scope.resource == RESOURCE_MEMORY && b.culprit && !containment_find(e, b.culprit->id) &&
+                   !took_from_somebody(e, o, b.culprit);
         if (!b.culprit || harmless) {
-                if (e->now < o->look_until_usec)
+                if (e->now < o->look_until_usec || incident_keeps(e, o, i))
                         return;
                 if (i->first_step_usec == 0) {
                         incident_record_blame(e, victim, i, &b);
@@ -324,7 +377,16 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         }
 
-        verdict = contain_verdict(e, victim, b.culprit, &d);
+        /* Io that is the swap traffic of a leak is cured where the leak is. */
+        lever = scope.resource == RESOURCE_IO && caps_help(e, &scope, b.culprit) ? RESOURCE_IO : RESOURCE_MEMORY;
+        verdict = contain_verdict(e, victim, lever, b.culprit, &d);
+        /* The first moments on a disk may show anybody: only what may be acted on is believed at once, and a slice only
+         * when what lies in it has been looked at twice. */
+        if (scope.resource == RESOURCE_IO && e->now < o->look_until_usec &&
+            (verdict != VERDICT_CULPRIT || (b.culprit->kind == CGROUP_KIND_SLICE && e->now - i->started_usec < SLICE_LOOK_USEC)))
+                return;
+        if (scope.resource == RESOURCE_IO && verdict != VERDICT_CULPRIT && incident_keeps(e, o, i))
+                return;
         /* An incident in which something was done stays the account of that; who comes after him and may not be
          * touched is one entry in it. */
         if (i->first_step_usec == 0 || verdict == VERDICT_CULPRIT)
@@ -337,14 +399,16 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                         i->candidates[k].verdict = VERDICT_TAKEN;
                         i->state = INCIDENT_CONTAINING;
                         incident_mark(e, o);
-                } else if (containment_begin(e, plan, i, b.culprit)) {
+                        if (scope.resource == RESOURCE_IO)
+                                containment_join(e, &scope, b.culprit);
+                } else if (containment_begin(e, plan, i, &scope, b.culprit)) {
                         i->state = INCIDENT_CONTAINING;
                         i->result = RESULT_NONE;
                         incident_mark(e, o);
                 }
                 return;
         case VERDICT_MODE_MONITOR:
-                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, STEP_HOLD);
+                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD);
                 return;
         case VERDICT_PROTECTED:
         case VERDICT_OMIT:
@@ -384,6 +448,8 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         case INCIDENT_LOOKING:
                 if (raised)
                         incident_look(e, plan, o, i);
+                else if (contained)
+                        i->state = INCIDENT_LIFTING;
                 else if (e->now - o->calm_usec >= CALM_USEC)
                         incident_end(e, o, i, RESULT_PASSED);
                 return;
@@ -401,6 +467,12 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                         return;
                 }
                 i->state = raised ? INCIDENT_CONTAINING : INCIDENT_LIFTING;
+                /* A disk has room for a second flood beside the one that is contained: then it is that one now. */
+                if (raised && i->resource == RESOURCE_IO && e->sample && e->now - o->mark_usec >= SECOND_LOOK_USEC &&
+                    !incident_hurts(e, o, i->culprit_id)) {
+                        i->state = INCIDENT_LOOKING;
+                        o->look_until_usec = e->now + 5 * HOT_USEC;
+                }
                 return;
         case INCIDENT_QUIET:
                 if (!raised) {
@@ -486,6 +558,20 @@ static void plan_next(Engine *e, Plan *plan) {
         plan->sample_all = heartbeat <= plan->next_usec;
 }
 
+/* A service that works its disk hard stirs all the time and never calls for help: it must not be watched closely for
+ * ever. */
+static void io_stir(Engine *e) {
+        if (e->now < e->io_deaf_until_usec)
+                return;
+        if (e->io_stir_usec == 0 || e->now - e->io_stir_usec > STIR_USEC)
+                e->io_stir_since_usec = e->now;
+        e->io_stir_usec = e->now;
+        if (e->now - e->io_stir_since_usec > IO_STIR_USEC)
+                e->io_deaf_until_usec = e->now + IO_DEAF_USEC;
+        else
+                e->stir_until_usec = MAX(e->stir_until_usec, e->now + STIR_USEC);
+}
+
 void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan *ret_plan) {
         *ret_plan = (Plan) {};
         e->now = input->now_usec;
@@ -509,6 +595,9 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
                 case EVENT_STIR:
                         e->stir_until_usec = e->now + STIR_USEC;
                         break;
+                case EVENT_IO_STIR:
+                        io_stir(e);
+                        break;
                 case EVENT_CGROUP_GONE:
                         containment_gone(e, ev->cgroup_id);
                         break;
@@ -529,8 +618,7 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
         plan_next(e, ret_plan);
 }
 
-int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *path, Step step,
-                 uint64_t original, uint64_t value, uint64_t swap_original, uint64_t swap_value) {
+int engine_adopt(Engine *e, uint64_t now_usec, const Lease *l, const char *path) {
         Containment *c = NULL;
         OpenIncident *o = NULL;
         Incident *i;
@@ -541,7 +629,7 @@ int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *p
         for (size_t k = 0; k < INCIDENTS_MAX && !o; k++)
                 if (e->open[k].id == 0)
                         o = &e->open[k];
-        if (!c || !o || strlen(path) >= sizeof(c->path) || containment_find(e, cgroup_id))
+        if (!c || !o || strlen(path) >= sizeof(c->path) || containment_find(e, l->cgroup_id))
                 return -ENOSPC;
         e->now = now_usec;
         i = chronicle_open(&e->chronicle, now_usec);
@@ -550,19 +638,24 @@ int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *p
 
         *o = (OpenIncident) { .id = i->id, .alarm = -1, .mark_usec = now_usec };
         *c = (Containment) {
-                .cgroup_id = cgroup_id, .incident_id = i->id, .step = step, .original = original, .level = value,
-                .written = value,
-                .swap_original = swap_original,
-                .swap_level = swap_value,
+                .cgroup_id = l->cgroup_id, .incident_id = i->id, .step = l->step, .memory = !l->io_only,
+                .original = l->original, .level = l->value, .written = l->value,
+                .swap_original = l->swap_original,
+                .swap_level = l->swap_value,
                 .step_usec = now_usec, .evidence_usec = now_usec, .rise_wait_usec = CALM_USEC,
+                .n_caps = l->n_io,
+                .cap_usec = now_usec, .cap_evidence_usec = now_usec, .cap_binds_usec = now_usec, .cap_wait_usec = CALM_USEC,
         };
+        for (size_t k = 0; k < l->n_io; k++)
+                c->caps[k] = (DeviceCap) { .original = l->io[k].original, .level = l->io[k].value, .written = l->io[k].value,
+                                           .lower = l->io[k].value };
         strcpy(c->path, path);
         i->state = INCIDENT_LIFTING;
-        i->culprit_id = cgroup_id;
+        i->culprit_id = l->cgroup_id;
         path_shown(i->culprit, path);
         copy_text(i->alarm, sizeof(i->alarm), "adopted");
         copy_text(i->condition, sizeof(i->condition), "lease found at start");
-        enter(e, i, ENTRY_ALARM, step, original, value);
+        enter(e, i, ENTRY_ALARM, l->step, l->original, l->value);
         return 0;
 }
 

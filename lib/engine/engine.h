@@ -13,6 +13,7 @@
 #include "base/macro.h"
 #include "model/event.h"
 #include "model/incident.h"
+#include "model/lease.h"
 #include "model/plan.h"
 #include "model/sample.h"
 #include "policy/policy.h"
@@ -45,8 +46,7 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
 
 /* Takes a lease found at start into the engine, as a containment of a new incident ("adopted"), so that it
  * is lifted by the usual rules. -ENOSPC: too many; give it back at once instead. */
-int engine_adopt(Engine *e, uint64_t now_usec, uint64_t cgroup_id, const char *path, Step step,
-                 uint64_t original, uint64_t value, uint64_t swap_original, uint64_t swap_value);
+int engine_adopt(Engine *e, uint64_t now_usec, const Lease *lease, const char *path);
 
 /* `cgctl set-mode`: overrides Mode= of the domain named, until the next policy. _MODE_MAX ends the override.
  * -ENOENT: no such domain with a [Contain] section. */

@@ -29,13 +29,25 @@ typedef enum ContainmentPhase {
         PHASE_RESTORING,        /* the last action: waiting for its outcome */
 } ContainmentPhase;
 
-/* One cgroup on which we hold a lease. */
+/* One device on which the cgroup's io is capped. */
+typedef struct DeviceCap {
+        IoLine original, level;         /* io.max before, and as we want it */
+        IoLine written;                 /* … and as the last outcome left it */
+        IoLine measured;                /* what it did a second when it was capped first */
+        uint64_t full[2];               /* … and all did, in bytes and in operations */
+        unsigned share_permyriad;       /* … and its part of that; 0 = not known */
+        unsigned trust_permyriad;       /* what is left of these after what was seen since */
+        IoLine lower;                   /* before the last rise */
+} DeviceCap;
+
+/* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */
 typedef struct Containment {
         uint64_t cgroup_id;             /* 0 = free place */
         uint64_t incident_id;           /* the incident that began it */
         char path[4096];
         ContainmentPhase phase;
         Step step;                      /* highest rung taken */
+        bool memory;                    /* memory.high is ours */
         uint64_t original, level;       /* memory.high before, and as we want it */
         uint64_t written;               /* … and as the last outcome left it: what the file holds */
         uint64_t swap_original, swap_level;     /* memory.swap.high likewise; equal = not ours */
@@ -49,6 +61,16 @@ typedef struct Containment {
         uint64_t floor_usec;            /* at the floor and still hurting since; 0 = not */
         uint64_t stuck_usec;            /* making no progress since; 0 = it does */
         uint64_t kill_target;           /* cgroup that was killed */
+        DeviceCap caps[IO_DEVICES_MAX];
+        size_t n_caps;                  /* 0 = its io is not ours */
+        uint64_t cap_usec;              /* when the caps were last changed */
+        uint64_t cap_rise_usec;         /* last rise; 0 = they do not rise */
+        uint64_t cap_wait_usec;         /* between calm and the next rise; doubles at each relapse */
+        uint64_t cap_hurt_usec;         /* last time that a cap was lowered because it hurt, or begun */
+        uint64_t cap_binds_usec;        /* last time that it used half of a cap */
+        uint64_t cap_evidence_usec;     /* last time that its io was seen to hurt or to push */
+        bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
+        bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;
         bool budget_told, killed;
 } Containment;
@@ -96,6 +118,8 @@ struct Engine {
         uint64_t next_action_id;
         uint64_t kill_in_flight;        /* action id, 0 = none: one at a time on the host */
         uint64_t stir_until_usec;
+        uint64_t io_stir_since_usec, io_stir_usec;      /* first and last of a row of early triggers about io */
+        uint64_t io_deaf_until_usec;    /* they lead to nothing: not listened to until then */
         uint64_t look_usec;             /* when the last sample of any kind was taken */
         uint64_t cgroups_usec;          /* of the last sample with cgroups */
         uint64_t heartbeat_usec;        /* of the last complete sample */
@@ -108,14 +132,36 @@ struct Engine {
 bool slice_is_full(const Engine *e, const char *path);
 
 /* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
-Verdict contain_verdict(const Engine *e, const Domain *victim, const CgroupSample *c, const Domain **ret_domain);
+Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain);
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
 /* Takes the first step against c for incident i. False where none can be taken now. */
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const CgroupSample *c);
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *c);
+/* Puts the containment of c under caps as well, for an incident about io that it is the culprit of. */
+void containment_join(Engine *e, const BlameScope *scope, const CgroupSample *c);
 void containments_step(Engine *e, Plan *plan);
 void containment_outcome(Engine *e, const Outcome *o);
 void containment_gone(Engine *e, uint64_t cgroup_id);
 bool containments_any(const Engine *e);
+
+/* caps.c */
+
+/* Does the step io-cap help against what c does on these devices? Not where it is the swap traffic of its own growth. */
+bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c);
+/* Writes through the page cache: much of its data is on the way to the disk. */
+bool caps_buffered(const CgroupSample *row);
+/* Half of the measured rate on each device of the scope. False where nothing was measured. */
+bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d);
+/* Half of what they are. False at the floor. */
+bool caps_lower(Engine *e, Containment *c, const Domain *d);
+/* A quarter more, remembering where from. False: not worth a write. */
+bool caps_raise(Engine *e, Containment *c);
+/* Back to before the last rise and a little below. */
+void caps_back(Engine *e, Containment *c, const Domain *d);
+void caps_lift(Containment *c);
+/* There is something to write. */
+bool caps_differ(const Containment *c);
+/* Uses nearly all of a cap; *ret_binds: would use half of one. False: not known now. */
+bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds);
 
 /* engine.c */
 
@@ -124,7 +170,8 @@ OpenIncident *incident_state(Engine *e, uint64_t id);
 const Domain *incident_victim(const Engine *e, const OpenIncident *o);
 /* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */
 bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
+/* What the incident is about; needs a sample. */
+void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret);
 void incident_mark(Engine *e, OpenIncident *o);
-const CgroupSample *sample_find(const Sample *s, uint64_t id);
 /* Bytes a second below which intake is ordinary business. */
 uint64_t intake_noise(const Engine *e);

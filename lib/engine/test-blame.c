@@ -51,7 +51,7 @@ static void blame_rows(const Row *rows, size_t n, uint64_t msec, TrackWindow w, 
                 if (look == 0)
                         s.usec += msec * USEC_PER_MSEC;
         }
-        blame_find(&tracks, &s, w, SHARE_MIN, MIB, PAGE, ret);
+        blame_find(&tracks, &s, w, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE }, ret);
 }
 
 /* 180 ms apart; each row has grown by so many MiB meanwhile. */

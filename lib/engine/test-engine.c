@@ -441,6 +441,266 @@ static void test_writes_that_fail_are_given_up(void **state _unused_) {
         assert_int_equal(w.c[hog].high, LIMIT_MAX);
 }
 
+/* A service that needs the disk, and a neighbour that floods it. */
+static int victim_and_flood(const char *flood_path, uint64_t operations, uint64_t bytes) {
+        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        flood = world_add(&w, flood_path, CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        assert_null(engine_incident(w.engine, 0));
+        w.c[flood].operations = operations;
+        w.c[flood].io_bytes = bytes;
+        return flood;
+}
+
+static uint64_t done_by(int i) {
+        return w.c[i].done[0].v[IO_READS] + w.c[i].done[0].v[IO_WRITES];
+}
+
+static const Incident *first_incident(const char *alarm) {
+        const Incident *i, *found = NULL;
+
+        for (size_t k = 0; (i = engine_incident(w.engine, k)); k++)
+                if (streq(i->alarm, alarm))
+                        found = i;
+        return found;
+}
+
+static void test_flood_is_capped_and_given_back(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        uint64_t began = w.now, before;
+        const Incident *i;
+
+        world_run(&w, USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        assert_true(w.first_touch - began <= 500 * USEC_PER_MSEC);
+        i = first_incident("io");
+        assert_non_null(i);
+        assert_int_equal(i->resource, RESOURCE_IO);
+        assert_true(i->low_confidence);
+        assert_string_equal(i->culprit, "/sideload.slice/flood.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_CULPRIT);
+        /* Bytes and operations, of what it does and of nothing else. */
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 300 && w.c[flood].io_max[0].v[IO_READS] <= 400);
+        assert_true(w.c[flood].io_max[0].v[IO_READ_BYTES] < 2 * MIB);
+        assert_true(w.c[flood].io_max[0].v[IO_WRITES] == LIMIT_MAX);
+        assert_true(w.c[flood].io_max[1].v[IO_READS] == LIMIT_MAX);
+        assert_true(w.c[flood].high == LIMIT_MAX);
+
+        /* It keeps three quarters of what is left, and more. */
+        world_run(&w, 5 * USEC_PER_SEC);
+        before = done_by(flood);
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(done_by(flood) - before >= 60 * 700 * 3 / 4);
+        assert_only_touched(flood);
+        assert_int_equal(w.kills, 0);
+
+        w.c[flood].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(first_incident("io")->state, INCIDENT_OVER);
+        assert_int_equal(first_incident("io")->result, RESULT_RECOVERED);
+}
+
+/* What others do there is theirs, and the queue stays short; but what is left is the flood's. */
+static void test_room_on_the_disk(void **state _unused_) {
+        uint64_t before, flooded;
+        int flood, other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.c[other].operations = 200;
+        w.c[other].io_bytes = 16 << 10;
+        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        world_run(&w, 10 * USEC_PER_SEC);
+        before = done_by(flood);
+        world_run(&w, 20 * USEC_PER_SEC);
+        flooded = (done_by(flood) - before) / 20;
+        assert_true(flooded + 300 <= 800 * 86 / 100);
+        assert_true(flooded + 300 >= 800 * 78 / 100);
+        assert_only_touched(flood);
+}
+
+/* A device that comes to do less than was measured is not run into again and again; nor believed to be slow for ever. */
+static void test_device_that_does_less(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096), web = world_find(&w, "/workload.slice/web.service");
+        uint64_t stalled;
+
+        world_run(&w, 5 * USEC_PER_SEC);
+        w.disk_operations = 400;
+        world_run(&w, 5 * USEC_PER_SEC);
+        stalled = w.c[web].io_stall;
+        world_run(&w, 12 * USEC_PER_SEC);
+        assert_true(w.c[web].io_stall - stalled <= 12 * USEC_PER_SEC * 6 / 100);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 100);
+        w.disk_operations = 800;
+        world_run(&w, 90 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 450);
+        assert_only_touched(flood);
+}
+
+/* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
+static void test_floor_of_caps(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+        w.disk_operations = 80;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 64);
+        assert_true(w.c[flood].io_max[0].v[IO_READ_BYTES] >= MIB);
+        assert_int_equal(w.kills, 0);
+        assert_only_touched(flood);
+}
+
+static void test_harmless_io_is_left(void **state _unused_) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB), flood;
+
+        w.c[other].operations = 790;
+        w.c[other].io_bytes = 64 << 10;
+        w.c[other].disk = 1;
+        flood = victim_and_flood("/sideload.slice/flood.service", 2000, 16 << 10);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        assert_only_touched(flood);
+}
+
+/* A service that has lost its cache reads it back: that is what was done to it. */
+static void test_refaults_are_not_blamed(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        w.c[flood].operations = 500;
+        w.c[web].operations = 1500;
+        for (int k = 0; k < 40; k++) {
+                uint64_t before = done_by(web);
+
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[web].activate += done_by(web) - before;
+        }
+        assert_true(w.c[flood].touched > 0);
+        assert_only_touched(flood);
+}
+
+static void test_own_io_is_own_trouble(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 20, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        w.c[web].operations = 3000;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_int_equal(w.c[flood].touched, 0);
+        assert_only_touched(-1);
+        assert_non_null(first_incident("io"));
+        assert_int_equal(first_incident("io")->result, RESULT_SELF);
+}
+
+/* A leak that goes into swap makes io too: it is one culprit, and it is cured by its memory. */
+static void test_swap_traffic_is_the_leak(void **state _unused_) {
+        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+
+        w.c[leak].swaps = true;
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_non_null(first_incident("io"));
+        assert_string_equal(first_incident("io")->culprit, "/sideload.slice/leak.service");
+        assert_only_touched(leak);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        assert_int_equal(memcmp(w.c[leak].io_max, w.c[leak].original_io_max, sizeof(w.c[leak].io_max)), 0);
+        w.c[leak].swaps = false;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+static void test_two_floods(void **state _unused_) {
+        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096), flood;
+
+        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[leak].swaps = true;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[flood].operations = 5000;
+        w.c[flood].io_bytes = 4096;
+        world_run(&w, 4 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < 800);
+        w.c[leak].swaps = false;
+        w.c[flood].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        for (int i = 0; i < w.n; i++)
+                assert_true(i == leak || i == flood || w.c[i].touched == 0);
+        assert_true(world_clean(&w));
+        for (size_t k = 0; engine_incident(w.engine, k); k++)
+                assert_int_equal(engine_incident(w.engine, k)->state, INCIDENT_OVER);
+}
+
+static void test_leak_and_flood_in_one(void **state _unused_) {
+        int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
+
+        w.c[hog].rate = 60 * MIB;
+        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].operations = 4000;
+        world_run(&w, USEC_PER_SEC);
+        /* Held and capped, by one containment. */
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        assert_true(w.c[hog].io_max[0].v[IO_READS] <= 400);
+        w.c[hog].rate = w.c[hog].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_only_touched(hog);
+        assert_true(world_clean(&w));
+}
+
+/* Others wait for what a writer has on its way to the disk: it is capped in bytes, for an operation of the flusher is large,
+ * and at little less than the disk does, for what is made to wait holds up who syncs; then little may be dirty. */
+static void test_buffered_writer(void **state _unused_) {
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 300 * MIB;
+        w.c[writer].operations = 2000;
+        world_run(&w, 1500 * USEC_PER_MSEC);
+        assert_non_null(first_incident("io"));
+        assert_string_equal(first_incident("io")->culprit, "/sideload.slice/writer.service");
+        assert_true(w.c[writer].io_max[0].v[IO_WRITE_BYTES] <= 50 * MIB);
+        assert_true(w.c[writer].io_max[0].v[IO_WRITE_BYTES] >= 40 * MIB);
+        assert_true(w.c[writer].io_max[0].v[IO_WRITES] == LIMIT_MAX);
+        assert_true(w.c[writer].io_max[0].v[IO_READS] == LIMIT_MAX);
+        /* The floor; 8 MiB and the room for writing would be less. */
+        assert_true(w.c[writer].high >= 64 * MIB && w.c[writer].high <= 128 * MIB);
+        w.c[writer].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_only_touched(writer);
+        assert_int_equal(w.kills, 0);
+        assert_true(world_clean(&w));
+}
+
+static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
+        EngineStatus s;
+        Plan plan;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        world_run(&w, 10 * USEC_PER_SEC);
+        for (int k = 0; k < 240; k++) {
+                EngineInput in = { .now_usec = w.now, .n_events = 1,
+                                   .events = &(Event) { .type = EVENT_IO_STIR, .usec = w.now } };
+
+                engine_step(w.engine, &w.policy, &in, &plan);
+                w.due_usec = MIN(w.due_usec, plan.next_usec);
+                w.plan = plan;
+                world_run(&w, 500 * USEC_PER_MSEC);
+        }
+        engine_status(w.engine, &s);
+        assert_true(s.samples > 50);
+        assert_true(s.samples < 250);
+}
+
+static void test_foreign_io_max_is_left(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.c[flood].io_max[0].v[IO_READS] = 77;
+        w.c[flood].operations = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.c[flood].io_max[0].v[IO_READS], 77);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -471,6 +731,19 @@ int main(void) {
                 T(test_growth_after_an_hour_of_calm),
                 T(test_drift_is_left_alone),
                 T(test_writes_that_fail_are_given_up),
+                T(test_flood_is_capped_and_given_back),
+                T(test_room_on_the_disk),
+                T(test_device_that_does_less),
+                T(test_floor_of_caps),
+                T(test_harmless_io_is_left),
+                T(test_refaults_are_not_blamed),
+                T(test_own_io_is_own_trouble),
+                T(test_swap_traffic_is_the_leak),
+                T(test_two_floods),
+                T(test_leak_and_flood_in_one),
+                T(test_buffered_writer),
+                T(test_work_on_a_disk_is_no_stir),
+                T(test_foreign_io_max_is_left),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

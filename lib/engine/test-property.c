@@ -45,7 +45,7 @@ static void disturb(World *x) {
 
         if (!c->leaf || c->gone)
                 return;
-        switch (world_random(x, 8)) {
+        switch (world_random(x, 12)) {
         case 0:
         case 1:
                 c->rate = (1 + world_random(x, 300)) * MIB;
@@ -69,6 +69,27 @@ static void disturb(World *x) {
                 if (world_random(x, 4) == 0 && c->kind == CGROUP_KIND_UNIT)
                         c->high = c->original_high = (100 + world_random(x, 1000)) * MIB;
                 break;
+        case 8:
+        case 9:                                 /* floods a disk, or works on it */
+                c->operations = world_random(x, 3) ? 1 + world_random(x, 200) : 500 + world_random(x, 5000);
+                c->io_bytes = UINT64_C(4096) << world_random(x, 9);
+                c->writes = world_random(x, 2);
+                c->buffered = c->writes && world_random(x, 2);
+                c->disk = (int) world_random(x, WORLD_DISKS);
+                break;
+        case 10:
+                c->operations = 0;
+                break;
+        case 11:                                /* somebody else limits its io */
+                if (world_random(x, 4) == 0 && c->kind == CGROUP_KIND_UNIT) {
+                        int d = (int) world_random(x, WORLD_DISKS);
+
+                        c->io_max[d].v[IO_READS] = c->original_io_max[d].v[IO_READS] = 50 + world_random(x, 1000);
+                        c->io_max[d].v[IO_READ_BYTES] = c->original_io_max[d].v[IO_READ_BYTES];
+                        c->io_max[d].v[IO_WRITE_BYTES] = c->original_io_max[d].v[IO_WRITE_BYTES];
+                        c->io_max[d].v[IO_WRITES] = c->original_io_max[d].v[IO_WRITES];
+                }
+                break;
         }
 }
 
@@ -77,8 +98,10 @@ static uint64_t digest(const World *x) {
         uint64_t h = UINT64_C(14695981039346656037);
 
         for (int i = 0; i < x->n; i++)
-                for (size_t k = 0; k < 3; k++)
-                        h = (h ^ (k == 0 ? x->c[i].touched : k == 1 ? x->c[i].high : x->c[i].current)) * UINT64_C(1099511628211);
+                for (size_t k = 0; k < 4; k++)
+                        h = (h ^ (k == 0 ? x->c[i].touched : k == 1 ? x->c[i].high : k == 2 ? x->c[i].current :
+                                                                                             x->c[i].io_max[0].v[IO_READS])) *
+                            UINT64_C(1099511628211);
         for (size_t i = 0; engine_incident(x->engine, i); i++) {
                 const unsigned char *p = (const unsigned char *) engine_incident(x->engine, i);
 
@@ -89,10 +112,11 @@ static uint64_t digest(const World *x) {
 }
 
 static uint64_t run(uint64_t seed) {
-        static bool ever_grew[WORLD_MAX];
+        static bool ever_grew[WORLD_MAX], ever_did_io[WORLD_MAX];
         uint64_t kill_times[64] = {}, kills = 0;
 
         memset(ever_grew, 0, sizeof(ever_grew));
+        memset(ever_did_io, 0, sizeof(ever_did_io));
         world_init(&w, (512 + world_random(&(World) { .seed = seed * 7919 + 1 }, 3000)) * MIB, seed % 3 ? 1024 * MIB : 0);
         w.seed = seed * 2654435761u + 1;
         tree(&w);
@@ -101,8 +125,10 @@ static uint64_t run(uint64_t seed) {
                 disturb(&w);
                 w.refuse_writes = world_random(&w, 50) == 0;
                 for (int i = 0; i < w.n; i++)
-                        for (int k = i; k >= 0; k = w.c[k].parent)
+                        for (int k = i; k >= 0; k = w.c[k].parent) {
                                 ever_grew[k] = ever_grew[k] || w.c[i].rate || w.c[i].stream;
+                                ever_did_io[k] = ever_did_io[k] || w.c[i].operations;
+                        }
                 world_run(&w, (1 + world_random(&w, 60)) * 100 * USEC_PER_MSEC);
 
                 assert_true(w.kills_in_flight_max <= 1);
@@ -111,11 +137,24 @@ static uint64_t run(uint64_t seed) {
                 if (kills >= 4)                                         /* KillBudget=3 per 10min */
                         assert_true(kill_times[kills - 1] - kill_times[kills - 4] >= 590 * USEC_PER_SEC);
                 for (int i = 0; i < w.n; i++) {
+                        for (int d = 0; d < WORLD_DISKS; d++)
+                                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                                        uint64_t v = w.c[i].io_max[d].v[k];
+
+                                        if (v == w.c[i].original_io_max[d].v[k] || w.c[i].gone)
+                                                continue;
+                                        /* Never below the floor, never above what was there, and never the domain's own. */
+                                        assert_true(v >= (k == IO_READS || k == IO_WRITES ? 64 : MIB));
+                                        assert_true(v < w.c[i].original_io_max[d].v[k]);
+                                        assert_true(startswith(w.c[i].path, "/sideload.slice"));
+                                }
                         if (w.c[i].touched == 0)
                                 continue;
                         assert_true(may_be_touched(&w.c[i]));           /* nothing protected, nothing out of reach */
-                        if (!ever_grew[i])                              /* nothing without evidence */
-                                fail_msg("%s was touched and never grew", w.c[i].path);
+                        if (!ever_grew[i] && !ever_did_io[i])           /* nothing without evidence */
+                                fail_msg("%s was touched, and neither grew nor did io", w.c[i].path);
+                        if (!ever_grew[i] && w.c[i].killed)             /* nobody is killed for io */
+                                fail_msg("%s was killed and never grew", w.c[i].path);
                         if (w.c[i].killed && !startswith(w.c[i].path, "/sideload.slice/"))
                                 fail_msg("%s was killed", w.c[i].path);
                         assert_true(w.c[i].kind != CGROUP_KIND_SLICE || !w.c[i].killed);
@@ -124,11 +163,12 @@ static uint64_t run(uint64_t seed) {
         /* Quiet means nothing left changed. */
         w.refuse_writes = false;
         for (int i = 0; i < w.n; i++)
-                w.c[i].rate = w.c[i].stream = 0;
+                w.c[i].rate = w.c[i].stream = w.c[i].operations = 0;
         world_run(&w, 180 * USEC_PER_SEC);
         for (int i = 0; i < w.n; i++)
                 if (!w.c[i].gone && w.c[i].high != w.c[i].original_high)
                         fail_msg("%s: memory.high left at %" PRIu64, w.c[i].path, w.c[i].high);
+        assert_true(world_clean(&w));
         for (size_t i = 0; engine_incident(w.engine, i); i++)
                 assert_int_equal(engine_incident(w.engine, i)->state, INCIDENT_OVER);
 

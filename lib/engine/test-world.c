@@ -13,13 +13,20 @@ static Condition host_condition = {
         .type = CONDITION_MEMORY_EXHAUSTION, .threshold_usec = 2 * USEC_PER_SEC, .active = true,
         .text = (char *) "MemoryExhaustionWithin=2s", .span = { "host.policy", 7, 1 },
 };
-static Alarm workload_alarm = { .name = (char *) "memory", .conditions = &workload_condition, .n_conditions = 1 };
+static Condition io_condition = {
+        .type = CONDITION_IO_PRESSURE, .threshold_permyriad = 4000, .window_usec = 500 * USEC_PER_MSEC, .active = true,
+        .text = (char *) "IOPressureAbove=some 40% over 500ms", .span = { "workload.policy", 24, 1 },
+};
+static Alarm workload_alarms[] = {
+        { .name = (char *) "memory", .conditions = &workload_condition, .n_conditions = 1 },
+        { .name = (char *) "io", .conditions = &io_condition, .n_conditions = 1 },
+};
 static Alarm host_alarm = { .name = (char *) "exhaustion", .conditions = &host_condition, .n_conditions = 1 };
 static char *excluded[] = { (char *) "backup.service", NULL };
 
 #define CONTAIN(m, kill)                                                                                \
-        { .present = true, .mode = m, .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_KILL] = kill }, \
-          .step_usec = 500 * USEC_PER_MSEC, .squeeze_floor_bytes = 64 * MIB, .lease_usec = 15 * USEC_PER_SEC,      \
+        { .present = true, .mode = m, .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_IO_CAP] = true, [STEP_KILL] = kill }, \
+          .step_usec = 500 * USEC_PER_MSEC, .squeeze_floor_bytes = 64 * MIB, .io_cap_floor_bytes = MIB, .lease_usec = 15 * USEC_PER_SEC,      \
           .kill_after_usec = 10 * USEC_PER_SEC, .kill_budget = 3, .kill_budget_usec = 600 * USEC_PER_SEC,          \
           .exclude = excluded }
 
@@ -31,7 +38,7 @@ static const Domain domains_template[] = {
         { .name = (char *) "system", .slice = (char *) "system.slice", .cgroup = (char *) "/system.slice", .rank = 700,
           .blame_share_min_permyriad = 5000, .contain = CONTAIN(MODE_MONITOR, false) },
         { .name = (char *) "workload", .slice = (char *) "workload.slice", .cgroup = (char *) "/workload.slice", .rank = 500,
-          .blame_share_min_permyriad = 5000, .alarms = &workload_alarm, .n_alarms = 1,
+          .blame_share_min_permyriad = 5000, .alarms = workload_alarms, .n_alarms = ARRAY_SIZE(workload_alarms),
           .contain = CONTAIN(MODE_CONTAIN, false) },
 };
 static Domain domains[ARRAY_SIZE(domains_template)];
@@ -40,7 +47,8 @@ void world_init(World *w, uint64_t total, uint64_t swap_total) {
         static const char *const base[] = { "/", "/init.scope", "/sideload.slice", "/system.slice",
                                             "/system.slice/systemd-journald.service", "/workload.slice" };
 
-        *w = (World) { .now = 1000 * USEC_PER_SEC, .total = total, .swap_total = swap_total, .swap_free = swap_total, .seed = 1 };
+        *w = (World) { .now = 1000 * USEC_PER_SEC, .total = total, .swap_total = swap_total, .swap_free = swap_total, .seed = 1,
+                       .disk_operations = 800, .disk_bytes = 60 * MIB };
         memcpy(domains, domains_template, sizeof(domains));
         w->policy = (Policy) { .domains = domains, .n_domains = ARRAY_SIZE(domains) };
         for (size_t i = 0; i < ARRAY_SIZE(base); i++) {
@@ -77,6 +85,11 @@ int world_add(World *w, const char *path, CgroupKind kind, uint64_t current) {
         assert_true(w->n < WORLD_MAX);
         *c = (WorldCgroup) { .kind = kind, .id = (uint64_t) w->n + 100, .current = current, .high = LIMIT_MAX,
                              .original_high = LIMIT_MAX, .until = UINT64_MAX, .leaf = true };
+        for (int d = 0; d < WORLD_DISKS; d++) {
+                c->done[d] = (IoLine) { .major = 8, .minor = (uint32_t) (16 * d) };
+                c->io_max[d] = (IoLine) { 8, (uint32_t) (16 * d), { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+                c->original_io_max[d] = c->io_max[d];
+        }
         (void) snprintf(c->path, sizeof(c->path), "%s", path);
         (void) snprintf(parent, sizeof(parent), "%s", path);
         slash = strrchr(parent, '/');
@@ -185,6 +198,133 @@ static void world_live(World *w, uint64_t usec) {
         }
 }
 
+/* Operations that one wants in this step: what it asks for, within its own cap and those above. */
+static uint64_t io_wanted(const World *w, int i, uint64_t usec) {
+        const WorldCgroup *c = &w->c[i];
+        uint64_t rate = c->operations;
+
+        for (int k = i; k >= 0; k = w->c[k].parent) {
+                const IoLine *m = &w->c[k].io_max[c->disk];
+
+                if (m->v[c->writes ? IO_WRITES : IO_READS] != LIMIT_MAX)
+                        rate = MIN(rate, m->v[c->writes ? IO_WRITES : IO_READS]);
+                if (m->v[c->writes ? IO_WRITE_BYTES : IO_READ_BYTES] != LIMIT_MAX)
+                        rate = MIN(rate, m->v[c->writes ? IO_WRITE_BYTES : IO_READ_BYTES] / c->io_bytes);
+        }
+        return (c->rest + rate * usec) / USEC_PER_SEC;
+}
+
+static void io_stall(World *w, int i, uint64_t usec) {
+        for (int k = i; k >= 0; k = w->c[k].parent)
+                w->c[k].io_stall += usec;
+}
+
+/* A disk that is asked for more than it can do makes everybody wait, and serves all in proportion. */
+static void disk_live(World *w, int disk, uint64_t usec) {
+        uint64_t operations = 0, bytes = 0, share = PERMYRIAD;
+
+        for (int i = 0; i < w->n; i++)
+                if (!w->c[i].gone && w->c[i].operations > 0 && w->c[i].disk == disk) {
+                        operations += io_wanted(w, i, usec);
+                        bytes += io_wanted(w, i, usec) * w->c[i].io_bytes;
+                }
+        if (operations > w->disk_operations * usec / USEC_PER_SEC)
+                share = MIN(share, w->disk_operations * usec / USEC_PER_SEC * PERMYRIAD / operations);
+        if (bytes > w->disk_bytes * usec / USEC_PER_SEC)
+                share = MIN(share, w->disk_bytes * usec / USEC_PER_SEC * PERMYRIAD / bytes);
+        for (int i = 0; i < w->n; i++) {
+                WorldCgroup *c = &w->c[i];
+                uint64_t want, got;
+
+                if (c->gone || c->operations == 0 || c->disk != disk)
+                        continue;
+                want = io_wanted(w, i, usec);
+                got = want * share / PERMYRIAD;
+                /* Asked for more than its cap: it waits for that. */
+                if (share < PERMYRIAD * 95 / 100 || c->operations * usec > (want + 1) * USEC_PER_SEC)
+                        io_stall(w, i, usec * 9 / 10);
+                else
+                        io_stall(w, i, usec * 4 / 100);
+                c->rest = got == want ? MIN(c->rest + c->operations * usec - MIN(want * USEC_PER_SEC, c->rest + c->operations * usec),
+                                            USEC_PER_SEC) : 0;
+                for (int k = i; k >= 0; k = w->c[k].parent) {
+                        w->c[k].done[disk].v[c->writes ? IO_WRITES : IO_READS] += got;
+                        w->c[k].done[disk].v[c->writes ? IO_WRITE_BYTES : IO_READ_BYTES] += got * c->io_bytes;
+                }
+        }
+}
+
+/* Page cache of a writer: all but 8 MiB of it; half of that is on its way to the disk. */
+static uint64_t writeback(const World *w, int i) {
+        const WorldCgroup *c = &w->c[i];
+        uint64_t sum_below = 0;
+
+        for (int k = i + 1; k < w->n; k++)
+                if (w->c[k].parent == i && !w->c[k].gone)
+                        sum_below += writeback(w, k);
+        return sum_below + (c->buffered && c->operations > 0 && c->current > 8 * MIB ? (c->current - 8 * MIB) / 2 : 0);
+}
+
+/* Who syncs waits for all that is on its way. */
+static void commit_live(World *w, uint64_t usec) {
+        if (writeback(w, 0) < 40 * MIB)
+                return;
+        for (int k = 0; k < w->n; k++)
+                if (startswith(w->c[k].path, "/workload") && w->c[k].operations > 0 && !w->c[k].gone)
+                        io_stall(w, k, usec * 8 / 10);
+}
+
+/* What it swaps out, it writes. */
+static void swap_live(World *w, uint64_t usec) {
+        for (int i = 0; i < w->n; i++) {
+                WorldCgroup *c = &w->c[i];
+                uint64_t out;
+
+                if (c->gone || !c->swaps)
+                        continue;
+                /* Held, it swaps no more. */
+                out = room(w, i) == UINT64_MAX ? MIN(40 * MIB * usec / USEC_PER_SEC, w->swap_free) : 0;
+                c->swap += out;
+                w->swap_free -= out;
+                for (int k = i; k >= 0 && out > 0; k = w->c[k].parent) {
+                        w->c[k].done[0].v[IO_WRITE_BYTES] += out;
+                        w->c[k].done[0].v[IO_WRITES] += out / 4096 / 8;
+                }
+                for (int k = 0; k < w->n && out > 0; k++)
+                        if (startswith(w->c[k].path, "/workload") && w->c[k].operations > 0 && !w->c[k].gone)
+                                io_stall(w, k, usec * 8 / 10);
+        }
+}
+
+static OutcomeResult io_act(WorldCgroup *c, const Action *a, bool original) {
+        OutcomeResult r = OUTCOME_DONE;
+
+        for (size_t i = 0; i < a->n_io; i++)
+                for (int d = 0; d < WORLD_DISKS; d++) {
+                        const IoLine *value = original ? &a->io[i].original : &a->io[i].value;
+
+                        if (!io_same_device(&c->io_max[d], value))
+                                continue;
+                        if (memcmp(c->io_max[d].v, a->io[i].expect.v, sizeof(value->v)) != 0)
+                                r = OUTCOME_DRIFTED;
+                        else
+                                memcpy(c->io_max[d].v, value->v, sizeof(value->v));
+                }
+        return r;
+}
+
+/* Somebody else changed one of the limits: the lease ends, and what is still ours goes back, as act does it. */
+static void lease_ends(WorldCgroup *c, const Action *a) {
+        for (size_t i = 0; i < a->n_io; i++)
+                for (int d = 0; d < WORLD_DISKS; d++)
+                        if (io_same_device(&c->io_max[d], &a->io[i].value) &&
+                            (memcmp(c->io_max[d].v, a->io[i].expect.v, sizeof(c->io_max[d].v)) == 0 ||
+                             memcmp(c->io_max[d].v, a->io[i].value.v, sizeof(c->io_max[d].v)) == 0))
+                                memcpy(c->io_max[d].v, a->io[i].original.v, sizeof(c->io_max[d].v));
+        if (!a->io_only && c->high == a->expect)
+                c->high = a->original;
+}
+
 static void world_act(World *w, const Action *a) {
         WorldCgroup *c = NULL;
         Outcome *o = &w->outcomes[w->n_outcomes++];
@@ -207,11 +347,21 @@ static void world_act(World *w, const Action *a) {
         o->result = OUTCOME_DONE;
         o->before = c->high;
         switch (a->type) {
-        case ACTION_SET_MEMORY_HIGH:
+        case ACTION_SET_IO_MAX:
+                o->result = io_act(c, a, false);
+                if (o->result == OUTCOME_DRIFTED)
+                        lease_ends(c, a);
+                break;
         case ACTION_RESTORE:
+                o->result = io_act(c, a, true);
+                if (a->io_only)
+                        return;
+                _fallthrough_;
+        case ACTION_SET_MEMORY_HIGH:
                 if (c->high != a->expect) {
                         o->result = OUTCOME_DRIFTED;
                         o->after = c->high;
+                        lease_ends(c, a);
                         return;
                 }
                 c->high = o->after = a->value;
@@ -236,6 +386,7 @@ static void world_act(World *w, const Action *a) {
 }
 
 static void world_tick(World *w, bool all, bool cgroups) {
+        static IoLine io[WORLD_MAX][WORLD_DISKS];
         CgroupSample rows[WORLD_MAX];
         Sample s = { .usec = w->now, .cgroups = rows, .complete = all };
         EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
@@ -269,6 +420,17 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_EVENTS_HIGH, c->events_high);
                 cgroup_sample_set(r, CGROUP_MEMORY_SOME, c->stall);
                 cgroup_sample_set(r, CGROUP_MEMORY_FULL, c->full);
+                cgroup_sample_set(r, CGROUP_IO_SOME, c->io_stall);
+                cgroup_sample_set(r, CGROUP_IO_FULL, c->io_stall / 2);
+                cgroup_sample_set(r, CGROUP_FILE_WRITEBACK, writeback(w, i));
+                cgroup_sample_set(r, CGROUP_FILE_DIRTY, writeback(w, i) / 4);
+                cgroup_sample_set(r, CGROUP_FILE, 2 * writeback(w, i));
+                r->io = io[i];
+                r->io_max = c->io_max;
+                r->n_io_max = WORLD_DISKS;
+                for (int d = 0; d < WORLD_DISKS; d++)
+                        if (c->done[d].v[IO_READS] + c->done[d].v[IO_WRITES] > 0)
+                                io[i][r->n_io++] = c->done[d];
         }
         memcpy(outcomes, w->outcomes, sizeof(outcomes));
         in.outcomes = outcomes;
@@ -286,13 +448,35 @@ static void world_tick(World *w, bool all, bool cgroups) {
         w->kills_in_flight_max = MAX(w->kills_in_flight_max, kills);
 }
 
+static uint64_t workload_io_stall(const World *w) {
+        for (int i = 0; i < w->n; i++)
+                if (streq(w->c[i].path, "/workload.slice"))
+                        return w->c[i].io_stall;
+        return 0;
+}
+
+/* The kernel's trigger of the workload's io alarm: two fifths of half a second. */
+static bool io_triggers(World *w, uint64_t stall) {
+        uint64_t sum = 0;
+
+        memmove(w->io_trigger, w->io_trigger + 1, sizeof(w->io_trigger) - sizeof(w->io_trigger[0]));
+        w->io_trigger[ARRAY_SIZE(w->io_trigger) - 1] = MIN(stall, 50 * USEC_PER_MSEC);
+        for (size_t i = 0; i < ARRAY_SIZE(w->io_trigger); i++)
+                sum += w->io_trigger[i];
+        return sum >= 200 * USEC_PER_MSEC;
+}
+
 void world_run(World *w, uint64_t usec) {
-        uint64_t end = w->now + usec, stall_before = w->host_stall;
+        uint64_t end = w->now + usec, stall_before = w->host_stall, io_before = workload_io_stall(w);
 
         while (w->now < end) {
                 uint64_t step = 50 * USEC_PER_MSEC;
 
                 world_live(w, step);
+                for (int d = 0; d < WORLD_DISKS; d++)
+                        disk_live(w, d, step);
+                swap_live(w, step);
+                commit_live(w, step);
                 w->now += step;
                 /* The host's early trigger. */
                 if (w->host_stall - stall_before > 10 * USEC_PER_MSEC) {
@@ -303,6 +487,16 @@ void world_run(World *w, uint64_t usec) {
                                 world_act(w, &w->plan.actions[i]);
                         w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
                 }
+                if (io_triggers(w, workload_io_stall(w) - io_before)) {
+                        EngineInput in = { .now_usec = w->now, .n_events = 1, .events = &(Event) {
+                                .type = EVENT_PRESSURE, .usec = w->now, .domain = 3, .alarm = 1 } };
+
+                        engine_step(w->engine, &w->policy, &in, &w->plan);
+                        for (size_t i = 0; i < w->plan.n_actions; i++)
+                                world_act(w, &w->plan.actions[i]);
+                        w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
+                }
+                io_before = workload_io_stall(w);
                 stall_before = w->host_stall;
                 if (w->now >= w->due_usec) {
                         bool all = w->plan.sample_all || w->plan.next_usec == 0;
@@ -315,7 +509,8 @@ void world_run(World *w, uint64_t usec) {
 
 bool world_clean(const World *w) {
         for (int i = 0; i < w->n; i++)
-                if (!w->c[i].gone && w->c[i].high != w->c[i].original_high)
+                if (!w->c[i].gone && (w->c[i].high != w->c[i].original_high ||
+                                      memcmp(w->c[i].io_max, w->c[i].original_io_max, sizeof(w->c[i].io_max)) != 0))
                         return false;
         return true;
 }

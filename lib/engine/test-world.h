@@ -10,6 +10,7 @@
 
 #define MIB (UINT64_C(1) << 20)
 #define WORLD_MAX 300
+#define WORLD_DISKS 2
 
 typedef struct WorldCgroup {
         char path[128];
@@ -27,6 +28,14 @@ typedef struct WorldCgroup {
         uint64_t breathed;              /* … of which it has these now */
         uint64_t touched;               /* writes by the engine */
         uint64_t killed;
+        uint64_t operations, io_bytes;  /* wants so many a second, of so many bytes each … */
+        bool writes;
+        bool buffered;                  /* writes through the page cache: half of what it may use is on its way at a time */
+        bool swaps;                     /* what grows goes to swap, on the first disk, and makes io there */
+        int disk;                       /* … on this disk */
+        uint64_t rest;                  /* of an operation, in usec * operations */
+        IoLine done[WORLD_DISKS], io_max[WORLD_DISKS], original_io_max[WORLD_DISKS];
+        uint64_t io_stall;
         bool expected;                  /* the scenario's culprit: may be touched */
 } WorldCgroup;
 
@@ -34,6 +43,8 @@ typedef struct World {
         WorldCgroup c[WORLD_MAX];
         int n;
         uint64_t now, total, swap_total, swap_free, host_stall;
+        uint64_t disk_operations, disk_bytes;   /* what a disk does in a second */
+        uint64_t io_trigger[10];        /* stall of the workload in each of the last ten steps */
         Policy policy;
         Engine *engine;
         Plan plan;

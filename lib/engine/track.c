@@ -9,6 +9,8 @@
 
 /* Below this a delta says nothing: jitter of the sampling itself. */
 #define WINDOW_MIN_USEC (UINT64_C(80) * 1000)
+/* Two looks that are farther apart say nothing of the last moment. */
+#define WINDOW_LAST_MAX_USEC (UINT64_C(400) * 1000)
 
 static const uint64_t window_usec[_WINDOW_MAX] = {
         [WINDOW_RECENT] = TRACK_RECENT_USEC,
@@ -20,8 +22,10 @@ int tracks_init(Tracks *t) {
                 .slots = calloc(TRACKS_MAX, sizeof(Track)),
                 .index = calloc(TRACKS_MAX, sizeof(TrackIndex)),
                 .free_slots = calloc(TRACKS_MAX, sizeof(uint32_t)),
+                .io_slots = calloc(IO_TRACKS_MAX, sizeof(IoTrack)),
+                .free_io_slots = calloc(IO_TRACKS_MAX, sizeof(uint32_t)),
         };
-        if (!t->slots || !t->index || !t->free_slots) {
+        if (!t->slots || !t->index || !t->free_slots || !t->io_slots || !t->free_io_slots) {
                 tracks_done(t);
                 return -ENOMEM;
         }
@@ -32,6 +36,8 @@ void tracks_done(Tracks *t) {
         free(t->slots);
         free(t->index);
         free(t->free_slots);
+        free(t->io_slots);
+        free(t->free_io_slots);
         *t = (Tracks) {};
 }
 
@@ -82,10 +88,13 @@ static void tracks_sweep(Tracks *t) {
         for (size_t i = 0; i < t->n; i++) {
                 uint32_t slot = t->index[i].slot;
 
-                if (t->slots[slot].seen == t->sample_number)
+                if (t->slots[slot].seen == t->sample_number) {
                         t->index[kept++] = t->index[i];
-                else
-                        t->free_slots[t->n_free++] = slot;
+                        continue;
+                }
+                if (t->slots[slot].io != 0)
+                        t->free_io_slots[t->n_free_io++] = t->slots[slot].io;
+                t->free_slots[t->n_free++] = slot;
         }
         t->n = kept;
 }
@@ -107,6 +116,7 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         }
         p.have_psi = cgroup_sample_get(c, CGROUP_MEMORY_SOME, &p.memory_some) &&
                      cgroup_sample_get(c, CGROUP_MEMORY_FULL, &p.memory_full);
+        p.have_io_psi = cgroup_sample_get(c, CGROUP_IO_SOME, &p.io_some) && cgroup_sample_get(c, CGROUP_IO_FULL, &p.io_full);
         if (!cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &p.events_high))
                 p.events_high = last->events_high;
         return p;
@@ -211,6 +221,11 @@ static void track_advance(Track *t, const TrackPoint *p, bool restart_recent) {
                         t->older[w].memory_full = p->memory_full;
                         t->older[w].events_high = p->events_high;
                 }
+                if (p->have_io_psi && !t->older[w].have_io_psi) {
+                        t->older[w].have_io_psi = true;
+                        t->older[w].io_some = p->io_some;
+                        t->older[w].io_full = p->io_full;
+                }
                 if (p->have_stat && !t->older[w].have_stat) {
                         t->older[w].have_stat = true;
                         t->older[w].pgsteal = p->pgsteal;
@@ -232,12 +247,57 @@ static bool track_collapsed(const Track *t, uint64_t page_bytes) {
         return t->last.have_memory && left + stolen * page_bytes < point_bytes(&t->high) / 2;
 }
 
+/* The first io of a cgroup counts from when it was known to have done none, if that is not too long ago. */
+static IoTrack *io_add(Tracks *t, Track *track, const IoPoint *first, uint64_t born_usec) {
+        IoPoint anchor = { .usec = MAX(track->idle_usec, born_usec) };
+        IoTrack *io;
+
+        if (t->n_free_io == 0 && t->n_io_slots == IO_TRACKS_MAX)
+                return NULL;
+        track->io = t->n_free_io > 0 ? t->free_io_slots[--t->n_free_io] : (uint32_t) ++t->n_io_slots;
+        io = &t->io_slots[track->io - 1];
+        *io = (IoTrack) {};
+        for (int w = 0; w < _WINDOW_MAX; w++)
+                io->older[w] = io->newer[w] =
+                        anchor.usec != 0 && first->usec - anchor.usec <= 2 * window_usec[w] ? anchor : *first;
+        return io;
+}
+
+static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t usec, uint64_t born_usec, bool restart) {
+        IoTrack *io = track->io ? &t->io_slots[track->io - 1] : NULL;
+        IoPoint p = { .usec = MAX(c->io_usec, usec), .n = MIN(c->n_io, (size_t) IO_DEVICES_MAX) };
+
+        if (!c->io)
+                return;
+        if (p.n == 0 && !io) {
+                track->idle_usec = usec;
+                return;
+        }
+        memcpy(p.lines, c->io, p.n * sizeof(IoLine));
+        if (!cgroup_sample_get(c, CGROUP_FILE_WRITEBACK, &p.writeback))
+                p.writeback = 0;
+        if (!io)
+                io = io_add(t, track, &p, born_usec);
+        else if (restart)
+                io->older[WINDOW_RECENT] = io->newer[WINDOW_RECENT] = p;
+        if (!io)
+                return;
+        for (int w = 0; w < _WINDOW_MAX; w++)
+                if (p.usec - io->newer[w].usec >= window_usec[w]) {
+                        io->older[w] = io->newer[w];
+                        io->newer[w] = p;
+                }
+        io->previous = io->last;
+        io->last = p;
+}
+
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes) {
         t->sample_number++;
 
         for (size_t i = 0; i < s->n_cgroups; i++) {
                 const CgroupSample *c = &s->cgroups[i];
                 Track *track = tracks_find(t, c->id);
+                uint64_t born_usec = 0;
                 TrackPoint p;
 
                 if (!track) {
@@ -245,6 +305,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         if (!track)
                                 continue;
                         /* Born since the last complete sample: all that it has, it took in since then. */
+                        born_usec = t->complete_usec;
                         if (t->complete_usec > 0)
                                 track->older[WINDOW_LONG] = track->newer[WINDOW_LONG] = (TrackPoint) {
                                         .usec = t->complete_usec, .have_memory = true, .have_stat = true,
@@ -264,6 +325,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track->high = p;
                 } else if (p.have_memory)
                         exhume(t, track);
+                io_update(t, track, c, s->usec, born_usec, restart_recent);
         }
 
         /* Parents stand before children, so one pass from the end carries what there is to the root. */
@@ -315,6 +377,59 @@ void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *
                 *ret_bytes += mul_div_u64(t->buried[i].bytes[w], reach - age, reach);
                 *ret_rate += mul_div_u64(t->buried[i].rate[w], reach - age, reach);
         }
+}
+
+void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n) {
+        const IoTrack *io = track->io ? &t->io_slots[track->io - 1] : NULL;
+        const IoPoint *from;
+        IoLine *most = NULL;
+        int64_t done;
+
+        if (!io)
+                return;
+        from = w == WINDOW_LAST ? &io->previous : &io->older[w];
+        /* On which device is not known: on the one that it writes most to. */
+        for (size_t i = 0; i < n; i++)
+                if (lines[i].v[IO_WRITE_BYTES] > 0 && (!most || lines[i].v[IO_WRITE_BYTES] > most->v[IO_WRITE_BYTES]))
+                        most = &lines[i];
+        if (!most)
+                return;
+        done = gauge_delta(most->v[IO_WRITE_BYTES], 0) - gauge_delta(io->last.writeback, from->writeback);
+        most->v[IO_WRITE_BYTES] = (uint64_t) MAX(done, 0);
+}
+
+bool track_io_waits(const Track *t) {
+        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+
+        return from->usec != 0 && from->have_io_psi && to->have_io_psi &&
+               counter_delta(to->io_some, from->io_some) >= (to->usec - from->usec) / 2;
+}
+
+uint64_t track_writeback(const Tracks *t, const Track *track) {
+        return track->io ? t->io_slots[track->io - 1].last.writeback : 0;
+}
+
+bool track_io(const Tracks *t, const Track *track, TrackWindow w, IoLine ret[IO_DEVICES_MAX], size_t *ret_n,
+              uint64_t *ret_usec) {
+        const IoTrack *io = track->io ? &t->io_slots[track->io - 1] : NULL;
+        const IoPoint *from;
+
+        if (!io)
+                return false;
+        from = w == WINDOW_LAST ? &io->previous : &io->older[w];
+        if (from->usec == 0 || io->last.usec - from->usec < WINDOW_MIN_USEC ||
+            (w == WINDOW_LAST && (io->last.usec - from->usec > WINDOW_LAST_MAX_USEC || io->last.usec < track->last.usec)))
+                return false;
+        for (size_t i = 0; i < io->last.n; i++) {
+                const IoLine *before = io_line_find(from->lines, from->n, &io->last.lines[i]);
+
+                ret[i] = io->last.lines[i];
+                for (int k = 0; before && k < _IO_KEY_MAX; k++)
+                        ret[i].v[k] = counter_delta(ret[i].v[k], before->v[k]);
+        }
+        *ret_n = io->last.n;
+        *ret_usec = io->last.usec - from->usec;
+        return true;
 }
 
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad) {

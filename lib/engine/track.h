@@ -15,6 +15,7 @@
 #include "model/sample.h"
 
 #define TRACKS_MAX 32768
+#define IO_TRACKS_MAX 4096
 /* The recent window tells who takes in now, the long one who took in before the alarm. */
 #define TRACK_RECENT_USEC (UINT64_C(500) * 1000)
 #define TRACK_LONG_USEC (UINT64_C(5) * 1000 * 1000)
@@ -23,22 +24,37 @@ typedef enum TrackWindow {
         WINDOW_RECENT,
         WINDOW_LONG,
         _WINDOW_MAX,
+        WINDOW_LAST = _WINDOW_MAX,      /* io only: between the last two looks, if they were close together */
 } TrackWindow;
 
 typedef struct TrackPoint {
         uint64_t usec;
         uint64_t current, swap, pgsteal, activate;      /* bytes, bytes, pages, pages */
-        uint64_t memory_some, memory_full, events_high;
-        bool have_memory, have_stat, have_psi;
+        uint64_t memory_some, memory_full, io_some, io_full, events_high;
+        bool have_memory, have_stat, have_psi, have_io_psi;
 } TrackPoint;
 
 /* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
  * only fetched back (design.md, Blame). */
 typedef struct Intake {
         uint64_t bytes;
+        uint64_t operations;            /* io */
         uint64_t usec;                  /* over which */
-        uint64_t rate;                  /* bytes per second */
+        uint64_t rate;                  /* bytes per second; of io the work, operations weighed in */
 } Intake;
+
+/* io.stat at one moment. A device without a line has done nothing. */
+typedef struct IoPoint {
+        uint64_t usec;                  /* 0 = not known */
+        IoLine lines[IO_DEVICES_MAX];
+        size_t n;
+        uint64_t writeback;             /* bytes on their way to a disk; counted above when they were sent off */
+} IoPoint;
+
+/* Only of those that do io, for it is large. */
+typedef struct IoTrack {
+        IoPoint last, previous, older[_WINDOW_MAX], newer[_WINDOW_MAX];
+} IoTrack;
 
 typedef struct Track {
         uint64_t id, parent_id;
@@ -49,6 +65,8 @@ typedef struct Track {
         TrackPoint last, previous;
         TrackPoint high;                /* where it had most, within the long window */
         TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
+        uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
+        uint64_t idle_usec;             /* known to have done no io until then */
         Intake below[_WINDOW_MAX];      /* of the one in it that took in most and is no slice, as of the last sample */
 } Track;
 
@@ -72,7 +90,9 @@ typedef struct Tracks {
         Track *slots;                   /* TRACKS_MAX, touched only as far as used */
         TrackIndex *index;              /* sorted by id */
         uint32_t *free_slots;
-        size_t n, n_free, n_slots;
+        IoTrack *io_slots;              /* IO_TRACKS_MAX, likewise */
+        uint32_t *free_io_slots;
+        size_t n, n_free, n_slots, n_io_slots, n_free_io;
         Buried buried[BURIED_MAX];
         uint64_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
@@ -98,3 +118,13 @@ bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *re
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
 /* True where it ran into its memory.high within the recent window. */
 bool track_throttled(const Track *t);
+
+/* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
+void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n);
+/* True where some of its tasks waited for io most of the recent window. */
+bool track_io_waits(const Track *t);
+/* Bytes that it has on their way to a disk through the page cache. */
+uint64_t track_writeback(const Tracks *t, const Track *track);
+/* What it did to each device over a window, as counts. False where there is nothing to compare with. */
+bool track_io(const Tracks *t, const Track *track, TrackWindow w, IoLine ret[IO_DEVICES_MAX], size_t *ret_n,
+              uint64_t *ret_usec);

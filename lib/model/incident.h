@@ -34,12 +34,22 @@ typedef enum Verdict {
 const char *verdict_to_string(Verdict v);       /* "culprit", "small-share", … for JSON */
 const char *verdict_explain(Verdict v);         /* one sentence for people */
 
+/* What an incident is about. */
+typedef enum IncidentResource {
+        RESOURCE_MEMORY,
+        RESOURCE_IO,
+        _RESOURCE_MAX,
+} IncidentResource;
+
+const char *incident_resource_to_string(IncidentResource r);     /* "memory", "io" */
+
 typedef struct Candidate {
         uint64_t cgroup_id;
         char path[SHOWN_PATH_MAX];
-        uint64_t intake_bytes;          /* over the incident's blame window */
+        uint64_t intake_bytes;          /* over the incident's blame window; of io: read and written */
         unsigned share_permyriad;       /* of the whole intake */
         Verdict verdict;
+        uint64_t operations;            /* of io */
 } Candidate;
 
 typedef enum IncidentEntryType {
@@ -70,7 +80,10 @@ typedef struct IncidentEntry {
         int error;
         uint64_t action_id;
         uint64_t cgroup_id;
-        uint64_t before, after;
+        uint64_t before, after;         /* of an io-cap: bytes a second, of the device and direction below */
+        uint64_t operations_before, operations_after;   /* … and operations a second */
+        uint32_t major, minor;
+        bool writes;
 } IncidentEntry;
 
 typedef enum IncidentState {
@@ -104,6 +117,8 @@ typedef struct Incident {
         uint64_t id;
         IncidentState state;
         IncidentResult result;
+        IncidentResource resource;
+        bool low_confidence;            /* blame by shares, not by who makes whom wait */
         char domain[SHOWN_PATH_MAX];    /* the victim: name of its policy */
         char alarm[64];                 /* "memory" of [Alarm memory] */
         char condition[96];             /* "MemoryPressureAbove=some 10% over 1s" */
@@ -115,6 +130,7 @@ typedef struct Incident {
         uint64_t ended_usec;
         uint64_t window_usec;           /* the blame window the candidates were measured over */
         uint64_t whole_bytes;           /* whole intake in that window */
+        uint64_t whole_operations;
         uint64_t culprit_id;            /* 0 = none */
         char culprit[SHOWN_PATH_MAX];
         char culprit_domain[SHOWN_PATH_MAX];

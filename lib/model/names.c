@@ -40,6 +40,12 @@ static const char *const outcome_result_names[_OUTCOME_RESULT_MAX] = {
 };
 DEFINE_NAME(outcome_result, OutcomeResult, outcome_result_names)
 
+static const char *const resource_names[_RESOURCE_MAX] = {
+        [RESOURCE_MEMORY] = "memory",
+        [RESOURCE_IO] = "io",
+};
+DEFINE_NAME(incident_resource, IncidentResource, resource_names)
+
 static const char *const verdict_names[_VERDICT_MAX] = {
         [VERDICT_CULPRIT] = "culprit",
         [VERDICT_SMALL_SHARE] = "small-share",
@@ -58,8 +64,8 @@ static const char *const verdict_names[_VERDICT_MAX] = {
 DEFINE_NAME(verdict, Verdict, verdict_names)
 
 static const char *const verdict_texts[_VERDICT_MAX] = {
-        [VERDICT_CULPRIT] = "took in most of the memory and may be contained",
-        [VERDICT_SMALL_SHARE] = "took in too small a share to be to blame",
+        [VERDICT_CULPRIT] = "has most of it and may be contained",
+        [VERDICT_SMALL_SHARE] = "has too small a share to be to blame",
         [VERDICT_PROTECTED] = "is never contained (PID 1, cgd, the bus, the journal, logind or udev)",
         [VERDICT_OMIT] = "is excluded by its unit's ManagedOOMPreference=omit",
         [VERDICT_EXCLUDED] = "is excluded by Exclude= of its domain",

@@ -8,9 +8,18 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/io.h"
+
 #define PLAN_ACTIONS_MAX 32
 /* Bytes of a cgroup path kept for explanation; a longer path keeps its end, after "...". */
 #define SHOWN_PATH_MAX 256
+
+/* One device's line of io.max under our hand. */
+typedef struct IoCap {
+        IoLine value;           /* to be written */
+        IoLine expect;          /* what the file holds now as far as the engine knows */
+        IoLine original;        /* … and held before cgd */
+} IoCap;
 
 /* The rungs of containment, as Steps= names them. */
 typedef enum Step {
@@ -27,6 +36,7 @@ int step_from_string(const char *s, Step *ret); /* -EINVAL */
 
 typedef enum ActionType {
         ACTION_SET_MEMORY_HIGH, /* write .value, unless the file no longer holds .expect (drift); then .swap_value */
+        ACTION_SET_IO_MAX,      /* write .io, unless a device's line is none of ours; memory is not touched */
         ACTION_RESTORE,         /* give .value back and end the lease, unless drifted */
         ACTION_KILL,            /* cgroup.kill, xattrs, verified to populated 0 */
         _ACTION_TYPE_MAX,
@@ -44,6 +54,9 @@ typedef struct Action {
         uint64_t original;      /* what it held before cgd first wrote it: goes into the lease */
         uint64_t swap_value;            /* memory.swap.high, written along with .value; LIMIT_MAX = none */
         uint64_t swap_original;         /* … and what it held before cgd */
+        IoCap io[IO_DEVICES_MAX];       /* SET_IO_MAX: every line of the lease, not only those that change */
+        size_t n_io;
+        bool io_only;           /* memory.high is not ours; .value, .expect and .original are only what is there */
         uint64_t lease_usec;    /* life of the lease from now */
 } Action;
 

@@ -11,6 +11,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/io.h"
+
 /* Sources: Documentation/admin-guide/cgroup-v2.rst ("Memory Interface Files"), accounting/psi.rst. */
 typedef enum CgroupField {
         CGROUP_MEMORY_CURRENT,          /* bytes */
@@ -37,6 +39,9 @@ typedef enum CgroupField {
         CGROUP_CPU_FULL,
         CGROUP_POPULATED,               /* cgroup.events, 0 or 1 */
         CGROUP_FROZEN,
+        CGROUP_FILE,                    /* bytes of page cache (memory.stat) */
+        CGROUP_FILE_DIRTY,              /* … that are still to be written */
+        CGROUP_FILE_WRITEBACK,          /* … and that are being written */
         _CGROUP_FIELD_MAX,
 } CgroupField;
 
@@ -80,6 +85,10 @@ typedef struct CgroupSample {
         CgroupFlags flags;
         uint32_t have;                  /* 1 << CgroupField */
         uint64_t value[_CGROUP_FIELD_MAX];
+        /* io.stat and io.max, borrowed; NULL = not read. A device without io, or without a limit, has no line. */
+        const IoLine *io, *io_max;
+        size_t n_io, n_io_max;
+        uint64_t io_usec;               /* CLOCK_MONOTONIC when io.stat was read: rates are made of it, and a walk takes time */
 } CgroupSample;
 
 typedef struct Sample {

@@ -155,7 +155,7 @@ static int draft_set_condition(Draft *draft, size_t alarm, const ValueContext *c
 
 /* Steps= may name what this version cannot do yet. */
 static int draft_note_steps(Draft *draft, const ValueContext *c, const bool steps[static _STEP_MAX]) {
-        static const Step later[] = { STEP_IO_CAP, STEP_FREEZE };
+        static const Step later[] = { STEP_FREEZE };
 
         for (size_t i = 0; i < ARRAY_SIZE(later); i++)
                 if (steps[later[i]]) {

@@ -6,7 +6,7 @@
 #include "base/units.h"
 #include "policy/schema.h"
 
-#define NO_IO "needs the io sensing of a later version"
+#define NO_LATENCY "needs the io histograms of a later version"
 #define NO_CPU "cpu trouble is not acted on in this version"
 #define NO_RECLAIM "needs the reclaim events of a later version"
 #define NO_STEP "the step it belongs to comes in a later version"
@@ -116,12 +116,12 @@ const Key schema_keys[] = {
         /* [Alarm NAME] */
         { "Alarm", "MemoryPressureAbove", VALUE_PRESSURE, .condition = CONDITION_MEMORY_PRESSURE,
           .help = "Tasks of the slice stall on memory for this share of the window." },
-        { "Alarm", "IOPressureAbove", VALUE_PRESSURE, .condition = CONDITION_IO_PRESSURE, .inactive = NO_IO,
+        { "Alarm", "IOPressureAbove", VALUE_PRESSURE, .condition = CONDITION_IO_PRESSURE,
           .help = "Tasks of the slice stall on io for this share of the window." },
         { "Alarm", "CPUPressureAbove", VALUE_PRESSURE, .condition = CONDITION_CPU_PRESSURE, .inactive = NO_CPU,
           .help = "Tasks of the slice wait for a CPU for this share of the window." },
         { "Alarm", "IOLatencyAbove", VALUE_LATENCY, 10, 60 * USEC_PER_SEC, .condition = CONDITION_IO_LATENCY,
-          .inactive = NO_IO, .help = "This percentile of the slice's io on a device takes longer." },
+          .inactive = NO_LATENCY, .help = "This percentile of the slice's io on a device takes longer." },
         { "Alarm", "SwapUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_SWAP_USED,
           .help = "The host's swap is used by more than this." },
         { "Alarm", "MemoryUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_MEMORY_USED,
@@ -147,8 +147,8 @@ const Key schema_keys[] = {
           AT(contain.step_usec), .help = "How long a step may show no relief before the next is taken." },
         { "Contain", "SqueezeFloor", VALUE_BYTES, 1024 * 1024, UINT64_MAX - 1, .fallback = "64M",
           AT(contain.squeeze_floor_bytes), .help = "A unit is never squeezed below this, nor below MemoryLow=." },
-        { "Contain", "IOCapFloor", VALUE_BANDWIDTH, 4096, UINT64_MAX - 1, .fallback = "1M", .inactive = NO_STEP,
-          AT(contain.io_cap_floor_bytes), .help = "A unit's io is never capped below this, in bytes a second." },
+        { "Contain", "IOCapFloor", VALUE_BANDWIDTH, 4096, UINT64_MAX - 1, .fallback = "1M",
+          AT(contain.io_cap_floor_bytes), .help = "A unit's io is never capped below this, in bytes a second, nor below 64 operations a second." },
         { "Contain", "LeaseSec", VALUE_USEC, USEC_PER_SEC, 60 * USEC_PER_MINUTE, .fallback = "15s",
           AT(contain.lease_usec), .help = "Longest life of one change without fresh evidence." },
         { "Contain", "KillAfterSec", VALUE_USEC, 0, 60 * USEC_PER_MINUTE, .fallback = "10s",

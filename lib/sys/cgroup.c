@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Cgroups as directories: which hierarchy this is, opening without escaping it, identity, and the three text
+/* Cgroups as directories: which hierarchy this is, opening without escaping it, identity, and the four text
  * formats that cgroup v2 files have.
  *
  * Invariant: a parser gives a value only where the kernel wrote the whole of it; what is missing, cut off
- * or no number leaves the caller's variable alone, so that "unknown" never turns into zero. Left out on
- * purpose: nested keyed files (io.stat), which belong to the io part. */
+ * or no number leaves the caller's variable alone, so that "unknown" never turns into zero. */
 
 #include <fcntl.h>
 #include <linux/magic.h>
@@ -165,4 +164,69 @@ int cgroup_limit_parse(const char *text, uint64_t *ret) {
                 return 0;
         }
         return number_parse(text, end, ret) ? 0 : -EINVAL;
+}
+
+/* "MAJOR:MINOR KEY=VALUE KEY=VALUE …": all of keys[] must be there. */
+static bool io_line_parse(const char *line, const char *end, const char *const keys[static _IO_KEY_MAX], IoLine *ret) {
+        IoLine l = {};
+        uint64_t major, minor;
+        unsigned found = 0;
+        const char *colon = memchr(line, ':', (size_t) (end - line)), *p = memchr(line, ' ', (size_t) (end - line));
+
+        if (!colon || !p || colon > p || !number_parse(line, colon, &major) || !number_parse(colon + 1, p, &minor) ||
+            major > UINT32_MAX || minor > UINT32_MAX)
+                return false;
+        while (p < end) {
+                const char *word = p + 1, *next = memchr(word, ' ', (size_t) (end - word));
+
+                p = next ?: end;
+                for (int i = 0; i < _IO_KEY_MAX; i++) {
+                        size_t n = strlen(keys[i]);
+                        const char *value = word + n + 1;
+
+                        if ((size_t) (p - word) <= n || strncmp(word, keys[i], n) != 0 || word[n] != '=')
+                                continue;
+                        if (p - value == 3 && strncmp(value, "max", 3) == 0)
+                                l.v[i] = LIMIT_MAX;
+                        else if (!number_parse(value, p, &l.v[i]))
+                                return false;
+                        found |= 1u << i;
+                }
+        }
+        l.major = (uint32_t) major;
+        l.minor = (uint32_t) minor;
+        if (found != (1u << _IO_KEY_MAX) - 1 || !io_line_used(&l))
+                return false;
+        *ret = l;
+        return true;
+}
+
+static size_t io_lines_parse(const char *text, const char *const keys[static _IO_KEY_MAX], IoLine *ret, size_t size) {
+        size_t n = 0;
+
+        for (const char *line = text, *end; n < size && (end = strchr(line, '\n')); line = end + 1)
+                n += io_line_parse(line, end, keys, &ret[n]);
+        return n;
+}
+
+size_t cgroup_io_stat_parse(const char *text, IoLine *ret, size_t size) {
+        static const char *const keys[_IO_KEY_MAX] = {
+                [IO_READ_BYTES] = "rbytes",
+                [IO_WRITE_BYTES] = "wbytes",
+                [IO_READS] = "rios",
+                [IO_WRITES] = "wios",
+        };
+
+        return io_lines_parse(text, keys, ret, size);
+}
+
+size_t cgroup_io_max_parse(const char *text, IoLine *ret, size_t size) {
+        static const char *const keys[_IO_KEY_MAX] = {
+                [IO_READ_BYTES] = "rbps",
+                [IO_WRITE_BYTES] = "wbps",
+                [IO_READS] = "riops",
+                [IO_WRITES] = "wiops",
+        };
+
+        return io_lines_parse(text, keys, ret, size);
 }

@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/io.h"
+
 typedef enum CgroupHierarchy {
         HIERARCHY_UNIFIED,              /* cgroup2 alone at /sys/fs/cgroup */
         HIERARCHY_HYBRID,               /* cgroup v1 with a cgroup2 beside it: cgd refuses to start */
@@ -37,6 +39,14 @@ bool cgroup_keyed_get(const char *text, const char *key, uint64_t *ret);
 /* Many keys in one pass: sets bit i of the returned mask and ret_values[i] for each keys[i] that was
  * found. */
 uint32_t cgroup_keyed_scan(const char *text, const char *const *keys, size_t n_keys, uint64_t *ret_values);
+
+/* io.stat: "8:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0", a line a device. Takes those
+ * with all four counters, at most size of them, and returns how many; a device that is left out says nothing, and
+ * other words of a line (dbytes, cost.usage) are passed over. */
+size_t cgroup_io_stat_parse(const char *text, IoLine *ret, size_t size);
+
+/* io.max: "8:16 rbps=2097152 wbps=max riops=max wiops=120". As above; "max" is LIMIT_MAX. */
+size_t cgroup_io_max_parse(const char *text, IoLine *ret, size_t size);
 
 /* A file of one number, or "max" (LIMIT_MAX): memory.current, memory.high. text is one read of the whole
  * file. -EINVAL for anything else; a text without its newline was cut off and is refused too. */

@@ -180,9 +180,46 @@ static void test_hierarchy(void **state) {
         assert_int_equal(unlinkat(root_fd, "a", AT_REMOVEDIR), 0);
 }
 
+static void test_io_lines(void **state) {
+        static const char stat[] = "254:16 rbytes=1459200 wbytes=314773504 rios=192 wios=353 dbytes=0 dios=0\n"
+                                   "254:0 \n"
+                                   "8:0 rbytes=1 wbytes=2 rios=3 wios=4 cost.usage=9\n"
+                                   "8:16 rbytes=1 wbytes=2 rios=3\n"
+                                   "8:32 rbytes=1 wbytes=2 rios=3 wios=x\n"
+                                   "loop rbytes=1 wbytes=2 rios=3 wios=4\n"
+                                   "0:0 rbytes=1 wbytes=2 rios=3 wios=4\n"
+                                   "8:48 rbytes=1 wbytes=2 rios=3 wios=4";
+        static const char max[] = "254:16 rbps=2097152 wbps=max riops=max wiops=120\n";
+        IoLine l[4];
+
+        (void) state;
+        /* A line that is not whole is absent, not zero. */
+        assert_int_equal(cgroup_io_stat_parse(stat, l, 4), 2);
+        assert_int_equal(l[0].major, 254);
+        assert_int_equal(l[0].minor, 16);
+        assert_int_equal(l[0].v[IO_READ_BYTES], 1459200);
+        assert_int_equal(l[0].v[IO_WRITE_BYTES], 314773504);
+        assert_int_equal(l[0].v[IO_READS], 192);
+        assert_int_equal(l[0].v[IO_WRITES], 353);
+        assert_int_equal(l[1].major, 8);
+        assert_int_equal(l[1].v[IO_WRITES], 4);
+        assert_int_equal(cgroup_io_stat_parse(stat, l, 1), 1);
+        assert_int_equal(cgroup_io_stat_parse("", l, 4), 0);
+        assert_int_equal(cgroup_io_stat_parse(max, l, 4), 0);
+
+        assert_int_equal(cgroup_io_max_parse(max, l, 4), 1);
+        assert_int_equal(l[0].v[IO_READ_BYTES], 2097152);
+        assert_true(l[0].v[IO_WRITE_BYTES] == LIMIT_MAX);
+        assert_true(l[0].v[IO_READS] == LIMIT_MAX);
+        assert_int_equal(l[0].v[IO_WRITES], 120);
+        assert_non_null(io_line_find(l, 1, &(IoLine) { .major = 254, .minor = 16 }));
+        assert_null(io_line_find(l, 1, &(IoLine) { .major = 254 }));
+        assert_null(io_line_find(l, 1, &(IoLine) {}));
+}
+
 /* Whatever bytes come: no read past the end (sanitizers watch), and only what the grammar allows is taken. */
 static void test_any_bytes(void **state) {
-        static const char alphabet[] = "lowhigh  12max\n\n";
+        static const char alphabet[] = "lowhigh  12max\n\n:=rbpsios";
         unsigned seed = 1;
 
         (void) state;
@@ -191,6 +228,7 @@ static void test_any_bytes(void **state) {
                 char *text = malloc(n + 1);
                 static const char *const keys[] = { "low", "high", "", "w" };
                 uint64_t values[4], v;
+                IoLine lines[2];
 
                 assert_non_null(text);
                 for (size_t k = 0; k < n; k++)
@@ -198,6 +236,8 @@ static void test_any_bytes(void **state) {
                                                     : (char) (rand_r(&seed) % 255 + 1);
                 text[n] = 0;
                 (void) cgroup_keyed_scan(text, keys, 4, values);
+                (void) cgroup_io_stat_parse(text, lines, 2);
+                (void) cgroup_io_max_parse(text, lines, 2);
                 if (cgroup_limit_parse(text, &v) == 0)
                         assert_int_equal(text[n - 1], '\n');
                 free(text);
@@ -211,6 +251,7 @@ int main(void) {
                 cmocka_unit_test(test_limit),
                 cmocka_unit_test(test_open),
                 cmocka_unit_test(test_hierarchy),
+                cmocka_unit_test(test_io_lines),
                 cmocka_unit_test(test_any_bytes),
         };
 

@@ -3,9 +3,13 @@
  * The neighbours: every shape in which a program takes memory, and the bystanders that only look as if
  * they did. One table of shapes; each shape is a function that is called until the time is up.
  *
+ * The shapes of io use the disk instead: they read and write a file in --path= that --prepare made before, so that
+ * making it is no part of what is measured, and begin at --at=, so that it is known when they did.
+ *
  * Invariant: every shape ends. --seconds bounds its life by alarm(2), which children set for themselves,
  * and --total what it takes; at its total it idles and holds what it has. Files are unlinked as soon as
- * they are open, so that what was taken is given back when the process dies, however it dies.
+ * they are open, so that what was taken is given back when the process dies, however it dies; those that
+ * --prepare made are their maker's to remove.
  *
  * A blocked step is not made up for: a program that was held goes on at its rate afterwards.
  */
@@ -35,6 +39,8 @@ typedef struct Hog {
         uint64_t rate, total, size;
         unsigned count, seconds;
         const char *path;
+        bool prepare;           /* only make the file that the shape works on */
+        uint64_t at;            /* CLOCK_MONOTONIC when to begin; 0 = at once */
 
         uint64_t taken;         /* bytes so far */
         uint64_t next;          /* when the next step is due */
@@ -403,6 +409,137 @@ static void run_cache(Hog *h) {
                 }
 }
 
+/* The file that an io shape works on. */
+static void io_path(const Hog *h, char *buf, size_t size) {
+        (void) snprintf(buf, size, "%s/cgd-hog.dat", h->path ? h->path : "/data");
+}
+
+/* Opens it, makes it first where it is not there in full. Does not return where only that was asked for. */
+static int io_open(Hog *h, int flags) {
+        static uint8_t chunk[1 << 20];
+        char path[4096];
+        struct stat st;
+        int fd;
+
+        io_path(h, path, sizeof(path));
+        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        if (fd < 0 || fstat(fd, &st) < 0)
+                die("cannot open %s", path);
+        if ((uint64_t) st.st_size < h->size) {
+                touch(chunk, sizeof(chunk), &h->random);
+                for (uint64_t done = 0; done < h->size; done += sizeof(chunk))
+                        if (pwrite(fd, chunk, sizeof(chunk), (off_t) done) < 0)
+                                die("cannot write %s", path);
+                if (fsync(fd) < 0)
+                        die("cannot sync %s", path);
+        }
+        if (h->prepare)
+                exit(0);
+        close(fd);
+        fd = open(path, O_RDWR | O_CLOEXEC | flags);
+        if (fd < 0)
+                die("cannot open %s", path);
+        if (h->at)
+                (void) sleep_until(h->at);
+        return fd;
+}
+
+typedef struct IoThread {
+        const Hog *hog;
+        int fd;
+        unsigned index;
+} IoThread;
+
+/* Runs --count= threads of it and waits for the end that alarm(2) brings. */
+__attribute__((noreturn))
+static void io_threads(Hog *h, int fd, void *(*run)(void *)) {
+        pthread_attr_t attr;
+
+        (void) pthread_attr_init(&attr);
+        (void) pthread_attr_setstacksize(&attr, 64 << 10);
+        for (unsigned i = 0; i < h->count; i++) {
+                IoThread *t = malloc(sizeof(*t));
+                pthread_t id;
+
+                if (!t)
+                        die("malloc");
+                *t = (IoThread) { h, fd, i };
+                if (pthread_create(&id, &attr, run, t) != 0)
+                        die("pthread_create");
+        }
+        hog_idle();
+}
+
+static void *thread_reads(void *p) {
+        IoThread *t = p;
+        uint64_t random = t->hog->random + t->index;
+        void *block;
+
+        if (posix_memalign(&block, PAGE_BYTES, PAGE_BYTES) != 0)
+                die("no memory for a block");
+        for (uint64_t next = now_usec();; next += PAGE_BYTES * USEC_PER_SEC * t->hog->count / t->hog->rate) {
+                uint64_t now = now_usec();
+
+                if (next > now)
+                        (void) sleep_until(next);
+                else
+                        next = now;
+
+                off_t at = (off_t) (random_next(&random) % (t->hog->size / PAGE_BYTES) * PAGE_BYTES);
+
+                if (pread(t->fd, block, PAGE_BYTES, at) < 0)
+                        die("cannot read");
+        }
+}
+
+static void run_reads(Hog *h) {
+        io_threads(h, io_open(h, O_DIRECT), thread_reads);
+}
+
+static void *thread_stream(void *p) {
+        IoThread *t = p;
+        uint64_t part = t->hog->size / t->hog->count / PAGE_BYTES * PAGE_BYTES;
+        uint8_t *chunk = malloc(128 << 10);
+
+        if (!chunk)
+                die("malloc");
+        /* Each goes round the whole file from its own place on, so that nobody lives on another's reading. */
+        for (uint64_t at = t->index * part;; at += 128 << 10)
+                if (pread(t->fd, chunk, 128 << 10, (off_t) (at % t->hog->size)) < 0)
+                        die("cannot read");
+}
+
+static void run_stream(Hog *h) {
+        io_threads(h, io_open(h, 0), thread_stream);
+}
+
+static void *thread_sync(void *p) {
+        static const size_t chunk_bytes = 256 << 10;
+        IoThread *t = p;
+        uint8_t *chunk = malloc(chunk_bytes);
+        int fd = open_unlinked(t->hog->path ? t->hog->path : "/data", 0);
+
+        if (!chunk)
+                die("malloc");
+        memset(chunk, 1, chunk_bytes);
+        for (;;) {
+                for (uint64_t at = 0; at < t->hog->size; at += chunk_bytes)
+                        if (pwrite(fd, chunk, chunk_bytes, (off_t) at) < 0)
+                                die("cannot write");
+                /* New blocks each time round: a journal has nothing to do with those that are there. */
+                if (fdatasync(fd) < 0 || ftruncate(fd, 0) < 0)
+                        die("cannot sync");
+        }
+}
+
+static void run_sync(Hog *h) {
+        if (h->prepare)
+                exit(0);
+        if (h->at)
+                (void) sleep_until(h->at);
+        io_threads(h, -1, thread_sync);
+}
+
 static void run_idle(Hog *h) {
         (void) h;
         hog_idle();
@@ -431,19 +568,24 @@ static const Shape shapes[] = {
         { "steady",   run_steady,   "bystander: touches the same --size= each second" },
         { "heavy",    run_heavy,    "bystander: allocates --size= and frees it, over and over" },
         { "cache",    run_cache,    "bystander: reads a file of --size= in --path= (/data) over and over" },
+        { "reads",    run_reads,    "--count= threads of direct 4 KiB reads in a file of --size=" },
+        { "stream",   run_stream,   "--count= threads that read a file of --size= through the page cache" },
+        { "sync",     run_sync,     "--count= threads that each write --size= and fdatasync it, over and over" },
         { "idle",     run_idle,     "bystander: nothing" },
 };
 
 static void usage(FILE *f) {
         fputs("cgd-hog SHAPE [OPTION...]\n"
-              "Takes memory, bounded in size and time.\n\n"
+              "Takes memory or the disk, bounded in size and time.\n\n"
               "  --rate=SIZE     bytes a second (default 100M)\n"
               "  --total=SIZE    then idle, holding it (default 4G)\n"
               "  --seconds=N     then end (default 120)\n"
               "  --delay=N       seconds of calm before\n"
               "  --size=SIZE     of a piece (default 16M)\n"
               "  --count=N       of processes or threads (default 20)\n"
-              "  --path=DIR      where files are made\n\n", f);
+              "  --path=DIR      where files are made\n"
+              "  --at=USEC       io shapes: begin at that time of CLOCK_MONOTONIC\n"
+              "  --prepare       io shapes: make the file and end\n\n", f);
         for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
                 fprintf(f, "  %-10s %s\n", shapes[i].name, shapes[i].help);
 }
@@ -482,6 +624,10 @@ int main(int argc, char **argv) {
                         delay = (unsigned) parse_size(s);
                 else if ((s = option(argv[i], "path")))
                         h.path = s;
+                else if ((s = option(argv[i], "at")))
+                        h.at = parse_size(s);
+                else if (strcmp(argv[i], "--prepare") == 0)
+                        h.prepare = true;
                 else {
                         usage(stderr);
                         return 2;

@@ -18,10 +18,11 @@
 #include "load.h"
 
 #define TOP "/sys/fs/cgroup"
-#define VALUE_BYTES 24
+/* io.max has a line a device */
+#define VALUE_BYTES 192
 #define RESCAN_PERIODS 5
 
-static const char *const files[] = { "memory.high", "memory.max", "cgroup.freeze" };
+static const char *const files[] = { "memory.high", "memory.max", "cgroup.freeze", "io.max" };
 #define N_FILES (sizeof(files) / sizeof(*files))
 
 typedef struct Cgroup {
@@ -73,19 +74,20 @@ static void print_change(uint64_t now, const char *path, const char *file, const
         fputs("}\n", out);
 }
 
-/* The first line of a file; false if it is gone or empty. */
+/* A file's lines, with a semicolon between; false if it is gone. io.max without a limit is empty. */
 static bool read_value(int fd, char value[VALUE_BYTES]) {
         ssize_t n = pread(fd, value, VALUE_BYTES - 1, 0);
 
-        if (n <= 0)
+        if (n < 0)
                 return false;
         value[n] = '\0';
-        value[strcspn(value, "\n")] = '\0';
+        for (char *p = value; (p = strchr(p, '\n'));)
+                *p = p[1] ? ';' : '\0';
         return true;
 }
 
 static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
-        static const char *const plain[N_FILES] = { "max", "max", "0" };
+        static const char *const plain[N_FILES] = { "max", "max", "0", "" };
         Cgroup *c;
 
         if (n_cgroups == max_cgroups) {

@@ -25,7 +25,7 @@ CGD_UNIT = "cgd.service"
 FULL = False
 # of lib/model/message-id.h
 CONTAINED, KILLED = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac"
-LIMITS = ("memory.high", "memory.max", "cgroup.freeze")
+LIMITS = ("memory.high", "memory.max", "cgroup.freeze", "io.max")
 
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
 KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|general protection|blocked for more than|"

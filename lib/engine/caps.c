@@ -1,0 +1,344 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Caps: how far one cgroup's io is limited, device by device.
+ *
+ * A cap begins at half of the measured rate, of bytes and of operations: with one alone a program goes round it by
+ * asking for more or for less at a time. It is halved while it hurts, never below IOCapFloor= and 64 operations, and
+ * raised by a quarter while it does not, up to what keeps the device's queue short: a queue's length goes with
+ * 1 / (1 - busy) (Kleinrock, Queueing Systems, vol. 1), and a service is slow long before it stands still. When the alarm
+ * came the device was full, so what all did to it then is what it can do; what the others do now is theirs; and of the
+ * rest BUSY_PERMYRIAD keeps some free.
+ *
+ * Writes that go through the page cache are different. A journal commit waits for them, so what is made to wait on its
+ * way to the disk makes everybody wait who syncs. So they are limited to a little less than the disk does, in bytes
+ * alone (the flusher sends large requests, of which a limit on operations lets through too few), and then little may be
+ * dirty at a time (contain.c pins memory.high to what is no page cache and a little room; that write waits for what is
+ * dirty already). One without the other helps little: little dirt comes as fast as the disk takes it. */
+
+#include "base/macro.h"
+#include "engine/state.h"
+
+#define OPERATIONS_FLOOR 64
+/* On such a device the victim does next to nothing, and nobody hurts it there. */
+#define DEVICE_WEIGHT_MIN 500
+/* A direction with less than this share of the work is no reason for a cap. */
+#define DIRECTION_PERMYRIAD 1250
+/* Work a second that is not worth a cap. */
+#define RATE_NOISE (UINT64_C(1) << 20)
+/* With so much of its data on the way to the disk it writes through the page cache. */
+#define BUFFERED_BYTES (UINT64_C(1) << 20)
+/* A device that turned out to do less than was measured is believed to do so for so many times the wait between calm and
+ * a rise, which doubles at each relapse. */
+#define DISTRUST_WAITS 16
+/* At four fifths a request waits for about two others; at nineteen twentieths for ten. */
+#define BUSY_PERMYRIAD 8000
+/* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
+#define LEFT_PERMYRIAD 1000
+/* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth. */
+#define PROBE_WAITS 60
+
+static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+
+static bool io_rates(const Engine *e, uint64_t cgroup_id, TrackWindow w, IoLine ret[IO_DEVICES_MAX], size_t *ret_n) {
+        const Track *t = tracks_find(&e->tracks, cgroup_id);
+        uint64_t usec;
+
+        if (!t || !track_io(&e->tracks, t, w, ret, ret_n, &usec))
+                return false;
+        track_io_done(&e->tracks, t, w, ret, *ret_n);
+        for (size_t i = 0; i < *ret_n; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        ret[i].v[k] = mul_div_u64(ret[i].v[k], USEC_PER_SEC, usec);
+        return true;
+}
+
+static bool in_scope(const BlameScope *scope, const IoLine *device) {
+        for (size_t i = 0; i < scope->n_devices; i++)
+                if (io_same_device(&scope->devices[i], device))
+                        return scope->weight[i] >= DEVICE_WEIGHT_MIN;
+        return scope->n_devices == 0;
+}
+
+static uint64_t work_of(uint64_t bytes, uint64_t operations) {
+        return bytes + operations * IO_OPERATION_BYTES;
+}
+
+bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id);
+        IoLine lines[IO_DEVICES_MAX];
+        uint64_t usec, written = 0, swapped;
+        size_t n;
+
+        if (!t || !track_io(&e->tracks, t, WINDOW_RECENT, lines, &n, &usec))
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (in_scope(scope, &lines[i]))
+                        written += work_of(lines[i].v[IO_READ_BYTES] + lines[i].v[IO_WRITE_BYTES], 0);
+        swapped = t->last.swap > t->older[WINDOW_RECENT].swap ? t->last.swap - t->older[WINDOW_RECENT].swap : 0;
+        return swapped < written / 2 || written == 0;
+}
+
+/* Work a second on one device, bytes and operations: of the whole machine, and of one cgroup in it. */
+typedef struct DeviceUse {
+        uint64_t all[2], own[2];
+} DeviceUse;
+
+static void device_use(const Engine *e, const IoLine *device, uint64_t cgroup_id, TrackWindow w, DeviceUse *ret) {
+        uint64_t root = e->sample->n_cgroups > 0 ? e->sample->cgroups[0].id : 0;
+
+        *ret = (DeviceUse) {};
+        for (size_t i = 0; i < e->sample->n_cgroups; i++) {
+                const CgroupSample *c = &e->sample->cgroups[i];
+                IoLine rates[IO_DEVICES_MAX];
+                const IoLine *r;
+                size_t n;
+
+                if ((c->parent_id != root && c->id != cgroup_id) || !io_rates(e, c->id, w, rates, &n) ||
+                    !(r = io_line_find(rates, n, device)))
+                        continue;
+                for (int k = 0; k < 2; k++) {
+                        uint64_t v = r->v[k ? IO_READS : IO_READ_BYTES] + r->v[k ? IO_WRITES : IO_WRITE_BYTES];
+
+                        ret->all[k] += c->parent_id == root ? v : 0;
+                        ret->own[k] += c->id == cgroup_id ? v : 0;
+                }
+        }
+}
+
+/* The share of a device that others use, who all together could do `full`. Each of the two, bytes and operations, may be
+ * less than the device can do, for the other may have been what filled it: so it is the smaller share. */
+static unsigned others_share(const DeviceUse *use, const uint64_t full[2]) {
+        uint64_t share = PERMYRIAD;
+
+        for (int k = 0; k < 2; k++)
+                if (full[k] > 0)
+                        share = MIN(share, mul_div_u64(use->all[k] - MIN(use->own[k], use->all[k]), PERMYRIAD, full[k]));
+        return (unsigned) share;
+}
+
+/* What the others leave of the device, in what the cgroup did when it was full. LIMIT_MAX where that is not known. */
+static uint64_t cap_room(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
+        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LONG };
+        unsigned others = 0;
+
+        if (cap->share_permyriad == 0)
+                return LIMIT_MAX;
+        for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
+                DeviceUse use;
+
+                device_use(e, &cap->level, c->cgroup_id, windows[i], &use);
+                others = MAX(others, others_share(&use, cap->full));
+        }
+        return mul_div_u64(mul_div_u64(cap->measured.v[key], cap->trust_permyriad, PERMYRIAD),
+                           MAX(BUSY_PERMYRIAD - MIN(others, BUSY_PERMYRIAD), LEFT_PERMYRIAD), cap->share_permyriad);
+}
+
+/* It hurt at this level: the device does less than was thought, at most so much that what is left is a little below. */
+static void cap_distrust(const Engine *e, const Containment *c, DeviceCap *cap, int key, uint64_t level) {
+        uint64_t room = cap_room(e, c, cap, key);
+
+        level -= level / 8;
+        if (room != LIMIT_MAX && room > level)
+                cap->trust_permyriad = (unsigned) MAX(mul_div_u64(cap->trust_permyriad, level, room), UINT64_C(1));
+}
+
+static uint64_t cap_floor(int key, const Domain *d) {
+        return key == IO_READ_BYTES || key == IO_WRITE_BYTES ? d->contain.io_cap_floor_bytes : OPERATIONS_FLOOR;
+}
+
+/* One direction of one device. */
+static void cap_direction(DeviceCap *cap, const IoLine *rate, IoKey bytes, IoKey operations, bool buffered, const Domain *d) {
+        uint64_t level = buffered ? mul_div_u64(rate->v[bytes], BUSY_PERMYRIAD, PERMYRIAD) : rate->v[bytes] / 2;
+
+        cap->level.v[bytes] = MIN(cap->original.v[bytes], MAX(level, cap_floor(bytes, d)));
+        if (!buffered)
+                cap->level.v[operations] = MIN(cap->original.v[operations],
+                                               MAX(rate->v[operations] / 2, cap_floor(operations, d)));
+}
+
+bool caps_buffered(const CgroupSample *row) {
+        uint64_t dirty = 0, writeback = 0;
+
+        (void) cgroup_sample_get(row, CGROUP_FILE_DIRTY, &dirty);
+        (void) cgroup_sample_get(row, CGROUP_FILE_WRITEBACK, &writeback);
+        return dirty + writeback >= BUFFERED_BYTES;
+}
+
+/* What a writer gets the device to write a second, roughly: in the longer window it may have begun late, and in the
+ * shorter one its bursts show. */
+static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *device) {
+        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
+        uint64_t sum = 0;
+
+        for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
+                IoLine lines[IO_DEVICES_MAX];
+                const IoLine *l;
+                size_t n;
+
+                if (io_rates(e, cgroup_id, windows[i], lines, &n) && (l = io_line_find(lines, n, device)))
+                        sum += l->v[IO_WRITE_BYTES];
+        }
+        return sum / ARRAY_SIZE(windows);
+}
+
+/* What it has of the device, and all have. */
+static void cap_measure(const Engine *e, DeviceCap *cap, uint64_t cgroup_id, TrackWindow w, const IoLine *rate) {
+        uint64_t more;
+        DeviceUse use;
+
+        device_use(e, rate, cgroup_id, w, &use);
+        more = rate->v[IO_READ_BYTES] + rate->v[IO_WRITE_BYTES];
+        more -= MIN(use.own[0], more);
+        use.own[0] += more;
+        use.all[0] += more;
+        cap->measured = *rate;
+        memcpy(cap->full, use.all, sizeof(cap->full));
+        cap->share_permyriad = PERMYRIAD - others_share(&use, use.all);
+        cap->trust_permyriad = PERMYRIAD;
+}
+
+bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d) {
+        bool buffered = caps_buffered(row);
+        /* What it does now; a longer window may hold the time before it began. */
+        TrackWindow w = WINDOW_LAST;
+        IoLine rates[IO_DEVICES_MAX];
+        size_t n;
+
+        c->n_caps = 0;
+        if (!io_rates(e, row->id, w, rates, &n)) {
+                w = WINDOW_RECENT;
+                if (!io_rates(e, row->id, w, rates, &n))
+                        return false;
+        }
+        for (size_t i = 0; buffered && i < n; i++)
+                rates[i].v[IO_WRITE_BYTES] = write_rate(e, row->id, &rates[i]);
+        for (size_t i = 0; i < n; i++) {
+                uint64_t reads = work_of(rates[i].v[IO_READ_BYTES], rates[i].v[IO_READS]),
+                         writes = work_of(rates[i].v[IO_WRITE_BYTES], rates[i].v[IO_WRITES]);
+                const IoLine *there = io_line_find(row->io_max, row->n_io_max, &rates[i]);
+                DeviceCap *cap = &c->caps[c->n_caps];
+
+                if (!in_scope(scope, &rates[i]) || reads + writes < RATE_NOISE)
+                        continue;
+                *cap = (DeviceCap) { .original = there ? *there : no_limit };
+                cap->original.major = rates[i].major;
+                cap->original.minor = rates[i].minor;
+                cap->level = cap->written = cap->lower = cap->original;
+                cap_measure(e, cap, row->id, w, &rates[i]);
+                if (reads >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
+                        cap_direction(cap, &rates[i], IO_READ_BYTES, IO_READS, false, d);
+                if (writes >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
+                        cap_direction(cap, &rates[i], IO_WRITE_BYTES, IO_WRITES, buffered, d);
+                c->n_caps++;
+        }
+        c->cap_rise_usec = 0;
+        c->cap_wait_usec = CALM_USEC;
+        c->cap_hurt_usec = e->now;
+        c->cap_evidence_usec = c->cap_binds_usec = e->now;
+        return c->n_caps > 0;
+}
+
+/* Ours where it is below what was there. */
+static bool is_capped(const DeviceCap *cap, int key) {
+        return cap->level.v[key] < cap->original.v[key];
+}
+
+bool caps_lower(Engine *e, Containment *c, const Domain *d) {
+        bool lower = false;
+
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        uint64_t level = MAX(c->caps[i].level.v[k] / 2, cap_floor(k, d));
+
+                        /* Not half of what it does now: who is held up at a cap does nothing for a while, and then much. */
+                        if (!is_capped(&c->caps[i], k) || level >= c->caps[i].level.v[k])
+                                continue;
+                        cap_distrust(e, c, &c->caps[i], k, c->caps[i].level.v[k]);
+                        c->caps[i].level.v[k] = level;
+                        lower = true;
+                }
+        c->cap_hurt_usec = e->now;
+        return lower;
+}
+
+/* A quarter more, up to what the others leave; and long after the last change beyond it. */
+static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
+        uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
+
+        if (level + level / 16 < room)
+                return MIN(level + level / 4, room);
+        return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
+}
+
+bool caps_raise(Engine *e, Containment *c) {
+        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec;
+
+        /* An eighth of it comes back with each wait. */
+        if (trust)
+                c->cap_hurt_usec += c->cap_wait_usec;
+        for (size_t i = 0; i < c->n_caps; i++) {
+                DeviceCap *cap = &c->caps[i];
+                IoLine before = cap->level;
+
+                if (trust)
+                        cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        if (is_capped(cap, k))
+                                cap->level.v[k] = MIN(cap_higher(e, c, cap, k), cap->original.v[k]);
+                if (memcmp(before.v, cap->level.v, sizeof(before.v)) == 0)
+                        continue;
+                cap->lower = before;
+                any = true;
+        }
+        return any;
+}
+
+void caps_back(Engine *e, Containment *c, const Domain *d) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        DeviceCap *cap = &c->caps[i];
+                        uint64_t back = cap->lower.v[k];
+
+                        if (!is_capped(cap, k))
+                                continue;
+                        cap_distrust(e, c, cap, k, back);
+                        /* The level before may have been too much as well, and not yet have shown it. */
+                        cap->level.v[k] = MIN(MAX(back - back / 8, cap_floor(k, d)), cap->level.v[k]);
+                }
+        c->cap_hurt_usec = e->now;
+}
+
+void caps_lift(Containment *c) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                c->caps[i].level = c->caps[i].original;
+}
+
+bool caps_differ(const Containment *c) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                if (memcmp(c->caps[i].level.v, c->caps[i].written.v, sizeof(c->caps[i].level.v)) != 0)
+                        return true;
+        return false;
+}
+
+bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds) {
+        const Track *t = tracks_find(&e->tracks, c->cgroup_id);
+        IoLine rates[IO_DEVICES_MAX];
+        bool pushing = false, binds = false;
+        size_t n;
+
+        if (!t || !io_rates(e, c->cgroup_id, WINDOW_RECENT, rates, &n))
+                return false;
+        for (size_t i = 0; i < c->n_caps; i++) {
+                const IoLine *rate = io_line_find(rates, n, &c->caps[i].level);
+
+                for (int k = 0; rate && k < _IO_KEY_MAX; k++)
+                        if (is_capped(&c->caps[i], k)) {
+                                pushing |= rate->v[k] >= c->caps[i].level.v[k] - c->caps[i].level.v[k] / 8;
+                                binds |= rate->v[k] >= c->caps[i].level.v[k] / 2;
+                        }
+        }
+        /* At a low cap the kernel lets through in bursts, and less than it says. */
+        *ret_pushing = pushing || (binds && track_io_waits(t));
+        *ret_binds = binds;
+        return true;
+}

@@ -1,0 +1,235 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A service that needs the disk itself, beside neighbours that flood it: 100 requests a second, each a direct read of
+4 KiB, every tenth with an fdatasync, on a disk of 800 IOPS and 60 MB/s.
+
+What is right or wrong whatever the machine (who was limited, what was given back, that nobody was killed for io) always
+decides. How many requests were kept decides only where all is asked for, and is measured beside the same service with
+no neighbour in the same run."""
+import os
+from pathlib import Path
+
+from vmlib import CGROUP, TESTS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
+
+MACHINE = {"iops": 800, "bps": 60_000_000}
+# Ten minutes, and nothing in it differs much between the suites.
+QUICK_ON = "bookworm"
+DATA = "/data"
+CALM, FLOOD = 10, 50
+
+
+def device_of(path: str) -> str:
+    number = os.stat(path).st_dev
+    return f"{os.major(number)}:{os.minor(number)}"
+
+
+def io_of(unit: Path, device: str) -> dict[str, int]:
+    for line in read(unit / "io.stat").splitlines():
+        name, *words = line.split()
+        if name == device:
+            return {k: int(v) for k, v in (w.split("=") for w in words)}
+    return {}
+
+
+def prepare(shape: str, options: dict) -> None:
+    """The file that a shape works on, made before anybody is measured."""
+    argv = [str(TESTS / "cgd-hog"), shape, "--prepare"]
+    sh(*argv, *(f"--{k}={v}" for k, v in options.items()), timeout=150)
+    Path("/proc/sys/vm/drop_caches").write_text("3")
+
+
+def first_hurt(result: dict, start: float) -> float | None:
+    """Seconds from start to the tenth of a second in which the service first lost half of its requests; some floods need a
+    while until the disk is full."""
+    width, t0 = result["bucket_ms"] / 1000, result["t0_usec"] / 1e6
+    for i, done in enumerate(result["buckets"]):
+        if t0 + i * width >= start and done <= result["rate"] * width / 2:
+            return t0 + i * width - start
+    return None
+
+
+def io_incidents(vm: VM) -> list[dict]:
+    return [i for i in vm.incidents() if i["alarm"] == "io"]
+
+
+def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, more: tuple = ()) -> None:
+    """One flood, measured: more are further hogs (name, shape, options) that begin with it."""
+    vm.need_cgd()
+    before = vm.limits()
+    watch = vm.watch()
+    options = {"seconds": CALM + FLOOD + 60} | options
+    prepare(shape, options)
+    service = vm.victim(seconds=CALM + FLOOD + 3, anon="32M", file="0", options=(f"--disk={DATA}/victim.dat:64M",))
+    start = monotonic() + CALM
+    at = {"at": int(start * 1e6)}
+    hogs = [vm.hog(shape, **(options | at))]
+    hogs += [vm.hog(s, name=name, **({"seconds": CALM + FLOOD + 60} | o | at)) for name, s, o in more]
+    paths = ["/" + str(h.path.relative_to(CGROUP)) for h in hogs]
+    device = device_of(DATA)
+    wait(lambda: False, start - monotonic())
+    used = [io_of(u.path, device) for u in (hogs[0], service)]
+    wait(lambda: vm.log(tell(vm, hogs[0])), FLOOD, 5)
+    now = [io_of(u.path, device) for u in (hogs[0], service)]
+    seen = vm.cgctl("tree", "/sideload.slice", ok=False)
+    stage = vm.cgctl("status", ok=False)
+    result = service.finish()
+    for hog in hogs:
+        hog.stop()
+    back = wait(lambda: not vm.changed_limits(before), 30, 0.5)
+    watch.stop()
+
+    calm = kept_between(result, start - CALM + 1, start)
+    kept = kept_between(result, start, start + FLOOD)
+    vm.figure("kept before", calm, "%")
+    vm.figure("kept", kept, "%")
+    vm.figure("longest silence", result["longest_silence_ms"], "ms")
+    steps = [r for r in watch.changes() if r["file"] in ("io.max", "memory.high")]
+    first = steps[0]["t"] / 1e6 - start if steps else None
+    vm.figure("first step", "never" if first is None else round(first * 1000), "" if first is None else "ms")
+    hurt = first_hurt(result, start)
+    if first is not None and hurt is not None:
+        vm.figure("first step after the service was hurt", round((first - hurt) * 1000), "ms")
+    ios, rate = [{k: n.get(k, 0) - u.get(k, 0) for k in ("rbytes", "wbytes", "rios", "wios")} for n, u in zip(now, used)], {}
+    for name, keys, limit in (("operations", ("rios", "wios"), MACHINE["iops"]), ("bytes", ("rbytes", "wbytes"), MACHINE["bps"])):
+        hog_did, service_did = (sum(x[k] for k in keys) for x in ios)
+        rate[name] = 100 * hog_did / max(1, limit * FLOOD - service_did)
+    got = max(rate.values())
+    vm.figure("neighbour's part of what the service leaves", round(got), "%")
+    vm.figure("culprit", ", ".join(sorted(vm.culprits())) or "nobody")
+    vm.log(stage)
+    vm.log(seen)
+    incidents = io_incidents(vm)
+    if incidents:
+        vm.log(vm.cgctl("why", str(incidents[-1]["id"]), ok=False))
+
+    check(first is not None, "nothing was done")
+    check(vm.culprits() <= set(paths), f"culprits: {vm.culprits()}")
+    touched = {r["path"] for r in watch.changes()} - set(paths)
+    check(not touched, f"bystanders were touched: {sorted(touched)}")
+    check(back, f"not given back: {vm.changed_limits(before)}")
+    if full():
+        check(kept >= target, f"kept {kept} %, less than {target} %")
+        check(result["longest_silence_ms"] <= 300, "silent for more than 300 ms")
+        check(first - (hurt or 0) <= 0.5, f"first step {first - (hurt or 0):.2f} s after the service was hurt")
+        check(got >= share, f"the neighbour got {got:.0f} % of what the service leaves")
+
+
+def swap_on_the_same_disk(vm: VM, size_mib: int) -> None:
+    path = f"{DATA}/swap.dat"
+    sh("dd", "if=/dev/zero", f"of={path}", "bs=1M", f"count={size_mib}", "conv=fsync", timeout=120)
+    os.chmod(path, 0o600)
+    sh("mkswap", path)
+    sh("swapoff", "-a", timeout=60)
+    sh("swapon", path)
+    vm.undo.append(lambda: (sh("swapoff", path, ok=False, timeout=120), sh("swapon", "-a", ok=False)))
+
+
+def tell(vm: VM, hog: Unit) -> str:
+    return f"the neighbour's io.max: {read(hog.path / 'io.max') or 'none'}, memory.high {mib(hog)}"
+
+
+def mib(hog: Unit) -> str:
+    return hog.high() if not hog.high().isdigit() else f"{int(hog.high()) >> 20} MiB"
+
+
+@limited(300)
+def test_a_reads(vm: VM) -> None:
+    flood(vm, "reads", {"count": 64, "size": "256M"}, 98, share=75)
+    check(vm.kills() == 0, "somebody was killed for io")
+
+
+@only_full
+@limited(400)
+def test_b_stream(vm: VM) -> None:
+    flood(vm, "stream", {"count": 16, "size": "1500M"}, 98, share=75)
+    check(vm.kills() == 0, "somebody was killed for io")
+
+
+@only_full
+@limited(300)
+def test_c_sync(vm: VM) -> None:
+    flood(vm, "sync", {"count": 4, "size": "64M"}, 97, share=75)
+    check(vm.kills() == 0, "somebody was killed for io")
+
+
+@limited(400)
+def test_d_leak_and_reads(vm: VM) -> None:
+    """A leak goes into swap on the disk that the others need, and somebody floods that as well."""
+    swap_on_the_same_disk(vm, 512)
+    flood(vm, "reads", {"count": 64, "size": "256M"}, 95, more=(("leak", "leak", {"rate": "100M"}),))
+    check(vm.kills() <= 1, f"killed {vm.kills()} times")
+
+
+# Each variant: shape and options; whoever is not named here is a bystander, and is heard but does no harm.
+SHAPES = {
+    "reads": ({"count": 64, "size": "256M"}, {"count": 16, "size": "64M"}, {"count": 128, "size": "128M"}),
+    "stream": ({"count": 16, "size": "1200M"}, {"count": 4, "size": "1200M"}, {"count": 1, "size": "1200M"}),
+    "sync": ({"count": 4, "size": "64M"}, {"count": 16, "size": "16M"}, {"count": 8, "size": "32M"}),
+}
+# Reads at a steady pace, on another disk and on the same one; a service of its own that writes now and then.
+BYSTANDERS = (
+    ("reads", "sideload.slice", {"count": 4, "size": "32M", "rate": "1200K", "path": "/var/tmp"}),
+    ("reads", "sideload.slice", {"count": 1, "size": "32M", "rate": "160K", "path": f"{DATA}/calm"}),
+    ("reads", "workload.slice", {"count": 1, "size": "32M", "rate": "80K", "path": f"{DATA}/calm"}),
+)
+WAIT = 30
+
+
+def surroundings(vm: VM) -> None:
+    vm.need_cgd()
+    Path(f"{DATA}/calm").mkdir(exist_ok=True)
+    for _, _, options in BYSTANDERS:
+        prepare("reads", {k: v for k, v in options.items() if k != "rate"})
+    vm.undo.append(lambda: [p.unlink() for p in (*Path(f"{DATA}/calm").iterdir(), Path("/var/tmp/cgd-hog.dat"))])
+    vm.victim(anon="16M", file="0", options=(f"--disk={DATA}/victim.dat:64M",))
+    for i, (shape, slice, options) in enumerate(BYSTANDERS):
+        vm.hog(shape, slice=slice, name=f"bystander-{i}", seconds=3500, **options)
+
+
+def one(vm: VM, shape: str, options: dict, number: int) -> str:
+    """One flood until somebody is capped for it; returns what was wrong, or ''."""
+    Path(f"{DATA}/cgd-hog.dat").unlink(missing_ok=True)
+    if shape != "sync":
+        prepare(shape, options)
+    wait(lambda: not [i for i in vm.incidents() if i["state"] != "over"], 20, 0.5)
+    vm.cursor = vm.journal_cursor()
+    before = vm.limits()
+    watch = vm.watch(name=f"watch-{number}")
+    hog = vm.hog(shape, name=f"hog-{number}", **({"seconds": WAIT + 30} | options))
+    path = "/" + str(hog.path.relative_to(CGROUP))
+    found = wait(vm.culprits, WAIT, 0.5)
+    wait(lambda: False, 3)
+    culprits = vm.culprits()
+    hog.stop()
+    back = wait(lambda: not vm.changed_limits(before), 30, 0.5)
+    watch.stop()
+    vm.log(f"{shape} {options}: {', '.join(sorted(culprits)) or 'nobody'}")
+    touched = {r["path"] for r in watch.changes()} - {path}
+    if not found:
+        return f"{shape} {options}: nobody was contained within {WAIT} s"
+    if culprits != {path}:
+        return f"{shape} {options}: culprits {sorted(culprits)}"
+    if touched:
+        return f"{shape} {options}: bystanders touched: {sorted(touched)}"
+    if not back:
+        return f"{shape} {options}: not given back: {vm.changed_limits(before)}"
+    return ""
+
+
+def run_all(vm: VM, floods: list[tuple[str, dict]]) -> None:
+    surroundings(vm)
+    wrong = []
+    for number, (shape, options) in enumerate(floods):
+        wrong += filter(None, [one(vm, shape, options, number)])
+    vm.figure("culprits right", f"{len(floods) - len(wrong)} of {len(floods)}")
+    check(not wrong, "\n".join(wrong))
+
+
+@limited(900)
+def test_one_of_each(vm: VM) -> None:
+    run_all(vm, [(shape, variants[0]) for shape, variants in SHAPES.items()])
+
+
+@only_full
+@limited(3600)
+def test_every_variant(vm: VM) -> None:
+    run_all(vm, 4 * [(shape, options) for shape, variants in SHAPES.items() for options in variants])
