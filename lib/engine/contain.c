@@ -4,9 +4,9 @@
  *
  * hold -> squeeze … squeeze -> kill while it hurts; a quarter up a second when it does not, until the limit
  * no longer binds; back to the last level, and twice the wait, when a rise brings the trouble back. A cgroup
- * that pushes against its limit is given no more than half of what the host has to spare, so that a leak is
- * not let loose again only to be caught again; one that makes no progress at all for KillAfterSec= is what
- * killing is for.
+ * that pushes against its limit, or stands past it, is given no more than half of what the host has to spare, so
+ * that a leak is not let loose again only to be caught again; one that makes no progress at all for
+ * KillAfterSec= is what killing is for.
  *
  * memory.high alone does not hold a leak where there is swap: what no longer fits is swapped out and the leak
  * goes on at the speed of the swap disk, on the neighbours' time. So memory.swap.high is pinned along with it;

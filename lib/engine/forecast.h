@@ -22,8 +22,8 @@ typedef struct Forecast {
         bool recent;                            /* measured over about a second or less, not between heartbeats */
 } Forecast;
 
-/* True where at least so many pages were reclaimed within the last half to whole second because the host was short, or
- * where that is not known: without it, who took memory took what was free. */
+/* True where at least so many pages were reclaimed within the last half to whole second, and since much became free at
+ * once, because the host was short; or where that is not known. Without it, who took memory took what was free. */
 bool forecast_reclaims(const Forecast *f, uint64_t pages);
 
 void forecast_update(Forecast *f, const Sample *s);

@@ -263,7 +263,7 @@ class Pair:
 
     def __init__(self, vm: "VM", seconds: int, lead: float, slices: tuple[str, str], shape: str,
                  victim: dict, hog: dict) -> None:
-        self.vm, self.seconds, self.lead = vm, seconds, lead
+        self.vm = vm
         self.before = vm.limits()
         self.watch = vm.watch(follow=slice_path(slices[1]))
         self.service = vm.victim(slice=slices[0], seconds=seconds, **victim)
@@ -294,18 +294,6 @@ class Pair:
         self.watch.stop()
         slice_path = self.hog_path.rsplit("/", 1)[0]
         return [r for r in self.watch.changes(slice_path)]
-
-    def check_kept(self, target: float, margin: float = 20) -> None:
-        """How many requests were kept depends on what else the computer does; so it is measured beside the same service
-        with no neighbour, a moment before, and decides by itself only where all is asked for (./dev bench). Busy
-        computers lose requests without any neighbour; more than margin is no noise any more."""
-        calm = kept_between(self.result, self.start - self.lead + 0.5, self.start)
-        kept = kept_between(self.result, self.start, self.start + self.seconds - self.lead)
-        self.vm.figure("kept before the leak", calm, "%")
-        self.vm.figure("kept with the leak", kept, "%")
-        check(kept >= calm - margin, f"kept {kept} % with the leak, {calm} % without")
-        if full():
-            check(kept >= target, f"kept {kept} %, less than {target} %")
 
     def bystanders(self) -> list[dict]:
         """What was changed anywhere else."""
