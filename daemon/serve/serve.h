@@ -52,6 +52,9 @@ typedef struct ServerInfo {
         uint64_t heartbeat_usec;
         const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
         uint64_t events_dropped;        /* events that found no place in a tick */
+        unsigned level;                 /* of sensing: 1 files, 2 the walk */
+        const char *level_reason;       /* why not more; "" = nothing to say */
+        uint64_t walk_usec, walk_cgroups, walk_bytes;   /* what the last walk cost, saw, and keeps; 0 at level 1 */
         bool bus;                       /* the system bus is connected */
         const char *refused;            /* diagnostics of the last reload if it was refused, else NULL */
 } ServerInfo;
