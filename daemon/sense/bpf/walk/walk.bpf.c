@@ -112,9 +112,9 @@ static __always_inline void find_cpus(void) {
  * to ktime that was seen of late is nearly the true one. NTP moves the two apart by at most 500 ppm, which is
  * what is forgotten. */
 static __always_inline void find_clock(void) {
-        u64 ktime = bpf_ktime_get_ns(), clock;
         const struct task_struct *task;
         s64 offset, forget;
+        u64 ktime, clock;
 
         if (!EXISTS(struct rq, clock) || !EXISTS(struct cfs_rq, rq) || !EXISTS(struct sched_entity, cfs_rq))
                 return;
@@ -122,6 +122,9 @@ static __always_inline void find_clock(void) {
         clock = BPF_CORE_READ(task, se.cfs_rq, rq, clock);
         if (!clock)
                 return;
+        /* After the clock: what comes between makes the distance smaller, never larger. */
+        barrier();
+        ktime = bpf_ktime_get_ns();
         offset = clock - ktime;
         forget = (ktime - control.clock_nsec) >> 11;
         if (!control.clock_nsec || offset > control.clock_offset - forget)
