@@ -472,6 +472,7 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .level = l.level,
                 .level_reason = l.reason,
                 .walk_usec = l.cost_usec,
+                .walk_longest_usec = l.longest_usec,
                 .walk_cgroups = l.cgroups,
                 .walk_bytes = l.bytes,
                 .bus = m->bus && sd_bus_is_ready(m->bus) > 0,

@@ -261,6 +261,7 @@ bool census_take(Census *c) {
                 return false;
         }
         c->cost_usec = now_usec() - begin;
+        c->longest_usec = MAX(c->longest_usec, c->cost_usec);
         c->usual_usec = c->usual_usec ? (3 * c->usual_usec + c->cost_usec) / 4 : c->cost_usec;
         c->n = MIN((size_t) c->control->n_records, c->n_max);
         return c->n > 0;

@@ -28,6 +28,7 @@ struct Census {
         size_t n_max;                   /* that have room in the map */
         size_t n;                       /* of the last census_take() */
         uint64_t cost_usec;             /* of the last one */
+        uint64_t longest_usec;          /* … of all */
         uint64_t usual_usec;            /* … of the last few: one that was interrupted says little */
         char reason[256];               /* why there is no program */
         int (*pass)(Census *c);         /* has the program write its records; tests write them themselves */

@@ -67,7 +67,7 @@ struct Known {
         uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
         uint32_t fresh;                 /* … of which these stand for the present sample */
         uint64_t current, swap, pgsteal, pgscan, refault, activate;
-        uint64_t pressure[CGROUP_CPU_FULL - CGROUP_MEMORY_SOME + 1];    /* largest in any census, usec */
+        uint64_t pressure[CGROUP_CPU_FULL - CGROUP_MEMORY_SOME + 1];    /* in the last census, usec */
         uint64_t stat_usec;             /* when memory.stat was read last */
         Mark base;                      /* at the last complete sample */
         Mark recent;                    /* at the last hot sample */

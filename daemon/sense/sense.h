@@ -39,6 +39,7 @@ typedef struct SensorLevel {
         bool settled;                   /* the program is not being loaded */
         const char *reason;             /* why not more, or which fields come from files; "" = there is nothing to say */
         uint64_t cost_usec;             /* of the last walk, the flush of the statistics included; 0 at level 1 */
+        uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
         size_t cgroups;                 /* … that it saw */
         size_t bytes;                   /* of its maps */
 } SensorLevel;

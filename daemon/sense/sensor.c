@@ -166,6 +166,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 .settled = !c || !census_is_loading(c),
                 .reason = reason,
                 .cost_usec = works ? c->cost_usec : 0,
+                .longest_usec = works ? c->longest_usec : 0,
                 .cgroups = works ? c->n : 0,
                 .bytes = works ? census_bytes(c) : 0,
         };

@@ -7,8 +7,9 @@
  * of these, holds on kernels that nobody has seen yet, and is the proof as well.
  *
  * Invariant: a word is taken for a line only when it alone lay between two readings of that line, with one
- * value and with another. A counter only grows, so its own word is always among those that did. A line of several counters counts only when each was found or is
- * zero for the whole machine, where there is nothing to find.
+ * value and with another, or with a large one. A counter only grows, so its own word is always among those
+ * that did. A line of several counters counts only when each was found or is zero for the whole machine,
+ * where there is nothing to find.
  *
  * Left out on purpose: lines that are still zero. They are found when they begin to move, which is when they
  * begin to matter; for those one or two looks the file is read. */
@@ -18,6 +19,8 @@
 #include "sys/cgroup.h"
 
 #define AGREED_MIN 2
+/* A counter that stands still has but one value: so large a number is no coincidence. */
+#define ALONE_MIN 64
 
 /* One line, and the fields it is a part of. Source: Documentation/admin-guide/cgroup-v2.rst, memory.stat;
  * which lines are there depends on the version. */
@@ -88,7 +91,7 @@ void stat_search_learn(StatSearch *s, const char *before, const uint64_t *words,
                 StatKey *k = &s->keys[i];
                 int only = -1, n = 0;
 
-                if (!(found & (UINT32_C(1) << i)) || k->word >= 0 || a[i] == 0 || (k->agreed > 0 && b[i] == k->last))
+                if (!(found & (UINT32_C(1) << i)) || k->word >= 0 || a[i] == 0)
                         continue;
                 for (size_t w = 0; w < WALK_WORDS_MAX; w++) {
                         uint64_t bit = UINT64_C(1) << w % 64, *mask = &k->candidates[w / 64];
@@ -105,9 +108,10 @@ void stat_search_learn(StatSearch *s, const char *before, const uint64_t *words,
                         forget(k);
                         continue;
                 }
-                k->agreed++;
+                if (k->agreed == 0 || b[i] != k->last)
+                        k->agreed++;
                 k->last = b[i];
-                if (n == 1 && k->agreed >= AGREED_MIN)
+                if (n == 1 && (k->agreed >= AGREED_MIN || (!lines[i].bytes && a[i] == b[i] && b[i] >= ALONE_MIN)))
                         k->word = only;
         }
 }

@@ -85,6 +85,17 @@ static void test_search_coincidence(void **state _unused_) {
         for (int i = 0; i < 5; i++)
                 stat_search_learn(&s, stat_text(0, 9, 0), words, 4, stat_text(0, 9, 0));
         assert_int_equal(s.keys[7].word, -1);
+        /* A large one stands for itself, where the file stood still; unless two have it. */
+        words[2] = words[3] = 77;
+        stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
+        assert_int_equal(s.keys[11].word, -1);
+        stat_search_init(&s, PAGE);
+        words[3] = 0;
+        stat_search_learn(&s, stat_text(0, 9, 76), words, 4, stat_text(0, 9, 77));
+        assert_int_equal(s.keys[11].word, -1);
+        stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
+        assert_int_equal(s.keys[11].word, 2);
+
         /* It was another's: nobody is left, and the search begins anew. */
         words[1] = 20;
         words[2] = 14;
@@ -386,11 +397,16 @@ static void test_rows(void **state) {
         assert_int_equal(value(f, "/a.slice", CGROUP_POPULATED), 1);
         assert_int_equal(value(f, "/a.slice", CGROUP_SWAP_CURRENT), 0);
 
-        /* Pressure never goes back. */
+        /* Pressure does not go back by a little. */
         f->next[1].value[WALK_MEMORY_SOME] = 5000;
         f->walk.trial.rounds = TRIAL_ROUNDS;
         walk_hot(&f->walk, 2 * SEC);
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 7);
+        f->next[1].value[WALK_MEMORY_SOME] = 900000000;
+        walk_hot(&f->walk, 2 * SEC + 1);
+        f->next[1].value[WALK_MEMORY_SOME] = 8000;
+        walk_hot(&f->walk, 2 * SEC + 2);
+        assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 8);
 
         /* The walk fails once: files. */
         f->error = -ENOMEM;

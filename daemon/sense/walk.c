@@ -48,6 +48,9 @@
  * heartbeat. A fifth of the 100 ms between two hot walks. */
 #define CENSUS_HOT_USEC (20 * USEC_PER_MSEC)
 
+/* A stall in the middle of which the processor was taken from a virtual machine. */
+#define PRESSURE_SLACK_USEC (20 * USEC_PER_MSEC)
+
 #define BIT(f) (UINT32_C(1) << (f))
 #define STAT_BITS \
         (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE))
@@ -235,7 +238,7 @@ static bool row_has(const CgroupSample *row, CgroupField first, CgroupField last
 }
 
 /* Pressure is rebuilt without the kernel's locks and may lack, for one walk, what just ended: what was there
- * once stays. */
+ * once stays, unless much is missing, for then it was too much before. */
 static void row_set_counted(const Walk *w, Known *n, CgroupSample *row) {
         uint64_t v;
 
@@ -247,7 +250,9 @@ static void row_set_counted(const Walk *w, Known *n, CgroupSample *row) {
                 if (f->to >= CGROUP_MEMORY_SOME && f->to <= CGROUP_CPU_FULL) {
                         uint64_t *last = &n->pressure[f->to - CGROUP_MEMORY_SOME];
 
-                        *last = v = MAX(v, *last);
+                        if (v < *last && *last - v <= PRESSURE_SLACK_USEC)
+                                v = *last;
+                        *last = v;
                 }
                 cgroup_sample_set(row, f->to, v);
         }

@@ -55,6 +55,7 @@ typedef struct ServerInfo {
         unsigned level;                 /* of sensing: 1 files, 2 the walk */
         const char *level_reason;       /* why not more; "" = nothing to say */
         uint64_t walk_usec, walk_cgroups, walk_bytes;   /* what the last walk cost, saw, and keeps; 0 at level 1 */
+        uint64_t walk_longest_usec;     /* the longest yet */
         bool bus;                       /* the system bus is connected */
         const char *refused;            /* diagnostics of the last reload if it was refused, else NULL */
 } ServerInfo;
