@@ -449,6 +449,21 @@ static void test_born_and_gone(void **state) {
         walk_all(&f->walk, 5 * SEC);
         assert_null(row(f, "/a.slice/b.service/c"));
 
+        /* One went and one came: the parent has as many as before. */
+        b = make(f, "e.slice");
+        (void) record(f, b, root);
+        walk_all(&f->walk, 5 * SEC + 1);
+        test_sh("rm -r %s/e.slice", f->root);
+        c = make(f, "f.slice");
+        f->next[3] = (WalkRecord) { .id = c, .parent_id = root };
+        record_set(&f->next[3], WALK_MEMORY_CURRENT, 77);
+        walk_all(&f->walk, 5 * SEC + 2);
+        assert_false(f->walk.incomplete);
+        assert_int_equal(value(f, "/f.slice", CGROUP_MEMORY_CURRENT), 77 * PAGE);
+        f->n_next = 3;
+        test_sh("rm -r %s/f.slice", f->root);
+        b = f->next[2].id;
+
         /* A record of whom nobody finds in the tree. */
         (void) record(f, 999999999, b);
         walk_all(&f->walk, 6 * SEC);
