@@ -248,6 +248,30 @@ static void check_others(Check *c) {
                 add(c, "Others", "killers", "ok", "nobody else acts on memory trouble", "", "");
 }
 
+static void check_level(Check *c, const json_t *sensing) {
+        char found[512];
+
+        if (streq(field_text(sensing, "level"), "walk")) {
+                (void) snprintf(found, sizeof(found),
+                                "level 2: %" JSON_INTEGER_FORMAT " cgroups in one walk of %" JSON_INTEGER_FORMAT
+                                " us; %" JSON_INTEGER_FORMAT " KiB of maps",
+                                json_integer_value(json_object_get(sensing, "walk_cgroups")),
+                                json_integer_value(json_object_get(sensing, "walk_usec")),
+                                json_integer_value(json_object_get(sensing, "walk_bytes")) >> 10);
+                if (!*field_text(sensing, "reason")) {
+                        add(c, "cgd", "sensing", "ok", found, "", "");
+                        return;
+                }
+                add(c, "cgd", "sensing", "note", found, field_text(sensing, "reason"), "");
+                return;
+        }
+        (void) snprintf(found, sizeof(found), "level 1, files: %s", field_text(sensing, "reason"));
+        add(c, "cgd", "sensing", "note", found,
+            "It sees the same, and takes more processor time for it where there are hundreds of cgroups.",
+            "Level 2 needs a cgd built with libbpf, a kernel with CONFIG_DEBUG_INFO_BTF, and in cgd.service "
+            "CAP_BPF and CAP_PERFMON.");
+}
+
 static void check_cgd(Check *c, Cli *cli) {
         json_t *status = NULL;
 
@@ -277,6 +301,7 @@ static void check_cgd(Check *c, Cli *cli) {
                 else
                         add(c, "cgd", "cgd", "lack", "runs, without pressure triggers",
                             "Pressure is seen only where something else wakes it.", "");
+                check_level(c, json_object_get(status, "sensing"));
                 json_decref(status);
         }
 }

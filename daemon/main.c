@@ -69,6 +69,7 @@ int main(int argc, char *argv[]) {
         };
         ManagerConfig config = {
                 .cgroup_root = CGROUP_ROOT, .proc = "/proc", .runtime_dir = RUNTIME_DIR,
+                .bpf_loader = LIBEXECDIR "/cgd-bpf",
                 .heartbeat_usec = 10 * USEC_PER_SEC,
         };
         _cleanup_(manager_freep) Manager *m = NULL;

@@ -61,6 +61,7 @@ struct Manager {
         uint64_t started_usec, loaded_usec, heartbeat_usec;
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
+        unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
         bool watchdog;
 };
 
@@ -217,8 +218,25 @@ static void on_scanned(int r, const char *message, void *userdata) {
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "%s", message ?: strerror(-r));
 }
 
+static void tell_level(Manager *m) {
+        SensorLevel l;
+
+        sensor_level(m->sensor, &l);
+        if (!l.settled || l.level == m->told_level)
+                return;
+        m->told_level = l.level;
+        if (l.level >= 2)
+                journal_say(m->journal, MESSAGE_SENSING, LOG_INFO,
+                            "Sensing at level 2: %zu cgroups in one walk of %" PRIu64 " us, %zu KiB of maps%s%s.",
+                            l.cgroups, l.cost_usec, l.bytes >> 10, *l.reason ? "; " : "", l.reason);
+        else
+                journal_say(m->journal, MESSAGE_SENSING, LOG_NOTICE,
+                            "Sensing at level 1, from files alone, which costs more and sees the same: %s.", l.reason);
+}
+
 static void heartbeat(Manager *m) {
         m->heartbeat_usec = now_usec(CLOCK_MONOTONIC);
+        tell_level(m);
         if (!m->bus)
                 (void) bus_connect(m);
         (void) place_scan(m->placer, on_scanned, m);
@@ -445,7 +463,9 @@ static const char *psi_word(PsiState s) {
 
 static void op_info(void *userdata, ServerInfo *ret) {
         Manager *m = userdata;
+        SensorLevel l;
 
+        sensor_level(m->sensor, &l);
         *ret = (ServerInfo) {
                 .now_usec = now_usec(CLOCK_MONOTONIC),
                 .realtime_offset_usec = (int64_t) (now_usec(CLOCK_REALTIME) - now_usec(CLOCK_MONOTONIC)),
@@ -454,6 +474,12 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .heartbeat_usec = m->config.heartbeat_usec,
                 .events_dropped = m->events_dropped,
                 .psi = psi_word(sensor_psi_state(m->sensor)),
+                .level = l.level,
+                .level_reason = l.reason,
+                .walk_usec = l.cost_usec,
+                .walk_longest_usec = l.longest_usec,
+                .walk_cgroups = l.cgroups,
+                .walk_bytes = l.bytes,
                 .bus = m->bus && sd_bus_is_ready(m->bus) > 0,
                 .refused = m->refused,
                 .left_out = m->left_out,
@@ -775,6 +801,7 @@ static int manager_start(Manager *m) {
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING,
                             "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
                             psi_word(sensor_psi_state(m->sensor)));
+        sensor_load_bpf(m->sensor, m->config.bpf_loader);
         m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
         memory_trim();
         manager_wake(m);

@@ -13,6 +13,7 @@ typedef struct ManagerConfig {
         const char *cgroup_root;        /* "/sys/fs/cgroup" */
         const char *proc;               /* "/proc" */
         const char *runtime_dir;        /* "/run/cgd" */
+        const char *bpf_loader;         /* cgd-bpf beside cgd; need not be there */
         uint64_t heartbeat_usec;
 } ManagerConfig;
 

@@ -40,6 +40,10 @@ static const char *pressure_words(const char *psi) {
         return "state of the pressure triggers unknown";
 }
 
+static const char *level_words(const char *level) {
+        return streq(level, "walk") ? "level 2, one walk in the kernel" : "level 1, files";
+}
+
 static void print_incident(const View *v, const json_t *i, uint64_t now, Str *out) {
         char buf[VIEW_TEXT_MAX];
 
@@ -136,8 +140,10 @@ void view_status(const View *v, const json_t *j, Str *out) {
                     view_time(json_object_get(j, "started"), true, when),
                     view_duration(now - MIN(now, field_usec(j, "started")), buf),
                     json_integer_value(json_object_get(j, "pid")));
-        str_appendf(&sensed, "%s; %s", field_text(sensing, "level"), pressure_words(field_text(sensing,
-                        "pressure")));
+        str_append(&sensed, level_words(field_text(sensing, "level")));
+        if (*field_text(sensing, "reason"))
+                str_appendf(&sensed, " (%s)", field_text(sensing, "reason"));
+        str_appendf(&sensed, "; %s", pressure_words(field_text(sensing, "pressure")));
         labelled(v, out, "sensing", COLOR_NORMAL, sensed.data ? sensed.data : "");
         if (rows > 0 || events > 0) {
                 _cleanup_str_ Str lost = {};

@@ -48,6 +48,8 @@ static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_MEMORY_STAT] = "memory.stat",
         [FILE_MEMORY_EVENTS] = "memory.events",
         [FILE_MEMORY_PRESSURE] = "memory.pressure",
+        [FILE_IO_PRESSURE] = "io.pressure",
+        [FILE_CPU_PRESSURE] = "cpu.pressure",
         [FILE_MEMORY_HIGH] = "memory.high",
         [FILE_SWAP_HIGH] = "memory.swap.high",
         [FILE_MEMORY_MAX] = "memory.max",
@@ -56,7 +58,6 @@ static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_CGROUP_EVENTS] = "cgroup.events",
         [FILE_IO_STAT] = "io.stat",
         [FILE_IO_MAX] = "io.max",
-        [FILE_IO_PRESSURE] = "io.pressure",
 };
 
 /* Whose failure would take the means of recovery with it. init.scope is PID 1. */
@@ -72,6 +73,10 @@ static const char *const protected_units[] = {
 
 const char *known_name(const Known *n) {
         return n->path + n->name_offset;
+}
+
+const char *registry_file_name(KnownFile f) {
+        return file_names[f];
 }
 
 static bool is_unit_name(const char *name) {
@@ -130,7 +135,37 @@ void registry_cool(Registry *g, Known *n) {
                 drop_fd(&n->fds[i], &g->files_kept);
 }
 
+static Known **bucket(const Registry *g, uint64_t id) {
+        /* Ids are handed out one after the other. */
+        return &g->buckets[id & (g->n_buckets - 1)];
+}
+
+/* Where there is no memory for a larger table the old one does, only slower. */
+static void table_grow(Registry *g) {
+        size_t old_n = g->n_buckets;
+        Known **old = g->buckets, **buckets = calloc(MAX(old_n * 2, (size_t) 64), sizeof(Known *));
+
+        if (!buckets)
+                return;
+        g->buckets = buckets;
+        g->n_buckets = MAX(old_n * 2, (size_t) 64);
+        for (size_t i = 0; i < old_n; i++)
+                for (Known *n = old[i], *next; n; n = next) {
+                        Known **b = bucket(g, n->id);
+
+                        next = n->same_bucket;
+                        n->same_bucket = *b;
+                        *b = n;
+                }
+        free(old);
+}
+
 static void known_free_one(Registry *g, Known *n) {
+        Known **link = bucket(g, n->id);
+
+        while (*link != n)
+                link = &(*link)->same_bucket;
+        *link = n->same_bucket;
         if ((n->held_until_usec > 0 || n->hot_until_usec > 0) && g->n_gone < REGISTRY_GONE_MAX)
                 g->gone_ids[g->n_gone++] = n->id;
         registry_cool(g, n);
@@ -172,8 +207,13 @@ Known *known_next(const Known *n) {
 
 static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t id) {
         size_t parent_length = parent && parent->parent ? strlen(parent->path) : 0;
-        Known *n = calloc(1, sizeof *n);
+        Known *n, **b;
 
+        if (g->n_known >= g->n_buckets)
+                table_grow(g);
+        if (!g->n_buckets)
+                return NULL;
+        n = calloc(1, sizeof *n);
         if (!n)
                 return NULL;
         n->path = malloc(parent_length + 1 + strlen(name) + 1);
@@ -194,6 +234,9 @@ static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t i
         if (is_protected(g, n))
                 n->flags |= CGROUP_PROTECTED;
         n->domain = strv_contains(g->domains, n->path);
+        b = bucket(g, id);
+        n->same_bucket = *b;
+        *b = n;
         g->n_known++;
         return n;
 }
@@ -254,6 +297,9 @@ void registry_done(Registry *g) {
         free(g->own_cgroup);
         g->own_cgroup = NULL;
         g->domains = strv_free(g->domains);
+        free(g->buckets);
+        g->buckets = NULL;
+        g->n_buckets = 0;
 }
 
 int registry_set_domains(Registry *g, char *const *paths) {
@@ -273,7 +319,7 @@ int registry_set_domains(Registry *g, char *const *paths) {
 }
 
 Known *registry_find(const Registry *g, uint64_t id) {
-        for (Known *n = g->root; n; n = known_next(n))
+        for (Known *n = *bucket(g, id); n; n = n->same_bucket)
                 if (n->id == id && !n->gone)
                         return n;
         return NULL;

@@ -8,6 +8,7 @@
 #include <stdint.h>
 
 #include "model/sample.h"
+#include "sense/bpf/walk/walk-api.h"
 
 /* The files that are read of a cgroup. */
 typedef enum KnownFile {
@@ -16,6 +17,8 @@ typedef enum KnownFile {
         FILE_MEMORY_STAT,
         FILE_MEMORY_EVENTS,
         FILE_MEMORY_PRESSURE,
+        FILE_IO_PRESSURE,
+        FILE_CPU_PRESSURE,
         FILE_MEMORY_HIGH,
         FILE_SWAP_HIGH,
         FILE_MEMORY_MAX,
@@ -24,7 +27,6 @@ typedef enum KnownFile {
         FILE_CGROUP_EVENTS,
         FILE_IO_STAT,
         FILE_IO_MAX,
-        FILE_IO_PRESSURE,
         _KNOWN_FILE_MAX,
 } KnownFile;
 
@@ -50,6 +52,7 @@ typedef struct Known Known;
 struct Known {
         uint64_t id;
         Known *parent, *children, *next;        /* children sorted by name */
+        Known *same_bucket;                     /* of the registry's table */
         char *path;                             /* from the hierarchy's root, "/a.slice/b.service" */
         unsigned name_offset;
         unsigned n_children;
@@ -68,6 +71,8 @@ struct Known {
         int fds[_KNOWN_FILE_MAX];       /* -EBADF = not kept */
 
         unsigned walk;                  /* number of the walk that met it last */
+        unsigned listed;                /* number of the walk whose census had it listed */
+        const WalkRecord *record;       /* of the present walk's census; NULL = it has none */
         uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
         uint32_t fresh;                 /* … of which these stand for the present sample */
         uint64_t current, swap, pgsteal, pgscan, refault, activate;
@@ -75,6 +80,7 @@ struct Known {
         KnownIo *io;                    /* NULL = none yet */
         uint64_t io_usec;               /* when it was read */
         unsigned io_walk;               /* number of the walk that .io stands for */
+        uint64_t pressure[CGROUP_CPU_FULL - CGROUP_MEMORY_SOME + 1];    /* in the last census, usec */
         uint64_t stat_usec;             /* when memory.stat was read last */
         Mark base;                      /* at the last complete sample */
         Mark recent;                    /* at the last hot sample */
@@ -88,6 +94,8 @@ typedef struct Registry {
         int root_fd;
         Known *root;
         size_t n_known;
+        Known **buckets;                /* by id */
+        size_t n_buckets;               /* a power of two */
         bool trust_links;               /* the file system counts subdirectories in st_nlink */
         bool incomplete;                /* something could not be listed since this was last cleared */
         size_t dirs_kept, dirs_max, files_kept, files_max;
@@ -106,6 +114,7 @@ void registry_done(Registry *g);
 int registry_set_domains(Registry *g, char *const *paths);
 
 const char *known_name(const Known *n);
+const char *registry_file_name(KnownFile f);
 Known *registry_find(const Registry *g, uint64_t id);
 
 /* A directory fd of n: the kept one, or one that is opened and kept while there is room, else put into

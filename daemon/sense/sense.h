@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Sense: PSI triggers and samples, from files (level 1). Owns every cgroup fd that is kept for reading. */
+/* Sense: PSI triggers and samples, from files (level 1) and from a walk in the kernel (level 2). Owns every
+ * cgroup fd that is kept for reading. */
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -28,6 +29,22 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
                Sensor **ret);
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
+
+/* Has the walk's program loaded by `loader` (cgd-bpf) in the background. Where that cannot be, samples go on
+ * coming from files and sensor_level() says why. */
+void sensor_load_bpf(Sensor *s, const char *loader);
+
+typedef struct SensorLevel {
+        unsigned level;                 /* 1: files, 2: the walk */
+        bool settled;                   /* the program is not being loaded */
+        const char *reason;             /* why not more, or which fields come from files; "" = there is nothing to say */
+        uint64_t cost_usec;             /* of the last walk, the flush of the statistics included; 0 at level 1 */
+        uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
+        size_t cgroups;                 /* … that it saw */
+        size_t bytes;                   /* of its maps */
+} SensorLevel;
+/* reason is valid until the next sample. */
+void sensor_level(const Sensor *s, SensorLevel *ret);
 
 /* Sets the PSI triggers of the policy's active memory and io pressure conditions (for io also an early one, at half:
  * EVENT_IO_STIR), and the host's early trigger

@@ -23,6 +23,10 @@
 /* Whoever is acted on stays in every sample for so long after the last action, and while its limit is
  * set. */
 #define HELD_USEC (60 * USEC_PER_SEC)
+/* Records for this many cgroups more than there are, so that few births ask for a larger map. */
+#define CENSUS_SPARE(n) ((n) / 4 + 64)
+/* As many as the registry knows: 5 MiB of records. */
+#define CENSUS_MAX 20000
 
 typedef enum HostFile {
         HOST_MEMINFO,
@@ -42,6 +46,7 @@ static const char *const host_files[_HOST_FILE_MAX] = {
 };
 
 struct Sensor {
+        sd_event *event;
         SensorHandler handler;
         void *userdata;
         int proc_fd;
@@ -49,6 +54,9 @@ struct Sensor {
         Registry registry;
         Walk walk;
         Triggers triggers;
+        Census census;
+        char *root;
+        char reason[256];               /* of sensor_level() */
         bool have_registry, have_triggers;
         size_t n_known;                 /* when missing triggers were tried last */
         Sample sample;
@@ -88,6 +96,12 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
         s->have_registry = true;
         walk_init(&s->walk, &s->registry, (uint64_t) sysconf(_SC_PAGESIZE));
 
+        s->root = strdup(root);
+        if (!s->root) {
+                r = -ENOMEM;
+                goto fail;
+        }
+        s->event = sd_event_ref(event);
         r = triggers_init(&s->triggers, event, s->registry.root_fd, proc, handler, userdata);
         if (r < 0)
                 goto fail;
@@ -105,6 +119,8 @@ Sensor *sensor_free(Sensor *s) {
                 return NULL;
         if (s->have_triggers)
                 triggers_done(&s->triggers);
+        if (s->walk.census)
+                census_done(s->walk.census);
         if (s->have_registry) {
                 walk_done(&s->walk);
                 registry_done(&s->registry);
@@ -112,8 +128,50 @@ Sensor *sensor_free(Sensor *s) {
         for (size_t i = 0; i < _HOST_FILE_MAX; i++)
                 safe_close(s->host_fds[i]);
         safe_close(s->proc_fd);
+        sd_event_unref(s->event);
+        free(s->root);
         free(s);
         return NULL;
+}
+
+void sensor_load_bpf(Sensor *s, const char *loader) {
+        if (s->walk.census || census_init(&s->census, s->event, s->root, loader) < 0)
+                return;
+        s->walk.census = &s->census;
+        (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
+}
+
+/* A map that is too small is replaced by a larger one, at the heartbeat's pace. */
+static void census_grow(Sensor *s) {
+        size_t n;
+
+        if (!s->walk.census || !census_is_cut(&s->census) || s->census.n_max >= CENSUS_MAX)
+                return;
+        n = (size_t) s->census.control->n_records;
+        (void) census_load(&s->census, MIN(n + CENSUS_SPARE(n), (size_t) CENSUS_MAX));
+}
+
+void sensor_level(const Sensor *s, SensorLevel *ret) {
+        const Census *c = s->walk.census;
+        char *reason = ((Sensor *) s)->reason;
+        bool works = c && c->link_fd >= 0;
+
+        (void) snprintf(reason, sizeof s->reason, "%s", c ? c->reason : "it was not asked for");
+        if (works && !*reason && s->walk.trial.distrusted) {
+                char words[200];
+
+                trial_words(&s->walk.trial, words, sizeof words);
+                (void) snprintf(reason, sizeof s->reason, "read from files, for the walk says otherwise: %s", words);
+        }
+        *ret = (SensorLevel) {
+                .level = works ? 2 : 1,
+                .settled = !c || !census_is_loading(c),
+                .reason = reason,
+                .cost_usec = works ? c->cost_usec : 0,
+                .longest_usec = works ? c->longest_usec : 0,
+                .cgroups = works ? c->n : 0,
+                .bytes = works ? census_bytes(c) : 0,
+        };
 }
 
 int sensor_set_policy(Sensor *s, const Policy *policy) {
@@ -206,6 +264,7 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
         if (scope == SAMPLE_ALL || !s->walk.have_base) {
                 walk_all(&s->walk, now_usec);
                 sample->complete = !s->walk.incomplete && !s->registry.incomplete;
+                census_grow(s);
         } else
                 walk_hot(&s->walk, now_usec);
         sample->cgroups = s->walk.rows;

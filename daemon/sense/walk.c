@@ -11,6 +11,10 @@
  * memory counters are hierarchical: memory.stat, the dear one, is read of a level only where the parent's
  * moved, and the hot walk goes down only into what took in a share of its level.
  *
+ * Where there is a census each cgroup's figures come from its record, and a file is read only for what the
+ * record lacks or what was found wrong in it (trial.c). Who gets a row, and which fields, is the same either
+ * way, so that level 2 sees the same culprit, only for less.
+ *
  * Left out on purpose: any judgement. What is hot here is what is worth reading; who is to blame is the
  * engine's matter. Counters that go back are handed on as read. */
 
@@ -40,11 +44,18 @@
  * for 1.5 MiB of the kernel's memory (twice that once swap is used), and there is room left for what gets
  * hot. */
 #define KEEP_KNOWN_MAX 300
-/* memory.stat costs about ten times as much as memory.current: so many of a level a walk, the longest
- * unread first. */
+/* memory.stat costs about ten times as much as memory.current: so many of a level a walk, in turns; a record
+ * costs nothing. */
 #define STATS_MAX 32
 /* A level with more children than this is read in turns. */
 #define LEVEL_MAX 512
+
+/* A census of all costs more than a hot walk by files where there are very many: then it is for the
+ * heartbeat. A fifth of the 100 ms between two hot walks. */
+#define CENSUS_HOT_USEC (20 * USEC_PER_MSEC)
+
+/* A stall in the middle of which the processor was taken from a virtual machine. */
+#define PRESSURE_SLACK_USEC (20 * USEC_PER_MSEC)
 
 #define BIT(f) (UINT32_C(1) << (f))
 #define STAT_BITS \
@@ -53,6 +64,7 @@
 
 void walk_init(Walk *w, Registry *g, uint64_t page_bytes) {
         *w = (Walk) { .registry = g, .page_bytes = page_bytes };
+        stat_search_init(&w->search, page_bytes);
 }
 
 void walk_done(Walk *w) {
@@ -64,6 +76,12 @@ static void known_set(Known *n, CgroupField f, uint64_t *field, uint64_t v) {
         *field = v;
         n->have |= BIT(f);
         n->fresh |= BIT(f);
+}
+
+/* From the present census. */
+static bool counted_get(const Walk *w, const Known *n, WalkField f, uint64_t *ret) {
+        return n->record && !(w->trial.distrusted & (UINT64_C(1) << f)) &&
+               census_field_get(n->record, f, w->page_bytes, ret);
 }
 
 /* memory.current and memory.swap.current: what every walk reads of everyone it meets. */
@@ -81,19 +99,46 @@ static void read_use(Walk *w, Known *n, bool keep) {
                 return;
         }
 
-        r = registry_read(w->registry, n, FILE_MEMORY_CURRENT, keep, buf, KNOWN_TEXT_MAX);
-        n->no_memory = r == -ENOENT;
-        if (r < 0 || cgroup_limit_parse(buf, &v) < 0)
-                return;
+        if (counted_get(w, n, WALK_MEMORY_CURRENT, &v))
+                n->no_memory = false;
+        else {
+                r = registry_read(w->registry, n, FILE_MEMORY_CURRENT, keep, buf, KNOWN_TEXT_MAX);
+                n->no_memory = r == -ENOENT;
+                if (r < 0 || cgroup_limit_parse(buf, &v) < 0)
+                        return;
+        }
         known_set(n, CGROUP_MEMORY_CURRENT, &n->current, v);
 
         if (w->host_swapless || (p->fresh & BIT(CGROUP_SWAP_CURRENT) && p->swap == 0)) {
                 known_set(n, CGROUP_SWAP_CURRENT, &n->swap, 0);
                 return;
         }
-        if (registry_read(w->registry, n, FILE_SWAP_CURRENT, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
-            cgroup_limit_parse(buf, &v) == 0)
+        if (counted_get(w, n, WALK_SWAP_CURRENT, &v) ||
+            (registry_read(w->registry, n, FILE_SWAP_CURRENT, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
+             cgroup_limit_parse(buf, &v) == 0))
                 known_set(n, CGROUP_SWAP_CURRENT, &n->swap, v);
+}
+
+/* memory.stat's figures from the record, if it has all of them. */
+static bool read_stat_counted(const Walk *w, Known *n) {
+        uint64_t steal, scan, refault, activate, file = 0, dirty = 0, writeback = 0;
+
+        if (!counted_get(w, n, WALK_PGSTEAL, &steal) || !counted_get(w, n, WALK_PGSCAN, &scan) ||
+            !counted_get(w, n, WALK_REFAULT, &refault) || !counted_get(w, n, WALK_ACTIVATE, &activate))
+                return false;
+        if (w->io && (!counted_get(w, n, WALK_FILE, &file) || !counted_get(w, n, WALK_FILE_DIRTY, &dirty) ||
+                      !counted_get(w, n, WALK_FILE_WRITEBACK, &writeback)))
+                return false;
+        known_set(n, CGROUP_PGSTEAL, &n->pgsteal, steal);
+        known_set(n, CGROUP_PGSCAN, &n->pgscan, scan);
+        known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, refault);
+        known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, activate);
+        if (w->io) {
+                known_set(n, CGROUP_FILE, &n->file, file);
+                known_set(n, CGROUP_FILE_DIRTY, &n->file_dirty, dirty);
+                known_set(n, CGROUP_FILE_WRITEBACK, &n->file_writeback, writeback);
+        }
+        return true;
 }
 
 static void read_stat(Walk *w, Known *n, bool keep) {
@@ -116,6 +161,8 @@ static void read_stat(Walk *w, Known *n, bool keep) {
         n->stat_usec = w->now_usec;
         n->have &= ~STAT_BITS;
         n->fresh &= ~STAT_BITS;
+        if (read_stat_counted(w, n))
+                return;
         if (registry_read(w->registry, n, FILE_MEMORY_STAT, keep, buf, KNOWN_TEXT_MAX) < 0)
                 return;
         found = cgroup_keyed_scan(buf, keys, ARRAY_SIZE(keys), v);
@@ -305,6 +352,34 @@ static CgroupSample *row_add(Walk *w, const Known *n) {
         return row;
 }
 
+/* All of first to last. */
+static bool row_has(const CgroupSample *row, CgroupField first, CgroupField last) {
+        uint32_t mask = (BIT(last) | (BIT(last) - 1)) & ~(BIT(first) - 1);
+
+        return (row->have & mask) == mask;
+}
+
+/* Pressure is rebuilt without the kernel's locks and may lack, for one walk, what just ended: what was there
+ * once stays, unless much is missing, for then it was too much before. */
+static void row_set_counted(const Walk *w, Known *n, CgroupSample *row) {
+        uint64_t v;
+
+        for (size_t i = 0; i < n_census_fields; i++) {
+                const CensusField *f = &census_fields[i];
+
+                if (!counted_get(w, n, f->from, &v))
+                        continue;
+                if (f->to >= CGROUP_MEMORY_SOME && f->to <= CGROUP_CPU_FULL) {
+                        uint64_t *last = &n->pressure[f->to - CGROUP_MEMORY_SOME];
+
+                        if (v < *last && *last - v <= PRESSURE_SLACK_USEC)
+                                v = *last;
+                        *last = v;
+                }
+                cgroup_sample_set(row, f->to, v);
+        }
+}
+
 /* Everything else there is to know of one that matters. */
 static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
         static const struct {
@@ -327,31 +402,37 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
 
         if (!n->parent)
                 return; /* the host's fields say it all */
+        row_set_counted(w, n, row);
         if (!n->no_memory) {
                 for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
-                        if (registry_read(g, n, limits[i].file, keep, buf, KNOWN_TEXT_MAX) < 0 ||
-                            cgroup_limit_parse(buf, &limit) < 0)
-                                continue;
-                        cgroup_sample_set(row, limits[i].field, limit);
+                        if (!cgroup_sample_get(row, limits[i].field, &limit)) {
+                                if (registry_read(g, n, limits[i].file, keep, buf, KNOWN_TEXT_MAX) < 0 ||
+                                    cgroup_limit_parse(buf, &limit) < 0)
+                                        continue;
+                                cgroup_sample_set(row, limits[i].field, limit);
+                        }
                         if (limits[i].file == FILE_MEMORY_HIGH)
                                 n->limited = limit != LIMIT_MAX;
                         else if (limits[i].file == FILE_SWAP_HIGH && limit != LIMIT_MAX)
                                 n->limited = true;
                 }
-                if (registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+                if (!row_has(row, CGROUP_EVENTS_LOW, CGROUP_EVENTS_OOM_KILL) &&
+                    registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
                         found = cgroup_keyed_scan(buf, event_keys, ARRAY_SIZE(event_keys), v);
                         for (size_t i = 0; i < ARRAY_SIZE(event_keys); i++)
                                 if (found & BIT(i))
                                         cgroup_sample_set(row, (CgroupField) (CGROUP_EVENTS_LOW + i), v[i]);
                 }
         }
-        if (registry_read(g, n, FILE_MEMORY_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
+        if (!row_has(row, CGROUP_MEMORY_SOME, CGROUP_MEMORY_FULL) &&
+            registry_read(g, n, FILE_MEMORY_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
                 if (psi.have_some)
                         cgroup_sample_set(row, CGROUP_MEMORY_SOME, psi.some_usec);
                 if (psi.have_full)
                         cgroup_sample_set(row, CGROUP_MEMORY_FULL, psi.full_usec);
         }
-        if (w->io && registry_read(g, n, FILE_IO_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
+        if (w->io && !row_has(row, CGROUP_IO_SOME, CGROUP_IO_FULL) &&
+            registry_read(g, n, FILE_IO_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
                 if (psi.have_some)
                         cgroup_sample_set(row, CGROUP_IO_SOME, psi.some_usec);
                 if (psi.have_full)
@@ -364,7 +445,8 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 if (n->io->n_max > 0)
                         n->limited = true;
         }
-        if (registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+        if (!row_has(row, CGROUP_POPULATED, CGROUP_FROZEN) &&
+            registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
                 found = cgroup_keyed_scan(buf, state_keys, ARRAY_SIZE(state_keys), v);
                 if (found & BIT(0))
                         cgroup_sample_set(row, CGROUP_POPULATED, v[0]);
@@ -388,7 +470,9 @@ static bool is_hot(const Walk *w, const Known *n) {
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
-        registry_refresh(g, n);
+        /* A whole census has told of every birth. */
+        if (!w->counted || n->unlisted)
+                registry_refresh(g, n);
         for (int pass = 0; pass < 2; pass++) {
                 unsigned parts = in_turns ? n->n_children / LEVEL_MAX + 1 : 1, i = 0;
 
@@ -402,7 +486,7 @@ static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
                                 continue;
                         read_use(w, c, keep);
                         /* Without the controller no read has told whether it lives. */
-                        if (c->no_memory && !c->gone) {
+                        if (c->no_memory && !c->gone && !c->record) {
                                 int to_close, fd = registry_dir(g, c, &to_close);
 
                                 if (fd >= 0 && !cgroup_is_alive(fd, c->id))
@@ -416,7 +500,61 @@ static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         }
 }
 
-static void walk_begin(Walk *w, uint64_t now_usec) {
+/* Gives each node its record. Whoever is new is found by listing his parent, which has a node by then:
+ * parents come first. */
+static void match(Walk *w) {
+        Registry *g = w->registry;
+        const Census *c = w->census;
+
+        if (c->n == 0 || c->records[0].id != g->root->id)
+                return;
+        w->counted = !census_is_cut(c);
+        for (size_t i = 0; i < c->n; i++) {
+                const WalkRecord *r = &c->records[i];
+                Known *n = registry_find(g, r->id), *parent;
+
+                if (!n && (parent = registry_find(g, r->parent_id)) && parent->listed != w->number) {
+                        parent->listed = w->number;
+                        parent->unlisted = true;
+                        registry_refresh(g, parent);
+                        n = registry_find(g, r->id);
+                }
+                if (n)
+                        n->record = r;
+                else
+                        w->incomplete = true;
+        }
+}
+
+/* The census is taken between two readings of what it is to be compared with. */
+static void count(Walk *w, bool all) {
+        Registry *g = w->registry;
+        Census *c = w->census;
+        bool stat, trial, search;
+
+        /* Reading the root's also has the kernel sum up what its CPUs counted. */
+        stat = registry_read(g, g->root, FILE_MEMORY_STAT, true, w->root_stat, KNOWN_TEXT_MAX) >= 0;
+        search = stat && stat_search_wants(&w->search, w->root_stat);
+        /* At first; and whenever the machine was busy lately, for then there is more to be seen. */
+        trial = w->have_base && (trial_is_on(&w->trial) || (all && w->hot_usec > 0));
+        if (trial)
+                trial_begin(&w->trial, g, w->text);
+        if (c->control) {
+                c->control->probe_id = g->root->id;
+                c->control->stat_have =
+                        stat ? stat_search_terms(&w->search, w->root_stat, c->control->terms, &c->control->n_terms) : 0;
+        }
+        if (!census_take(c))
+                return;
+        if (search && registry_read(g, g->root, FILE_MEMORY_STAT, true, w->text, KNOWN_TEXT_MAX) >= 0)
+                stat_search_learn(&w->search, w->root_stat, (const uint64_t *) c->control->probe,
+                                  c->control->n_words, w->text);
+        match(w);
+        if (trial)
+                trial_compare(&w->trial, g, w->page_bytes, w->text);
+}
+
+static void walk_begin(Walk *w, uint64_t now_usec, bool all) {
         Known *root = w->registry->root;
 
         w->n_rows = 0;
@@ -426,8 +564,13 @@ static void walk_begin(Walk *w, uint64_t now_usec) {
         w->registry->incomplete = false;
 
         /* Marks the way to all that must be reached. */
-        for (Known *n = root; n; n = known_next(n))
+        w->counted = false;
+        for (Known *n = root; n; n = known_next(n)) {
                 n->holds = false;
+                n->record = NULL;
+        }
+        if (w->census && w->census->link_fd >= 0 && (all || w->census->usual_usec <= CENSUS_HOT_USEC))
+                count(w, all);
         for (Known *n = root; n; n = known_next(n))
                 if (n->domain || is_held(w, n))
                         for (Known *p = n->parent; p && !p->holds; p = p->parent)
@@ -471,7 +614,7 @@ static void level_all(Walk *w, Known *n) {
 void walk_all(Walk *w, uint64_t now_usec) {
         Known *root = w->registry->root;
 
-        walk_begin(w, now_usec);
+        walk_begin(w, now_usec, true);
         w->cooling = w->hot_usec > 0 && w->hot_usec + COOL_USEC < now_usec;
         read_stat(w, root, true);
         (void) row_add(w, root);
@@ -490,7 +633,8 @@ static void read_stats(Walk *w, Known *n) {
                 changed += c->current != c->recent.current || c->swap != c->recent.swap;
         parts = changed / STATS_MAX + 1;
         for (Known *c = n->children; c; c = c->next)
-                if ((c->current != c->recent.current || c->swap != c->recent.swap) && i++ % parts == w->number % parts)
+                if ((c->current != c->recent.current || c->swap != c->recent.swap) &&
+                    (i++ % parts == w->number % parts || c->record))
                         read_stat(w, c, true);
 }
 
@@ -552,7 +696,7 @@ static void level_hot(Walk *w, Known *n) {
 void walk_hot(Walk *w, uint64_t now_usec) {
         Known *root = w->registry->root;
 
-        walk_begin(w, now_usec);
+        walk_begin(w, now_usec, false);
         w->hot_usec = now_usec;
         read_stat(w, root, true);
         (void) row_add(w, root);

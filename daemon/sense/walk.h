@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Walk: from the registry to the rows of a sample. */
+/* Walk: from the registry, and from the census where there is one, to the rows of a sample. */
 
 #include <stddef.h>
 #include <stdint.h>
 
 #include "model/sample.h"
+#include "sense/census.h"
 #include "sense/registry.h"
+#include "sense/stat-search.h"
+#include "sense/trial.h"
 
 typedef struct Walk {
         Registry *registry;
@@ -23,6 +26,12 @@ typedef struct Walk {
         unsigned number;                /* of this walk; drives the turns in very wide levels */
         uint64_t hot_usec;              /* the last hot walk; 0 = none since the fds were given up */
         char text[KNOWN_TEXT_MAX];      /* one file at a time; not on the stack, which recursion multiplies */
+
+        Census *census;                 /* borrowed; NULL = level 1 */
+        StatSearch search;
+        Trial trial;
+        bool counted;                   /* the census of this walk is of every cgroup there is */
+        char root_stat[KNOWN_TEXT_MAX];
 } Walk;
 
 void walk_init(Walk *w, Registry *g, uint64_t page_bytes);

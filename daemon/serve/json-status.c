@@ -93,14 +93,19 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
         for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
                 (void) json_array_append_new(contained, json_lease(lease, &info));
 
-        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:s, s:I, s:I, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
                       " s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
                       "now", json_time(&info, info.now_usec),
                       "started", json_time(&info, info.started_usec),
                       "sensing",
-                              "level", "files",
+                              "level", info.level >= 2 ? "walk" : "files",
+                              "reason", json_text(info.level_reason),
+                              "walk_usec", (json_int_t) info.walk_usec,
+                              "walk_longest_usec", (json_int_t) info.walk_longest_usec,
+                              "walk_cgroups", (json_int_t) info.walk_cgroups,
+                              "walk_bytes", (json_int_t) info.walk_bytes,
                               "pressure", info.psi ? info.psi : "unknown",
                               "heartbeat_usec", (json_int_t) info.heartbeat_usec,
                               "samples", (json_int_t) es.samples,

@@ -52,6 +52,10 @@ typedef struct ServerInfo {
         uint64_t heartbeat_usec;
         const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
         uint64_t events_dropped;        /* events that found no place in a tick */
+        unsigned level;                 /* of sensing: 1 files, 2 the walk */
+        const char *level_reason;       /* why not more; "" = nothing to say */
+        uint64_t walk_usec, walk_cgroups, walk_bytes;   /* what the last walk cost, saw, and keeps; 0 at level 1 */
+        uint64_t walk_longest_usec;     /* the longest yet */
         bool bus;                       /* the system bus is connected */
         const char *refused;            /* a line for each fault, of the last reload or of the start; NULL = none */
         char *const *left_out;          /* domains and directories not in force since the start, for their faults */

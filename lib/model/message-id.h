@@ -24,7 +24,8 @@
         X(ADOPTED,       "2a28ee0f82334acdb31d7343d8b3f3a2", "Changes from before a restart were adopted") \
         X(OVER,          "1b63345c437246d9b6b24214e16f9cab", "An incident is over") \
         X(ACTION_FAILED, "78e35d90e5024bea97e71ce3cca37f97", "A change could not be made") \
-        X(PSI_MISSING,   "9d42eb5debe64c2ab10d5a8794245b84", "Pressure triggers are missing or coarse")
+        X(PSI_MISSING,   "9d42eb5debe64c2ab10d5a8794245b84", "Pressure triggers are missing or coarse") \
+        X(SENSING,       "b4e1c7a05d3f4f0d9a6627c81e35fa90", "What the cgroups are seen with")
 
 typedef enum MessageKind {
 #define X(kind, id, subject) MESSAGE_##kind,

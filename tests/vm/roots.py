@@ -21,14 +21,14 @@ SUITES = ("bookworm", "trixie")
 
 BUILD_PACKAGES = (
     "gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libjansson-dev libsmartcols-dev"
-    " libcmocka-dev scdoc systemd python3"
+    " libcmocka-dev libbpf-dev bpftool clang scdoc systemd python3"
 ).split()
 # Where systemd.pc lives: in systemd itself up to Debian 12, in a package of its own from 13 on.
 BUILD_PACKAGES_OF = {"bookworm": [], "trixie": ["systemd-dev"]}
 
 RUN_PACKAGES = (
     "systemd systemd-sysv dbus polkitd linux-image-cloud-amd64 initramfs-tools python3 iproute2 kmod"
-    " util-linux e2fsprogs procps libjansson4 libsmartcols1 libcap2-bin"
+    " util-linux e2fsprogs procps libjansson4 libsmartcols1 libbpf1 libcap2-bin"
 ).split()
 
 # Whatever runs by itself would be taken for cgd's own cost at rest.

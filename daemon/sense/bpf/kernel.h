@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+#pragma once
+
+/* The members of kernel types that our programs read, and nothing else of them.
+ *
+ * Invariant: no offset in here means anything: preserve_access_index lets libbpf put in those of the kernel
+ * that runs. Written by hand because the machine that builds need not run a kernel with BTF, nor the kernel
+ * that cgd will meet; whatever may be missing there is asked for with bpf_core_field_exists() where it is
+ * used. Named after the kernel's types, so the house's rules on names do not hold here. */
+
+#include <linux/types.h>
+
+typedef __u8 u8;
+typedef __u16 u16;
+typedef __u32 u32;
+typedef __u64 u64;
+typedef __s64 s64;
+
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
+typedef struct {
+        long counter;
+} atomic_long_t;
+
+struct kernfs_node {
+        u64 id;
+};
+
+/* Values by name: bpf_core_enum_value() */
+enum cgroup_subsys_id {
+        memory_cgrp_id,
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+        unsigned int flags;
+        struct cgroup_subsys_state *parent;
+        struct cgroup *cgroup;
+};
+
+struct task_cputime {
+        unsigned long long sum_exec_runtime;
+};
+
+struct cgroup_base_stat {
+        struct task_cputime cputime;
+};
+
+struct psi_group_cpu {
+        u32 state_mask;
+        u32 times[7];
+        u64 state_start;
+        u32 times_prev[14];
+};
+
+enum psi_states {
+        PSI_IO_SOME,
+        PSI_NONIDLE = 6,
+};
+
+struct psi_group {
+        _Bool enabled;
+        struct psi_group_cpu *pcpu;
+        u64 total[12];
+};
+
+struct cgroup {
+        struct cgroup_subsys_state self;
+        unsigned long flags;
+        int nr_populated_csets;
+        int nr_populated_domain_children;
+        int nr_populated_threaded_children;
+        struct kernfs_node *kn;
+        struct cgroup_subsys_state *subsys[1];
+        struct cgroup_base_stat bstat;
+        struct psi_group *psi;
+};
+
+struct page_counter {
+        atomic_long_t usage;
+        unsigned long min, low, high, max;
+};
+
+struct memcg_vmstats {
+        long state[1];
+        unsigned long events[1];
+};
+
+struct mem_cgroup {
+        struct cgroup_subsys_state css;
+        struct page_counter memory;
+        struct page_counter swap;
+        struct memcg_vmstats *vmstats;
+        atomic_long_t memory_events[9];
+};
+
+struct rq {
+        u64 clock;
+};
+
+struct cfs_rq {
+        struct rq *rq;
+};
+
+struct sched_entity {
+        struct cfs_rq *cfs_rq;
+};
+
+struct task_struct {
+        struct sched_entity se;
+};
+
+struct bpf_array {
+        void *pptrs[1];
+};
+
+struct bpf_iter_meta;
+
+struct bpf_iter__cgroup {
+        struct bpf_iter_meta *meta;
+        struct cgroup *cgroup;
+};
+
+#pragma clang attribute pop

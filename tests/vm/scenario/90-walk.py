@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The walk of all cgroups in the kernel: that it is there, that it says what the files say, what it costs, and what
+is left where the right to it is taken away."""
+import json
+import re
+from pathlib import Path
+
+from vmlib import CGROUP, TESTS, VM, check, full, limited, read, sh, wait
+
+DROPIN = Path("/run/systemd/system/cgd.service.d/90-test.conf")
+
+
+def sensing(vm: VM) -> dict:
+    return vm.cgctl_json("status")["sensing"]
+
+
+def wait_level(vm: VM, level: str) -> dict:
+    def there():
+        s = sensing(vm)
+        return s if s["level"] == level and (level == "files" or s["walk_cgroups"]) else None
+    found = wait(there, 40, 1)
+    check(found, f"the level is not {level}: {sensing(vm)}")
+    return found
+
+
+@limited(200)
+def test_level(vm: VM) -> None:
+    """As installed: level 2, every cgroup seen, nothing read from files that the walk has."""
+    vm.need_cgd()
+    s = wait_level(vm, "walk")
+    check(not s["reason"], f"not all is taken from the walk: {s['reason']}")
+    there = len(vm.cgroups()) + 1
+    check(abs(s["walk_cgroups"] - there) <= 3, f"{s['walk_cgroups']} cgroups seen of {there}")
+    vm.figure("cgroups", s["walk_cgroups"])
+    vm.figure("walk", s["walk_usec"], "us")
+    vm.figure("maps", s["walk_bytes"] >> 10, "KiB")
+    vm.figure("resident", int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{vm.cgd_pid()}/status"))[1]), "KiB")
+    check("level 2" in vm.cgctl("check", ok=False), "cgctl check does not say so")
+
+
+@limited(300)
+def test_fields(vm: VM) -> None:
+    """On a busy machine each field lies between two readings of its file."""
+    vm.need_cgd()
+    vm.victim(seconds=70)
+    vm.hog("leak", rate="20M", total="700M", seconds=70)
+    vm.hog("cache", name="stream", slice="system.slice", size="600M", seconds=70)
+    # Reclaim whatever the speed of this computer.
+    vm.hog("cache", name="small", slice="system.slice", size="100M", seconds=70, properties=("MemoryHigh=30M",))
+    # Programs that lose their text fault it in again.
+    vm.start("drop", ["/bin/sh", "-c", "while :; do echo 1 >/proc/sys/vm/drop_caches; sleep 3; done"], slice="system.slice")
+    found = json.loads(sh(str(TESTS / "walk"), "--compare=30", timeout=120))
+    check("reason" not in found, f"no walk: {found.get('reason')}")
+    vm.figure("cgroups", found["cgroups"])
+    vm.figure("the walk flushes", found["flushes"])
+    wrong = {}
+    for name, f in found["fields"].items():
+        if f["compared"] == 0 or f["agreed"] < f["compared"] * 0.98:
+            wrong[name] = f
+        vm.figure(name, f"{f['agreed']}/{f['compared']}, {f['nonzero']} not 0, worst {f['worst']}")
+    check(not wrong, f"disagree: {wrong}")
+    for name in ("pgscan", "pgsteal", "anon", "file", "memory some", "memory full", "io some", "cpu some", "cpu usage"):
+        check(found["fields"][name]["nonzero"] > 0, f"{name} was never more than 0: nothing was shown")
+
+
+@limited(200)
+def test_without_rights(vm: VM) -> None:
+    """Without CAP_BPF it works at level 1, and says why."""
+    vm.need_cgd()
+
+    def restart() -> None:
+        sh("systemctl", "daemon-reload")
+        sh("systemctl", "restart", "cgd")
+
+    def undo() -> None:
+        DROPIN.unlink(missing_ok=True)
+        restart()
+    vm.undo.append(undo)
+    DROPIN.parent.mkdir(parents=True, exist_ok=True)
+    DROPIN.write_text("[Service]\nCapabilityBoundingSet=~CAP_BPF CAP_PERFMON\n")
+    restart()
+    wait(lambda: "is being loaded" not in sensing(vm)["reason"], 40, 1)
+    s = wait_level(vm, "files")
+    check("CAP_BPF" in s["reason"], f"the reason is {s['reason']!r}")
+    check("level 1" in vm.cgctl("status") and "CAP_BPF" in vm.cgctl("check", ok=False), "cgctl does not say why")
+    check(vm.cgctl_json("tree"), "the tree cannot be shown")
+
+
+@limited(600)
+def test_cost(vm: VM) -> None:
+    for n in (1000, 5000) if full() else (1000,):
+        text = sh(str(TESTS / "walk"), f"--cgroups={n}", timeout=500)
+        vm.log(text)
+        for name, pattern in (("open", r"close ([\d.]+)"), ("kept", r"kept fds ([\d.]+)"), ("walk", r"walk, [a-z ]+: ([\d.]+) ")):
+            found = re.search(pattern, text)
+            check(found, f"no figure for {name}: {text}")
+            vm.figure(f"{name}, {n} cgroups", float(found[1]), "us per cgroup")
+
+
+@limited(400)
+def test_many(vm: VM) -> None:
+    """More cgroups than there was room for: a larger map is loaded, and small ones again cost nothing."""
+    vm.need_cgd()
+    count = 10_000 if full() else 2_000
+    top = CGROUP / "cgdmany"
+
+    def remove() -> None:
+        for path in top.iterdir() if top.exists() else ():
+            if path.is_dir():
+                path.rmdir()
+        if top.exists():
+            top.rmdir()
+    vm.undo.append(remove)
+    before = wait_level(vm, "walk")
+    pid = vm.cgd_pid()
+    top.mkdir()
+    for i in range(count):
+        (top / str(i)).mkdir()
+    grown = wait(lambda: (s := sensing(vm))["walk_cgroups"] > count and s, 120, 2)
+    check(grown, f"{count} cgroups were made, seen: {sensing(vm)}")
+    vm.figure("cgroups", grown["walk_cgroups"])
+    vm.figure("walk", grown["walk_usec"], "us")
+    vm.figure("maps", grown["walk_bytes"] >> 10, "KiB")
+    vm.figure("resident", int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1]), "KiB")
+    check(vm.cgd_pid() == pid, "cgd did not live through it")
+    remove()
+    shrunk = wait(lambda: (s := sensing(vm))["walk_cgroups"] <= before["walk_cgroups"] + 5 and s, 60, 2)
+    check(shrunk, f"those that went are still seen: {sensing(vm)}")
+    check(len(list(Path(f"/proc/{pid}/fd").iterdir())) < 600, "descriptors stay open")
