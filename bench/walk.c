@@ -103,7 +103,7 @@ static void census_open(Census *c, const char *root, const char *loader, size_t 
         if (sd_event_new(&event) < 0 || census_init(c, event, root, loader) < 0)
                 die("cannot start");
         (void) census_load(c, n);
-        while (census_is_loading(c))
+        while (loading_is_on(&c->loading))
                 if (sd_event_run(event, UINT64_MAX) < 0)
                         die("cannot wait for the loader");
         sd_event_unref(event);
@@ -258,7 +258,7 @@ static int measure(const char *root, const char *loader, size_t n) {
                 if (root_stat >= 0)
                         (void) read_once(root_stat);
                 if (!census_take(&c) || c.n != n + 1)
-                        (void) fprintf(stderr, "walk: %zu of %zu cgroups were seen %s\n", c.n, n + 1, c.reason);
+                        (void) fprintf(stderr, "walk: %zu of %zu cgroups were seen %s\n", c.n, n + 1, census_reason(&c));
                 walk_nsec[round] = now_nsec() - begin;
         }
         opened = median_usec(open_nsec, ROUNDS, n);
@@ -267,7 +267,7 @@ static int measure(const char *root, const char *loader, size_t n) {
                       n, n_present, bytes >> 20, ROUNDS);
         (void) printf("  open, read, close %.2f\n  pread of kept fds %.2f\n", opened, kept);
         if (c.link_fd < 0)
-                (void) printf("  walk: not here: %s\n", c.reason);
+                (void) printf("  walk: not here: %s\n", census_reason(&c));
         else {
                 walked = median_usec(walk_nsec, ROUNDS, n);
                 (void) printf("  walk, flushing %s: %.2f (%.1f times cheaper than kept fds, %.1f times than opening),"
@@ -403,7 +403,7 @@ static void compare_once(Census *c, StatSearch *search, int root_fd, uint64_t ro
                 dirs[n++] = dir;
         }
         if (!census_take(c))
-                die(c->reason);
+                die(census_reason(c));
         if (stat && file_read_at(root_fd, "memory.stat", after_text, sizeof after_text) >= 0)
                 stat_search_learn(search, before_text, (const uint64_t *) c->control->probe, c->control->n_words, after_text);
         for (size_t i = 0; i < n; i++) {
@@ -437,7 +437,7 @@ static int compare(const char *root, const char *loader, unsigned seconds) {
                 die(root);
         census_open(&c, root, loader, 4096);
         if (c.link_fd < 0) {
-                (void) printf("{\"reason\": \"%s\"}\n", c.reason);
+                (void) printf("{\"reason\": \"%s\"}\n", census_reason(&c));
                 return 1;
         }
         stat_search_init(&search, (uint64_t) sysconf(_SC_PAGESIZE));

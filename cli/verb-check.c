@@ -272,6 +272,25 @@ static void check_level(Check *c, const json_t *sensing) {
             "CAP_BPF and CAP_PERFMON.");
 }
 
+static void check_credit(Check *c, const json_t *credit) {
+        char found[512];
+
+        if (!json_is_true(json_object_get(credit, "measured"))) {
+                (void) snprintf(found, sizeof(found), "by shares of the work on a disk: %s", field_text(credit, "reason"));
+                add(c, "cgd", "blame for io", "note", found,
+                    "Shares say who keeps a disk busy, not who makes whom wait: they are of low confidence.", "");
+                return;
+        }
+        (void) snprintf(found, sizeof(found), "by who waits for whom, counted in the kernel; %" JSON_INTEGER_FORMAT " KiB of maps",
+                        json_integer_value(json_object_get(credit, "bytes")) >> 10);
+        if (json_integer_value(json_object_get(credit, "lost")) == 0) {
+                add(c, "cgd", "blame for io", "ok", found, "", "");
+                return;
+        }
+        add(c, "cgd", "blame for io", "note", found,
+            "Some requests were not counted: there were more than 4096 at a time, or more than 8 disks.", "");
+}
+
 static void check_cgd(Check *c, Cli *cli) {
         json_t *status = NULL;
 
@@ -302,6 +321,7 @@ static void check_cgd(Check *c, Cli *cli) {
                         add(c, "cgd", "cgd", "lack", "runs, without pressure triggers",
                             "Pressure is seen only where something else wakes it.", "");
                 check_level(c, json_object_get(status, "sensing"));
+                check_credit(c, json_object_get(json_object_get(status, "sensing"), "io_credit"));
                 json_decref(status);
         }
 }

@@ -80,7 +80,10 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
 
         if (json_array_size(candidates) == 0)
                 return;
-        if (io)
+        if (io && field_u64(j, "waited_usec") > 0)
+                str_appendf(&title, "For whom it waited at the disk (%s of waiting in the %s looked at)",
+                            view_duration(field_u64(j, "waited_usec"), a), view_duration(window, b));
+        else if (io)
                 str_appendf(&title, "Who used the disk (%s in %llu operations in the %s looked at)",
                             view_bytes(json_object_get(j, "intake_bytes"), a),
                             (unsigned long long) field_u64(j, "operations"), view_duration(window, b));
@@ -106,6 +109,8 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
                         (void) snprintf(a, sizeof(a), "%llu ops", (unsigned long long) field_u64(c, "operations"));
                         view_pad(out, a, -10);
                 }
+                if (io && field_u64(j, "waited_usec") > 0)
+                        view_pad(out, view_duration(field_u64(c, "waited_usec"), a), -9);
                 str_append(out, "  ");
                 str_append(out, view_color(v, culprit ? COLOR_BOLD : COLOR_NORMAL));
                 view_text(out, field_text(c, "cgroup"));
@@ -156,7 +161,8 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         heading(v, out, acted ? "Why this one" : "Why nothing was done");
         view_text(&s, last_component(culprit));
         if (c)
-                str_appendf(&s, " %s %s of it", streq(field_text(j, "resource"), "io") ? "did" : "took",
+                str_appendf(&s, " %s %s of it", !streq(field_text(j, "resource"), "io") ? "took" :
+                                                field_u64(j, "waited_usec") > 0 ? "was" : "did",
                             view_percent(field_u64(c, "share_permyriad"), a));
         if (acted) {
                 if (streq(domain, other)) {

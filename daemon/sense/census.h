@@ -10,19 +10,16 @@
 #include <systemd/sd-event.h>
 
 #include "sense/bpf/walk/walk-api.h"
+#include "sense/loading.h"
 
 typedef struct Census Census;
 
 struct Census {
-        sd_event *event;
-        char *root, *loader;
-        pid_t pid;                      /* of the loader that runs; 0 = none */
-        int socket_fd, pid_fd;
-        sd_event_source *source;
-        bool refused;                   /* it is not asked again */
+        char *root;
+        Loading loading;
         size_t asked;                   /* records that it was asked for */
 
-        int link_fd;                    /* -EBADF = there is no program: see reason */
+        int link_fd;                    /* -EBADF = there is no program: see census_reason() */
         WalkControl *control;
         const WalkRecord *records;
         size_t n_max;                   /* that have room in the map */
@@ -30,7 +27,7 @@ struct Census {
         uint64_t cost_usec;             /* of the last one */
         uint64_t longest_usec;          /* … of all */
         uint64_t usual_usec;            /* … of the last few: one that was interrupted says little */
-        char reason[256];               /* why there is no program */
+        char failed[256];               /* the last pass did; "" = it did not */
         int (*pass)(Census *c);         /* has the program write its records; tests write them themselves */
 };
 
@@ -40,11 +37,13 @@ int census_init(Census *c, sd_event *event, const char *root, const char *loader
 void census_done(Census *c);
 
 /* Has the program loaded, with room for so many records, in the background; what was loaded before works on
- * until then. Only failures to start are returned, and they are in `reason` too. */
+ * until then. Only failures to start are returned. */
 int census_load(Census *c, size_t n_records);
-bool census_is_loading(const Census *c);
 
-/* One walk. False where there is no program or it failed: `reason` says why. Then records[0 .. n) are all
+/* Why there is no program, or the last walk failed; "" = all is well. */
+const char *census_reason(const Census *c);
+
+/* One walk. False where there is no program or it failed: census_reason() says why. Then records[0 .. n) are all
  * cgroups, parents first; or the first n, where census_is_cut(). They stay until the next one. */
 bool census_take(Census *c);
 bool census_is_cut(const Census *c);

@@ -45,6 +45,7 @@ typedef struct KnownIo {
         IoLine stat[IO_DEVICES_MAX], max[IO_DEVICES_MAX];
         size_t n_stat, n_max;
         uint64_t base, recent;          /* work at the last complete and at the last hot sample; see walk.c */
+        uint64_t work;                  /* done between the last two of any kind */
 } KnownIo;
 
 typedef struct Known Known;

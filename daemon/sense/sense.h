@@ -30,18 +30,22 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Has the walk's program loaded by `loader` (cgd-bpf) in the background. Where that cannot be, samples go on
- * coming from files and sensor_level() says why. */
+/* Has the programs of the walk, and of the io credit where an alarm asks about io, loaded by `loader` (cgd-bpf) in the
+ * background. What cannot be is done from files, and sensor_level() says why. */
 void sensor_load_bpf(Sensor *s, const char *loader);
 
 typedef struct SensorLevel {
         unsigned level;                 /* 1: files, 2: the walk */
-        bool settled;                   /* the program is not being loaded */
+        bool settled;                   /* no program is being loaded */
         const char *reason;             /* why not more, or which fields come from files; "" = there is nothing to say */
         uint64_t cost_usec;             /* of the last walk, the flush of the statistics included; 0 at level 1 */
         uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
         size_t cgroups;                 /* … that it saw */
         size_t bytes;                   /* of its maps */
+        bool credit;                    /* it is measured who waits for whom at the disks */
+        const char *credit_reason;      /* why not */
+        uint64_t credit_lost;           /* requests that were not counted for want of room */
+        size_t credit_bytes;            /* of its map */
 } SensorLevel;
 /* reason is valid until the next sample. */
 void sensor_level(const Sensor *s, SensorLevel *ret);

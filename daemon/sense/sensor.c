@@ -11,6 +11,7 @@
 #include "base/macro.h"
 #include "base/str.h"
 #include "base/units.h"
+#include "sense/credit.h"
 #include "sense/registry.h"
 #include "sense/sense.h"
 #include "sense/trigger.h"
@@ -55,6 +56,8 @@ struct Sensor {
         Walk walk;
         Triggers triggers;
         Census census;
+        Credit credit;
+        bool have_credit;
         char *root;
         char reason[256];               /* of sensor_level() */
         bool have_registry, have_triggers;
@@ -121,6 +124,8 @@ Sensor *sensor_free(Sensor *s) {
                 triggers_done(&s->triggers);
         if (s->walk.census)
                 census_done(s->walk.census);
+        if (s->have_credit)
+                credit_done(&s->credit);
         if (s->have_registry) {
                 walk_done(&s->walk);
                 registry_done(&s->registry);
@@ -134,11 +139,19 @@ Sensor *sensor_free(Sensor *s) {
         return NULL;
 }
 
+/* It costs something with each request: only where an alarm asks about io. */
+static void load_credit(Sensor *s) {
+        if (s->have_credit && s->walk.io && !s->credit.control)
+                (void) credit_load(&s->credit);
+}
+
 void sensor_load_bpf(Sensor *s, const char *loader) {
         if (s->walk.census || census_init(&s->census, s->event, s->root, loader) < 0)
                 return;
         s->walk.census = &s->census;
         (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
+        s->have_credit = credit_init(&s->credit, s->event, loader) == 0;
+        load_credit(s);
 }
 
 /* A map that is too small is replaced by a larger one, at the heartbeat's pace. */
@@ -156,7 +169,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         char *reason = ((Sensor *) s)->reason;
         bool works = c && c->link_fd >= 0;
 
-        (void) snprintf(reason, sizeof s->reason, "%s", c ? c->reason : "it was not asked for");
+        (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : "it was not asked for");
         if (works && !*reason && s->walk.trial.distrusted) {
                 char words[200];
 
@@ -165,12 +178,17 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         }
         *ret = (SensorLevel) {
                 .level = works ? 2 : 1,
-                .settled = !c || !census_is_loading(c),
+                .settled = (!c || !loading_is_on(&c->loading)) && (!s->have_credit || !loading_is_on(&s->credit.loading)),
                 .reason = reason,
                 .cost_usec = works ? c->cost_usec : 0,
                 .longest_usec = works ? c->longest_usec : 0,
                 .cgroups = works ? c->n : 0,
                 .bytes = works ? census_bytes(c) : 0,
+                .credit = s->have_credit && s->credit.control,
+                .credit_reason = !s->have_credit ? "it was not asked for" :
+                                 !s->walk.io && !s->credit.control ? "no policy has an alarm about io" : s->credit.loading.reason,
+                .credit_lost = s->have_credit && s->credit.control ? s->credit.control->lost + s->credit.control->lost_device : 0,
+                .credit_bytes = s->have_credit ? credit_bytes(&s->credit) : 0,
         };
 }
 
@@ -192,6 +210,7 @@ int sensor_set_policy(Sensor *s, const Policy *policy) {
                         for (size_t c = 0; c < policy->domains[i].alarms[a].n_conditions; c++)
                                 s->walk.io |= policy->domains[i].alarms[a].conditions[c].active &&
                                               policy->domains[i].alarms[a].conditions[c].type == CONDITION_IO_PRESSURE;
+        load_credit(s);
         return triggers_set(&s->triggers, policy);
 }
 
@@ -269,6 +288,8 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
                 walk_hot(&s->walk, now_usec);
         sample->cgroups = s->walk.rows;
         sample->n_cgroups = s->walk.n_rows;
+        if (s->have_credit)
+                sample->credit = credit_read(&s->credit, &s->registry, s->walk.number, now_usec);
 
         /* A slice that starts later than we do, or again: the heartbeat tries, and whenever somebody is
          * new. */

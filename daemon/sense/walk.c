@@ -184,6 +184,10 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 known_set(n, CGROUP_FILE, &n->file, v[7]);
 }
 
+static uint64_t rise(uint64_t later, uint64_t earlier) {
+        return later > earlier ? later - earlier : 0;
+}
+
 /* One number for what was done to all disks, to see who does something and how much of it; an operation counts as
  * the engine counts it. */
 static uint64_t io_work(const KnownIo *io) {
@@ -239,6 +243,7 @@ static bool io_moved(const Walk *w, const Known *n, bool recent) {
 static void io_mark(const Walk *w, Known *n, bool base) {
         if (!n->io || n->io_walk != w->number)
                 return;
+        n->io->work = rise(io_work(n->io), n->io->recent);
         n->io->recent = io_work(n->io);
         if (base)
                 n->io->base = n->io->recent;
@@ -279,10 +284,6 @@ static bool stat_moved(const Known *n, const Mark *since) {
                 return true;
         return n->pgsteal != since->pgsteal || n->pgscan != since->pgscan || n->refault != since->refault ||
                n->activate != since->activate;
-}
-
-static uint64_t rise(uint64_t later, uint64_t earlier) {
-        return later > earlier ? later - earlier : 0;
 }
 
 /* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once),

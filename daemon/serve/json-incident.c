@@ -76,11 +76,12 @@ static json_t *json_entry(const Incident *i, const IncidentEntry *e, const Serve
 }
 
 static json_t *json_candidate(const Candidate *c) {
-        return json_pack("{s:I, s:o, s:I, s:I, s:i, s:s, s:s}",
+        return json_pack("{s:I, s:o, s:I, s:I, s:I, s:i, s:s, s:s}",
                          "cgroup_id", (json_int_t) c->cgroup_id,
                          "cgroup", json_text(c->path),
                          "intake_bytes", (json_int_t) c->intake_bytes,
                          "operations", (json_int_t) c->operations,
+                         "waited_usec", (json_int_t) c->waited_usec,
                          "share_permyriad", (int) c->share_permyriad,
                          "verdict", verdict_to_string(c->verdict),
                          "verdict_text", verdict_explain(c->verdict));
@@ -138,6 +139,7 @@ json_t *json_incident(const Incident *i, const ServerInfo *info, const Policy *p
         (void) json_object_set_new(j, "resource", json_string(incident_resource_to_string(i->resource)));
         (void) json_object_set_new(j, "confidence", json_string(i->low_confidence ? "low" : "normal"));
         (void) json_object_set_new(j, "operations", json_limit(i->whole_operations));
+        (void) json_object_set_new(j, "waited_usec", json_limit(i->whole_waited_usec));
         (void) json_object_set_new(j, "now", json_time(info, info->now_usec));
         (void) json_object_set_new(j, "condition", json_text(i->condition));
         (void) json_object_set_new(j, "unit", json_string(condition_unit(i->condition)));

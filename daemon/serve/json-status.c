@@ -93,7 +93,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
         for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
                 (void) json_array_append_new(contained, json_lease(lease, &info));
 
-        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
                       " s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
@@ -111,6 +111,11 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                               "samples", (json_int_t) es.samples,
                               "rows_dropped", (json_int_t) es.rows_dropped,
                               "events_dropped", (json_int_t) info.events_dropped,
+                              "io_credit",
+                                      "measured", (int) info.credit,
+                                      "reason", json_text(info.credit_reason),
+                                      "lost", (json_int_t) info.credit_lost,
+                                      "bytes", (json_int_t) info.credit_bytes,
                       "bus", (int) info.bus,
                       "policy",
                               "loaded", json_time(&info, info.loaded_usec),

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Blame. For memory see track_intake(). For io it is the work done on the devices that the victim uses: bytes, and a fixed
- * weight for each operation. That says who keeps a disk busy, not who makes the victim wait, and is marked as of low
- * confidence.
+/* Blame. For memory see track_intake(). For io it is the time that the victim's requests waited for those of others,
+ * where the kernel's own count of that is to be had (waits.c) and they waited at all. Else it is the work done on the
+ * devices that the victim uses: bytes, and a fixed weight for each operation. That says who keeps a disk busy, not who
+ * makes the victim wait, and is marked as of low confidence.
  *
  * Rates, not bytes, are compared, because a cgroup that was looked at for the first time some ticks ago has a shorter
  * window than its siblings.
@@ -77,15 +78,26 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, co
 
         if (!track)
                 return false;
-        return scope->resource == RESOURCE_IO ? io_intake(t, track, c, w, scope, ret) :
-                                                track_intake(track, w, scope->page_bytes, ret);
+        if (scope->resource == RESOURCE_MEMORY)
+                return track_intake(track, w, scope->page_bytes, ret);
+        if (!scope->credit)
+                return io_intake(t, track, c, w, scope, ret);
+        if (!io_intake(t, track, c, w, scope, ret))
+                *ret = (Intake) {};
+        ret->usec = scope->waits.usec;
+        ret->waited_usec = waits_for(&scope->waits, scope->credit, c->path);
+        ret->rate = mul_div_u64(ret->waited_usec, USEC_PER_SEC, ret->usec);
+        return true;
 }
 
-void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Sample *s, const char *victim, uint64_t page_bytes) {
+void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Waits *w, const Sample *s, const char *victim,
+                 uint64_t page_bytes) {
         *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes };
         if (r != RESOURCE_IO || streq(victim, "/"))
                 return;
         ret->victim = victim;
+        waits_shares(w, s->credit, victim, &ret->waits);
+        ret->credit = ret->waits.known ? s->credit : NULL;
         for (size_t i = 0; i < s->n_cgroups; i++) {
                 const Track *track = streq(s->cgroups[i].path, victim) ? tracks_find(t, s->cgroups[i].id) : NULL;
                 uint64_t usec, sum = 0;
@@ -175,8 +187,8 @@ void path_shown(char dest[SHOWN_PATH_MAX], const char *path) {
 
 static void candidates_add(Blame *b, const CgroupSample *c, const Intake *in, unsigned share) {
         size_t i = b->n_candidates;
-        Candidate n = { .cgroup_id = c->id, .intake_bytes = in->bytes, .operations = in->operations, .share_permyriad = share,
-                        .verdict = VERDICT_SMALL_SHARE };
+        Candidate n = { .cgroup_id = c->id, .intake_bytes = in->bytes, .operations = in->operations, .waited_usec = in->waited_usec,
+                        .share_permyriad = share, .verdict = VERDICT_SMALL_SHARE };
 
         while (i > 0 && (b->candidates[i - 1].share_permyriad < share ||
                          (b->candidates[i - 1].share_permyriad == share && b->candidates[i - 1].cgroup_id > c->id)))
@@ -196,6 +208,8 @@ static unsigned share_of(uint64_t part, uint64_t whole) {
 
 /* What noise is measured against. */
 static uint64_t whole_of(const BlameScope *scope, const Intake *sum) {
+        if (scope->credit)
+                return UINT64_MAX; /* waits_shares() has seen to it */
         return scope->resource == RESOURCE_IO ? sum->bytes + sum->operations * IO_OPERATION_BYTES : sum->bytes;
 }
 
@@ -213,14 +227,18 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         node = largest_child(t, s, s->cgroups, w, scope, &in, &sum);
         if (!node)
                 return;
+        /* With it what the kernel itself made wait for, and who has no place in the tree. */
+        if (scope->credit)
+                sum.rate = MAX(sum.rate, mul_div_u64(scope->waits.whole_usec, USEC_PER_SEC, scope->waits.usec));
         ret->whole_rate = sum.rate;
+        ret->whole_waited_usec = scope->credit ? scope->waits.whole_usec : 0;
         ret->whole_bytes = sum.bytes;
         ret->whole_operations = sum.operations;
         ret->measured = true;
         ret->usec = in.usec;
 
         for (size_t i = 1; i < s->n_cgroups; i++)
-                if (is_leaf(s, &s->cgroups[i]) && row_intake(t, &s->cgroups[i], w, scope, &in) && in.bytes > 0)
+                if (is_leaf(s, &s->cgroups[i]) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
                         candidates_add(ret, &s->cgroups[i], &in, share_of(in.rate, ret->whole_rate));
 
         if (whole_of(scope, &sum) < noise)

@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "engine/track.h"
+#include "engine/waits.h"
 #include "model/incident.h"
 #include "model/sample.h"
 
@@ -22,10 +23,13 @@ typedef struct BlameScope {
         uint64_t weight[IO_DEVICES_MAX];
         size_t n_devices;
         const char *victim;             /* io: what comes back from disk in here was taken away from it; NULL: nowhere */
+        const IoCredit *credit;         /* io: it is known for whom the victim waited; NULL: it is not */
+        WaitShares waits;
 } BlameScope;
 
 /* Memory, or the io on the devices that the victim's slice uses. Borrows the slice's path. */
-void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Sample *s, const char *victim, uint64_t page_bytes);
+void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Waits *w, const Sample *s, const char *victim,
+                 uint64_t page_bytes);
 
 typedef struct Blame {
         bool measured;                  /* there were two samples to compare */
@@ -34,6 +38,7 @@ typedef struct Blame {
         uint64_t whole_rate;            /* bytes per second that all took in together */
         uint64_t whole_bytes;
         uint64_t whole_operations;      /* io */
+        uint64_t whole_waited_usec;     /* io: that the victim waited for anybody else; 0 = not known */
         const CgroupSample *culprit;    /* NULL: nobody holds share_min of the whole */
         unsigned share_permyriad;
         bool unexplained;               /* what it took in, its children did not, or it was not seen yet */

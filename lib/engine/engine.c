@@ -99,7 +99,7 @@ void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
         const AlarmState *a = incident_alarm(e, o);
         const Domain *victim = incident_victim(e, o);
 
-        blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, e->sample,
+        blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample,
                     victim ? victim->cgroup : "/", e->config.page_bytes);
 }
 
@@ -284,6 +284,8 @@ static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, 
         i->window_usec = b->usec;
         i->whole_bytes = b->whole_bytes;
         i->whole_operations = b->whole_operations;
+        i->whole_waited_usec = b->whole_waited_usec;
+        i->low_confidence = i->resource == RESOURCE_IO && b->whole_waited_usec == 0;
         i->n_candidates = b->n_candidates;
         memcpy(i->candidates, b->candidates, sizeof(i->candidates));
         for (size_t k = 0; k < i->n_candidates; k++) {
@@ -519,6 +521,7 @@ static void sample_take(Engine *e, const Sample *s) {
                 return;
         /* After rest the recent window must not begin at the last heartbeat. */
         tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC, e->config.page_bytes);
+        waits_update(&e->waits, s);
         e->cgroups_usec = s->usec;
         if (s->complete)
                 e->heartbeat_usec = s->usec;

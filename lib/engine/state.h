@@ -105,6 +105,7 @@ struct Engine {
         uint64_t now;
 
         Tracks tracks;
+        Waits waits;
         Forecast forecast;
         AlarmState alarms[ALARMS_MAX];
         size_t n_alarms;

@@ -39,6 +39,7 @@ typedef struct TrackPoint {
 typedef struct Intake {
         uint64_t bytes;
         uint64_t operations;            /* io */
+        uint64_t waited_usec;           /* io: that the victim waited for it, where that is measured */
         uint64_t usec;                  /* over which */
         uint64_t rate;                  /* bytes per second; of io the work, operations weighed in */
 } Intake;

@@ -50,6 +50,7 @@ typedef struct Candidate {
         unsigned share_permyriad;       /* of the whole intake */
         Verdict verdict;
         uint64_t operations;            /* of io */
+        uint64_t waited_usec;           /* of io: how long the victim's requests waited for it, where that is measured */
 } Candidate;
 
 typedef enum IncidentEntryType {
@@ -118,7 +119,7 @@ typedef struct Incident {
         IncidentState state;
         IncidentResult result;
         IncidentResource resource;
-        bool low_confidence;            /* blame by shares, not by who makes whom wait */
+        bool low_confidence;            /* blame by shares of the work, not by who made whom wait */
         char domain[SHOWN_PATH_MAX];    /* the victim: name of its policy */
         char alarm[64];                 /* "memory" of [Alarm memory] */
         char condition[96];             /* "MemoryPressureAbove=some 10% over 1s" */
@@ -131,6 +132,7 @@ typedef struct Incident {
         uint64_t window_usec;           /* the blame window the candidates were measured over */
         uint64_t whole_bytes;           /* whole intake in that window */
         uint64_t whole_operations;
+        uint64_t whole_waited_usec;     /* that the victim's requests waited for those of others; 0 = not known */
         uint64_t culprit_id;            /* 0 = none */
         char culprit[SHOWN_PATH_MAX];
         char culprit_domain[SHOWN_PATH_MAX];

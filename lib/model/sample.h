@@ -11,6 +11,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "model/io-credit.h"
 #include "model/io.h"
 
 /* Sources: Documentation/admin-guide/cgroup-v2.rst ("Memory Interface Files"), accounting/psi.rst. */
@@ -98,6 +99,7 @@ typedef struct Sample {
         const CgroupSample *cgroups;
         size_t n_cgroups;
         bool complete;                  /* every cgroup there is has a row */
+        const IoCredit *credit;         /* borrowed; NULL = who waits for whom is not measured */
 } Sample;
 
 /* True, and the value, where the field was read. */

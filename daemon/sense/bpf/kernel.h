@@ -115,6 +115,33 @@ struct bpf_array {
         void *pptrs[1];
 };
 
+struct blkcg {
+        struct cgroup_subsys_state css;
+};
+
+struct blkcg_gq {
+        struct blkcg *blkcg;
+};
+
+struct bio {
+        struct blkcg_gq *bi_blkg;
+};
+
+struct gendisk {
+        int major;
+        int first_minor;
+};
+
+struct request_queue {
+        struct gendisk *disk;
+};
+
+struct request {
+        struct request_queue *q;
+        unsigned int __data_len;
+        struct bio *bio;
+};
+
 struct bpf_iter_meta;
 
 struct bpf_iter__cgroup {

@@ -7,16 +7,26 @@
 
 /* The loader's end of a SOCK_SEQPACKET pair. */
 #define LOADER_FD 3
+#define LOADER_FDS_MAX 8
 
-typedef enum LoaderFd {
-        LOADER_LINK,                    /* the attached iterator: each BPF_ITER_CREATE on it is a walk */
-        LOADER_RECORDS,                 /* map of WalkRecord */
-        LOADER_CONTROL,                 /* map of one WalkControl */
-        _LOADER_FD_MAX,
-} LoaderFd;
+/* "walk HIERARCHY RECORDS" */
+typedef enum WalkFd {
+        WALK_LINK,                      /* the attached iterator: each BPF_ITER_CREATE on it is a walk */
+        WALK_RECORDS,                   /* map of WalkRecord */
+        WALK_CONTROL,                   /* map of one WalkControl */
+        _WALK_FD_MAX,
+} WalkFd;
+
+/* "iocredit" */
+typedef enum CreditFd {
+        CREDIT_CONTROL,                 /* map of one CreditControl */
+        CREDIT_LINK_FIRST,              /* from here on: what keeps the programs attached */
+        _CREDIT_FD_MAX = CREDIT_LINK_FIRST + 4,
+} CreditFd;
 
 /* One message, with the descriptors as SCM_RIGHTS where error is 0. */
 typedef struct LoaderAnswer {
         int32_t error;                  /* negative errno */
-        char reason[252];               /* a sentence without its full stop; empty if there is no error */
+        uint32_t n_fds;
+        char reason[248];               /* a sentence without its full stop; empty if there is no error */
 } LoaderAnswer;

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
+#pragma once
+
+/* What the io credit's programs and the daemon share: one control block, which the daemon has mapped. */
+
+#include <linux/types.h>
+
+#include "model/latency.h"
+
+/* Cgroups that are told apart; the first stands for all others. A request costs a step for each. */
+#define CREDIT_SLOTS 16
+#define CREDIT_REST 0
+/* Disks; partitions count with theirs. */
+#define CREDIT_DEVICES 8
+/* Requests under way. On more the rest is not seen, and counted in `lost`. */
+#define CREDIT_REQUESTS 4096
+/* Of cgroups between the one that does io and the one that has a slot. */
+#define CREDIT_DEPTH 8
+/* Waiting is counted in nanoseconds << this: the share of one among thousands in a device still counts. */
+#define CREDIT_SHIFT 8
+
+typedef struct CreditDevice {
+        __u64 device;                           /* major << 32 | minor; 0 = free, and taken by the first to come */
+        __u64 wait[CREDIT_SLOTS][CREDIT_SLOTS]; /* [who waited][for whom], for ever */
+        __u32 latency[CREDIT_SLOTS][LATENCY_BUCKETS];   /* requests, from when they were queued to their end */
+} CreditDevice;
+
+typedef struct CreditControl {
+        /* from the daemon */
+        __u64 slots[CREDIT_SLOTS];              /* cgroup id; whoever has none counts with the nearest above that has */
+
+        /* to the daemon */
+        __u64 lost;                             /* requests that found no room */
+        __u64 lost_device;                      /* … of devices that did not */
+        CreditDevice devices[CREDIT_DEVICES];
+} CreditControl;
+
+_Static_assert(sizeof(CreditDevice) == 8 + 8 * CREDIT_SLOTS * CREDIT_SLOTS + 4 * CREDIT_SLOTS * LATENCY_BUCKETS, "no padding");

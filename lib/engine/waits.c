@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Waits.
+ *
+ * Invariant: a window in which a slot of any weight changed hands is not used: what its owner of before had done would
+ * be missing, and lie on the others.
+ *
+ * A request is credited when it ends, so a window holds what its requests waited for since they began; shares are what
+ * is asked for, and these do not mind. */
+
+#include "base/macro.h"
+#include "base/units.h"
+#include "engine/track.h"
+#include "engine/waits.h"
+#include "policy/policy.h"
+
+/* Who waited less than this says nothing of his neighbours. */
+#define WAIT_MIN_USEC (5 * USEC_PER_MSEC)
+/* A slot with less than this of the whole may be younger than the window. */
+#define LIGHT_PERMYRIAD 500
+
+void waits_update(Waits *w, const Sample *s) {
+        const IoCredit *c = s->credit;
+
+        if (!c) {
+                *w = (Waits) {};
+                return;
+        }
+        w->previous = w->last;
+        w->last.usec = c->usec;
+        memcpy(w->last.wait_usec, c->wait_usec, sizeof(w->last.wait_usec));
+        if (w->older.usec == 0)
+                w->older = w->newer = w->last;
+        else if (c->usec - w->newer.usec >= TRACK_RECENT_USEC) {
+                w->older = w->newer;
+                w->newer = w->last;
+        }
+}
+
+static bool in_slice(const IoCredit *c, size_t slot, const char *slice) {
+        return c->slots[slot].cgroup_id != 0 && path_within(c->slots[slot].path, slice);
+}
+
+static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCredit *c, const char *victim, WaitShares *ret) {
+        *ret = (WaitShares) {};
+        if (from->usec == 0 || to->usec <= from->usec)
+                return;
+        ret->usec = to->usec - from->usec;
+        for (size_t v = 1; v < IO_SLOTS; v++) {
+                if (!in_slice(c, v, victim))
+                        continue;
+                for (size_t k = 0; k < IO_SLOTS; k++) {
+                        uint64_t waited = to->wait_usec[v][k] - MIN(from->wait_usec[v][k], to->wait_usec[v][k]);
+
+                        if (k == v)
+                                continue;
+                        ret->slot_usec[k] += waited;
+                        ret->whole_usec += waited;
+                }
+        }
+        ret->known = ret->whole_usec >= WAIT_MIN_USEC;
+        for (size_t k = 1; k < IO_SLOTS; k++)
+                if (c->slots[k].since_usec > from->usec &&
+                    ret->slot_usec[k] >= mul_div_u64(ret->whole_usec, LIGHT_PERMYRIAD, PERMYRIAD))
+                        ret->known = false;
+}
+
+void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret) {
+        *ret = (WaitShares) {};
+        if (!credit || credit->usec != w->last.usec)
+                return;
+        shares_since(&w->previous, &w->last, credit, victim, ret);
+        if (!ret->known)
+                shares_since(&w->older, &w->last, credit, victim, ret);
+}
+
+uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path) {
+        uint64_t sum = 0;
+
+        for (size_t k = 1; k < IO_SLOTS; k++)
+                if (in_slice(credit, k, path))
+                        sum += shares->slot_usec[k];
+        return sum;
+}

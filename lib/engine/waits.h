@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Waits: of the io credit what came in of late, so that it can be said who makes a domain wait now. */
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "model/sample.h"
+
+typedef struct WaitPoint {
+        uint64_t usec;                  /* 0 = none */
+        uint64_t wait_usec[IO_SLOTS][IO_SLOTS];
+} WaitPoint;
+
+/* The older of two anchors is between one and two of TRACK_RECENT_USEC old, as those of the tracks are. */
+typedef struct Waits {
+        WaitPoint last, previous, older, newer;
+} Waits;
+
+/* For whom those in a slice waited, by slot; for themselves does not count. */
+typedef struct WaitShares {
+        bool known;                     /* they waited long enough to tell */
+        uint64_t usec;                  /* length of the window */
+        uint64_t whole_usec;            /* for anybody */
+        uint64_t slot_usec[IO_SLOTS];
+} WaitShares;
+
+void waits_update(Waits *w, const Sample *s);
+
+/* The last moment, or the last half second where too little ended in that. */
+void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret);
+
+/* Of these those for c or whoever is below it, in microseconds. */
+uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path);
