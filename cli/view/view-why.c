@@ -162,7 +162,7 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         view_text(&s, last_component(culprit));
         if (c)
                 str_appendf(&s, " %s %s of it", !streq(field_text(j, "resource"), "io") ? "took" :
-                                                field_u64(j, "waited_usec") > 0 ? "was" : "did",
+                                                field_u64(j, "waited_usec") > 0 ? "caused" : "did",
                             view_percent(field_u64(c, "share_permyriad"), a));
         if (acted) {
                 if (streq(domain, other)) {

@@ -115,7 +115,7 @@ static void assign_all(Credit *c, const Registry *g, unsigned walk, uint64_t now
         for (size_t i = 1; i < IO_SLOTS; i++) {
                 const Known *n = c->io.slots[i].cgroup_id ? registry_find(g, c->io.slots[i].cgroup_id) : NULL;
 
-                if (!n || n->gone) {
+                if (!n) {
                         c->io.slots[i].cgroup_id = 0;
                         c->io.slots[i].path = NULL;
                         __atomic_store_n(&c->control->slots[i], 0, __ATOMIC_RELAXED);

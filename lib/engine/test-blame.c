@@ -218,6 +218,133 @@ static void test_unread_are_not_buried(void **state _unused_) {
         assert_buried(0);
 }
 
+/* Io: who keeps the disk busy, and for whom the victim waits. */
+
+enum { SLOT_REST, SLOT_ROOT, SLOT_HOG, SLOT_STREAM, SLOT_WEB };
+
+static IoCredit credit;
+
+static void credit_wait(size_t victim, size_t culprit, uint64_t msec) {
+        credit.wait_usec[victim][culprit] += msec * USEC_PER_MSEC;
+}
+
+/* Two looks 100 ms apart: a stream moves 50 MiB in the shade, the hog does 40 small operations, and the service waited
+ * for them as `waits` says. */
+static void blame_io(void (*waits)(void), Blame *ret, BlameScope *ret_scope) {
+        static const char *const paths[] = { "/", "/sideload.slice", "/sideload.slice/hog.service",
+                                             "/sideload.slice/stream.service", "/workload.slice",
+                                             "/workload.slice/web.service" };
+        static const uint64_t parents[] = { 0, 1, 2, 2, 1, 5 };
+        static const uint64_t mib[] = { 0, 51, 1, 50, 1, 1 }, ios[] = { 0, 90, 40, 50, 10, 10 };
+        static CgroupSample table[ARRAY_SIZE(paths)];
+        static IoLine lines[ARRAY_SIZE(paths)];
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = ARRAY_SIZE(paths), .complete = true,
+                     .credit = &credit };
+        Waits w = {};
+
+        credit.slots[SLOT_ROOT].cgroup_id = 1;
+        credit.slots[SLOT_ROOT].path = "/";
+        credit.slots[SLOT_HOG].cgroup_id = 3;
+        credit.slots[SLOT_HOG].path = paths[2];
+        credit.slots[SLOT_STREAM].cgroup_id = 4;
+        credit.slots[SLOT_STREAM].path = paths[3];
+        credit.slots[SLOT_WEB].cgroup_id = 6;
+        credit.slots[SLOT_WEB].path = paths[5];
+        for (int look = 0; look < 2; look++) {
+                for (size_t i = 0; i < ARRAY_SIZE(paths); i++) {
+                        lines[i] = (IoLine) { .major = 254, .v = { [IO_READ_BYTES] = look * mib[i] * MIB, [IO_READS] = look * ios[i] } };
+                        table[i] = (CgroupSample) { .id = i + 1, .parent_id = parents[i], .path = paths[i],
+                                                    .kind = i == 0 ? CGROUP_KIND_ROOT : endswith(paths[i], ".slice") ?
+                                                                    CGROUP_KIND_SLICE : CGROUP_KIND_UNIT,
+                                                    .io = &lines[i], .n_io = 1, .io_usec = s.usec };
+                }
+                credit.usec = s.usec;
+                tracks_update(&tracks, &s, false, PAGE);
+                waits_update(&w, &s);
+                if (look == 0) {
+                        s.usec += 100 * USEC_PER_MSEC;
+                        waits();
+                }
+        }
+        blame_scope(ret_scope, RESOURCE_IO, &tracks, &w, &s, "/workload.slice", PAGE);
+        blame_find(&tracks, &s, WINDOW_LAST, SHARE_MIN, MIB, ret_scope, ret);
+}
+
+static void waits_hog(void) {
+        credit_wait(SLOT_WEB, SLOT_HOG, 70);
+        credit_wait(SLOT_WEB, SLOT_STREAM, 10);
+        credit_wait(SLOT_WEB, SLOT_WEB, 500);           /* for itself */
+        credit_wait(SLOT_STREAM, SLOT_WEB, 900);        /* and others' waiting: neither is asked for */
+}
+
+static void waits_hardly(void) {
+        credit_wait(SLOT_WEB, SLOT_HOG, 3);
+}
+
+static void waits_kernel(void) {
+        credit_wait(SLOT_WEB, SLOT_HOG, 10);
+        credit_wait(SLOT_WEB, SLOT_ROOT, 70);
+}
+
+static int setup_credit(void **state) {
+        credit = (IoCredit) {};
+        return setup(state);
+}
+
+static void test_who_makes_wait(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        blame_io(waits_hog, &b, &scope);
+        assert_non_null(b.culprit);
+        assert_string_equal(b.culprit->path, "/sideload.slice/hog.service");
+        assert_int_equal(b.share_permyriad, 8750);
+        assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
+        assert_int_equal(b.candidates[0].waited_usec, 70 * USEC_PER_MSEC);
+}
+
+/* It waits for something else, a journal maybe: then the share of the work is all there is. */
+static void test_hardly_waits(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        blame_io(waits_hardly, &b, &scope);
+        assert_non_null(b.culprit);
+        assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
+        assert_int_equal(b.whole_waited_usec, 0);
+}
+
+static void test_waits_for_the_kernel(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        blame_io(waits_kernel, &b, &scope);
+        assert_null(b.culprit);
+        assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
+}
+
+/* What the slot counted before it was the hog's is another's. */
+static void test_slot_changed_hands(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        credit.slots[SLOT_HOG].since_usec = USEC_PER_SEC + 50 * USEC_PER_MSEC;
+        blame_io(waits_hog, &b, &scope);
+        assert_int_equal(b.whole_waited_usec, 0);
+}
+
+/* Each bucket ends where the next begins, and none is wider than a quarter of where it lies. */
+static void test_latency_buckets(void **state _unused_) {
+        for (uint32_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
+                assert_int_equal(latency_bucket(latency_bound(i) - 1), i);
+                assert_int_equal(latency_bucket(latency_bound(i)), i + 1);
+                if (i >= 4)
+                        assert_true(latency_bound(i) - latency_bound(i - 1) <= latency_bound(i - 1) / 4);
+        }
+        assert_int_equal(latency_bucket(UINT64_MAX), LATENCY_BUCKETS - 1);
+        assert_int_equal(latency_bucket(0), 0);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -232,6 +359,11 @@ int main(void) {
                 T(test_who_breathes_is_not_buried),
                 T(test_squeezed_are_not_buried),
                 T(test_unread_are_not_buried),
+                cmocka_unit_test_setup_teardown(test_who_makes_wait, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_hardly_waits, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_waits_for_the_kernel, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
+                cmocka_unit_test(test_latency_buckets),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
