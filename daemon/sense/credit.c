@@ -17,6 +17,7 @@
 #include "sense/credit.h"
 
 _Static_assert(IO_SLOTS == CREDIT_SLOTS, "a slot each");
+_Static_assert((int) _IO_KEY_MAX == (int) _CREDIT_DONE_MAX && (int) IO_WRITES == (int) CREDIT_WRITES, "the same order");
 
 /* Half are left for units, however many domains there are. */
 #define DOMAIN_SLOTS_MAX (IO_SLOTS / 2 - 1)
@@ -150,6 +151,7 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
         c->io.usec = now_usec;
         memset(c->io.wait_usec, 0, sizeof c->io.wait_usec);
         memset(c->io.latency, 0, sizeof c->io.latency);
+        c->io.n_devices = 0;
         for (size_t d = 0; d < CREDIT_DEVICES; d++) {
                 const CreditDevice *device = &c->control->devices[d];
 
@@ -160,7 +162,15 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
                                 c->io.wait_usec[i][k] += (device->wait[i][k] >> CREDIT_SHIFT) / 1000;
                         for (size_t k = 0; k < LATENCY_BUCKETS; k++)
                                 c->io.latency[i][k] += device->latency[i][k];
+                        if (c->io.n_devices < IO_DEVICES_MAX) {
+                                IoLine *l = &c->io.done[i][c->io.n_devices];
+
+                                l->major = (uint32_t) (device->device >> 32);
+                                l->minor = (uint32_t) device->device;
+                                memcpy(l->v, device->done[i], sizeof l->v);
+                        }
                 }
+                c->io.n_devices = MIN(c->io.n_devices + 1, (size_t) IO_DEVICES_MAX);
         }
         return &c->io;
 }

@@ -39,10 +39,14 @@
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
+/* As the kernel counted it when it was done, where it did; else as it was asked for. */
 static bool io_rates(const Engine *e, uint64_t cgroup_id, TrackWindow w, IoLine ret[IO_DEVICES_MAX], size_t *ret_n) {
+        const CgroupSample *c = sample_find(e->sample, cgroup_id);
         const Track *t = tracks_find(&e->tracks, cgroup_id);
         uint64_t usec;
 
+        if (c && waits_done(&e->waits, e->sample->credit, c, w, ret, ret_n))
+                return true;
         if (!t || !track_io(&e->tracks, t, w, ret, ret_n, &usec))
                 return false;
         track_io_done(&e->tracks, t, w, ret, *ret_n);
@@ -168,7 +172,17 @@ bool caps_buffered(const CgroupSample *row) {
  * shorter one its bursts show. */
 static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *device) {
         static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
+        const CgroupSample *c = sample_find(e->sample, cgroup_id);
         uint64_t sum = 0;
+
+        for (size_t i = 0; c && i < ARRAY_SIZE(windows); i++) {
+                IoLine done[IO_DEVICES_MAX];
+                const IoLine *l;
+                size_t n;
+
+                if (waits_done(&e->waits, e->sample->credit, c, windows[i], done, &n) && (l = io_line_find(done, n, device)))
+                        return l->v[IO_WRITE_BYTES];
+        }
 
         for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
                 IoLine lines[IO_DEVICES_MAX];
@@ -270,6 +284,28 @@ static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCa
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
+/* A device that does more than was measured can do it. */
+static void cap_learn(const Engine *e, const Containment *c, DeviceCap *cap) {
+        IoLine done[IO_DEVICES_MAX];
+        DeviceUse use;
+        size_t n;
+
+        /* What was asked for proves nothing. */
+        if (cap->share_permyriad == 0 || e->sample->n_cgroups == 0 ||
+            !waits_done(&e->waits, e->sample->credit, &e->sample->cgroups[0], WINDOW_RECENT, done, &n))
+                return;
+        device_use(e, &cap->level, c->cgroup_id, WINDOW_RECENT, &use);
+        for (int k = 0; k < 2; k++) {
+                int first = k ? IO_READS : IO_READ_BYTES;
+
+                if (cap->full[k] == 0 || use.all[k] <= cap->full[k])
+                        continue;
+                for (int i = first; i < first + 2; i++)
+                        cap->measured.v[i] = mul_div_u64(cap->measured.v[i], use.all[k], cap->full[k]);
+                cap->full[k] = use.all[k];
+        }
+}
+
 bool caps_raise(Engine *e, Containment *c) {
         bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec;
 
@@ -280,6 +316,7 @@ bool caps_raise(Engine *e, Containment *c) {
                 DeviceCap *cap = &c->caps[i];
                 IoLine before = cap->level;
 
+                cap_learn(e, c, cap);
                 if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)

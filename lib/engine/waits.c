@@ -10,7 +10,6 @@
 
 #include "base/macro.h"
 #include "base/units.h"
-#include "engine/track.h"
 #include "engine/waits.h"
 #include "policy/policy.h"
 
@@ -29,6 +28,7 @@ void waits_update(Waits *w, const Sample *s) {
         w->previous = w->last;
         w->last.usec = c->usec;
         memcpy(w->last.wait_usec, c->wait_usec, sizeof(w->last.wait_usec));
+        memcpy(w->last.done, c->done, sizeof(w->last.done));
         if (w->older.usec == 0)
                 w->older = w->newer = w->last;
         else if (c->usec - w->newer.usec >= TRACK_RECENT_USEC) {
@@ -72,6 +72,32 @@ void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, Wa
         shares_since(&w->previous, &w->last, credit, victim, ret);
         if (!ret->known)
                 shares_since(&w->older, &w->last, credit, victim, ret);
+}
+
+bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
+                IoLine ret[static IO_DEVICES_MAX], size_t *ret_n) {
+        const WaitPoint *from = window == WINDOW_LAST ? &w->previous : &w->older, *to = &w->last;
+        bool own = false;
+
+        if (!credit || window == WINDOW_LONG || from->usec == 0 || credit->usec != to->usec || from->usec >= to->usec)
+                return false;
+        for (size_t d = 0; d < credit->n_devices; d++)
+                ret[d] = (IoLine) { .major = credit->done[0][d].major, .minor = credit->done[0][d].minor };
+        for (size_t k = 1; k < IO_SLOTS; k++) {
+                if (!in_slice(credit, k, c->path))
+                        continue;
+                if (credit->slots[k].since_usec > from->usec)
+                        return false;
+                own = own || credit->slots[k].cgroup_id == c->id;
+                for (size_t d = 0; d < credit->n_devices; d++)
+                        for (int i = 0; i < _IO_KEY_MAX; i++)
+                                ret[d].v[i] += to->done[k][d].v[i] - MIN(from->done[k][d].v[i], to->done[k][d].v[i]);
+        }
+        for (size_t d = 0; d < credit->n_devices; d++)
+                for (int i = 0; i < _IO_KEY_MAX; i++)
+                        ret[d].v[i] = mul_div_u64(ret[d].v[i], USEC_PER_SEC, to->usec - from->usec);
+        *ret_n = credit->n_devices;
+        return own;
 }
 
 uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path) {

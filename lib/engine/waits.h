@@ -6,11 +6,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "engine/track.h"
 #include "model/sample.h"
 
 typedef struct WaitPoint {
         uint64_t usec;                  /* 0 = none */
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS];
+        IoLine done[IO_SLOTS][IO_DEVICES_MAX];
 } WaitPoint;
 
 /* The older of two anchors is between one and two of TRACK_RECENT_USEC old, as those of the tracks are. */
@@ -30,6 +32,11 @@ void waits_update(Waits *w, const Sample *s);
 
 /* The last moment, or the last half second where too little ended in that. */
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret);
+
+/* What a cgroup and those below it got done on each device over a window, as rates a second. False where that is not
+ * known: it has no slot, somebody in it had none yet, or the window is the long one. */
+bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
+                IoLine ret[static IO_DEVICES_MAX], size_t *ret_n);
 
 /* Of these those for c or whoever is below it, in microseconds. */
 uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path);

@@ -6,6 +6,7 @@
 
 #include <stdint.h>
 
+#include "model/io.h"
 #include "model/latency.h"
 
 /* The first stands for all who have none. */
@@ -20,4 +21,7 @@ typedef struct IoCredit {
         } slots[IO_SLOTS];
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS]; /* [who waited][for whom], ever, at all disks together */
         uint64_t latency[IO_SLOTS][LATENCY_BUCKETS];    /* requests, ever */
+        /* What was done, ever, by device; in io.stat it stands as soon as it is asked for. */
+        IoLine done[IO_SLOTS][IO_DEVICES_MAX];
+        size_t n_devices;
 } IoCredit;

@@ -138,6 +138,7 @@ struct request_queue {
 
 struct request {
         struct request_queue *q;
+        unsigned int cmd_flags;
         unsigned int __data_len;
         struct bio *bio;
 };

@@ -14,14 +14,26 @@
 #define CREDIT_DEVICES 8
 /* Requests under way. On more the rest is not seen, and counted in `lost`. */
 #define CREDIT_REQUESTS 4096
+/* Places where one may stand. */
+#define CREDIT_PROBES 4
 /* Of cgroups between the one that does io and the one that has a slot. */
 #define CREDIT_DEPTH 8
 /* Waiting is counted in nanoseconds << this: the share of one among thousands in a device still counts. */
 #define CREDIT_SHIFT 8
 
+/* In the order of IoKey. */
+typedef enum CreditDone {
+        CREDIT_READ_BYTES,
+        CREDIT_WRITE_BYTES,
+        CREDIT_READS,
+        CREDIT_WRITES,
+        _CREDIT_DONE_MAX,
+} CreditDone;
+
 typedef struct CreditDevice {
         __u64 device;                           /* major << 32 | minor; 0 = free, and taken by the first to come */
         __u64 wait[CREDIT_SLOTS][CREDIT_SLOTS]; /* [who waited][for whom], for ever */
+        __u64 done[CREDIT_SLOTS][_CREDIT_DONE_MAX];     /* when it was done, not when it was asked for as in io.stat */
         __u32 latency[CREDIT_SLOTS][LATENCY_BUCKETS];   /* requests, from when they were queued to their end */
 } CreditDevice;
 
@@ -35,4 +47,4 @@ typedef struct CreditControl {
         CreditDevice devices[CREDIT_DEVICES];
 } CreditControl;
 
-_Static_assert(sizeof(CreditDevice) == 8 + 8 * CREDIT_SLOTS * CREDIT_SLOTS + 4 * CREDIT_SLOTS * LATENCY_BUCKETS, "no padding");
+_Static_assert(sizeof(CreditDevice) == 8 + 8 * CREDIT_SLOTS * (CREDIT_SLOTS + _CREDIT_DONE_MAX) + 4 * CREDIT_SLOTS * LATENCY_BUCKETS, "no padding");

@@ -21,6 +21,11 @@
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
 
+/* include/linux/blk_types.h */
+#define REQ_OP_MASK 0xff
+#define REQ_OP_READ 0
+#define REQ_OP_WRITE 1
+
 struct device {
         struct bpf_spin_lock lock;
         u32 total;
@@ -38,16 +43,18 @@ struct {
 } devices SEC(".maps");
 
 struct noted {
+        u64 request;                    /* its address; 0 = free */
         u64 nsec;
         u32 device, slot;
-        u64 clock[CREDIT_SLOTS];
+        u64 clock[CREDIT_SLOTS];        /* when it was queued */
 };
 
-/* struct request's address -> the clocks when it was queued */
+/* hash of the request's address, or one of the next few places -> what was noted. A table of our own, because a hash
+ * map's locks and lists are half of what all of this costs; its entries come and go with each request. */
 struct {
-        __uint(type, BPF_MAP_TYPE_HASH);
+        __uint(type, BPF_MAP_TYPE_ARRAY);
         __uint(max_entries, CREDIT_REQUESTS);
-        __type(key, u64);
+        __type(key, u32);
         __type(value, struct noted);
 } requests SEC(".maps");
 
@@ -128,86 +135,138 @@ static __always_inline void leave(struct device *d, u32 slot) {
         d->total--;
 }
 
-static __always_inline int begin(const struct request *rq) {
-        u64 key = (u64) rq, now;
-        struct noted n = {};
-        struct device *d;
+static __always_inline struct noted *place_of(u64 request, u32 i) {
+        /* Knuth's multiplicative hash; requests lie some hundred bytes apart. */
+        u32 place = ((request >> 6) * 0x9e3779b97f4a7c15 >> 40) + i;
 
-        if (bpf_map_lookup_elem(&requests, &key))
+        place %= CREDIT_REQUESTS;
+        return bpf_map_lookup_elem(&requests, &place);
+}
+
+static __always_inline struct noted *find(u64 request) {
+        for (u32 i = 0; i < CREDIT_PROBES; i++) {
+                struct noted *n = place_of(request, i);
+
+                if (n && n->request == request)
+                        return n;
+        }
+        return NULL;
+}
+
+static __always_inline struct noted *claim(u64 request) {
+        for (u32 i = 0; i < CREDIT_PROBES; i++) {
+                struct noted *n = place_of(request, i);
+
+                if (n && n->request == 0 && __sync_val_compare_and_swap(&n->request, 0, request) == 0)
+                        return n;
+        }
+        return NULL;
+}
+
+/* The request's address as a number, which the verifier does not take a pointer for. */
+static __always_inline u64 address(u64 *ctx) {
+        u64 request = 0;
+
+        (void) bpf_probe_read_kernel(&request, sizeof request, ctx);
+        return request;
+}
+
+static __always_inline int begin(u64 *ctx) {
+        const struct request *rq = (const struct request *) ctx[0];
+        u64 request = address(ctx);
+        u32 place, slot;
+        struct device *d;
+        struct noted *n;
+        u64 now;
+
+        if (find(request))
                 return 0; /* inserted before, or sent once more */
-        n.device = device_of(rq);
-        if (n.device >= CREDIT_DEVICES) {
+        place = device_of(rq);
+        d = bpf_map_lookup_elem(&devices, &place);
+        if (!d) {
                 __sync_fetch_and_add(&control.lost_device, 1);
                 return 0;
         }
-        d = bpf_map_lookup_elem(&devices, &n.device);
-        if (!d)
+        n = claim(request);
+        if (!n) {
+                __sync_fetch_and_add(&control.lost, 1);
                 return 0;
-        n.slot = slot_of(rq);
-        n.nsec = now = bpf_ktime_get_ns();
+        }
+        slot = slot_of(rq);
+        now = bpf_ktime_get_ns();
+        n->device = place;
+        n->slot = slot;
+        n->nsec = now;
+        barrier_var(slot);
 
         bpf_spin_lock(&d->lock);
         advance(d, now);
         for (int i = 0; i < CREDIT_SLOTS; i++)
-                n.clock[i] = d->clock[i];
-        d->in_flight[n.slot % CREDIT_SLOTS]++;
+                n->clock[i] = d->clock[i];
+        d->in_flight[slot % CREDIT_SLOTS]++;
         d->total++;
         bpf_spin_unlock(&d->lock);
-
-        if (bpf_map_update_elem(&requests, &key, &n, BPF_NOEXIST) < 0) {
-                __sync_fetch_and_add(&control.lost, 1);
-                bpf_spin_lock(&d->lock);
-                leave(d, n.slot);
-                bpf_spin_unlock(&d->lock);
-        }
         return 0;
 }
 
-static __always_inline int end(const struct request *rq, int counts) {
-        u64 key = (u64) rq, now, clock[CREDIT_SLOTS];
-        u32 device, slot, bucket;
+/* With the lock held, which makes plain additions of these. */
+static __always_inline void count(CreditDevice *to, const struct device *d, const struct noted *n, u32 slot, u64 now,
+                                  u32 flags, u32 bytes) {
+        u32 bucket = latency_bucket(now > n->nsec ? now - n->nsec : 0), write = (flags & REQ_OP_MASK) == REQ_OP_WRITE;
+
+        barrier_var(slot);
+        if (slot >= CREDIT_SLOTS)
+                return;
+        for (int i = 0; i < CREDIT_SLOTS; i++)
+                to->wait[slot][i] += d->clock[i] - n->clock[i];
+        if (write || (flags & REQ_OP_MASK) == REQ_OP_READ) {
+                to->done[slot][write ? CREDIT_WRITE_BYTES : CREDIT_READ_BYTES] += bytes;
+                to->done[slot][write ? CREDIT_WRITES : CREDIT_READS]++;
+        }
+        /* clang would compare another copy of it than the one that is used. */
+        barrier_var(bucket);
+        barrier_var(slot);
+        if (bucket < LATENCY_BUCKETS && slot < CREDIT_SLOTS)
+                to->latency[slot][bucket]++;
+}
+
+/* counts: it came to its end, so many bytes of it now. */
+static __always_inline int end(u64 *ctx, int counts, u32 bytes) {
+        const struct request *rq = (const struct request *) ctx[0];
+        u32 place, device, slot, flags = rq->cmd_flags;
         struct device *d;
         struct noted *n;
+        u64 now;
 
-        n = bpf_map_lookup_elem(&requests, &key);
+        n = find(address(ctx));
         if (!n)
                 return 0;
-        device = n->device;
+        place = device = n->device;
         slot = n->slot;
-        d = bpf_map_lookup_elem(&devices, &device);
+        d = bpf_map_lookup_elem(&devices, &place);
+        barrier_var(device);
         if (d && device < CREDIT_DEVICES && slot < CREDIT_SLOTS) {
-                CreditDevice *to = &control.devices[device];
-
                 now = bpf_ktime_get_ns();
                 bpf_spin_lock(&d->lock);
                 advance(d, now);
                 leave(d, slot);
-                for (int i = 0; i < CREDIT_SLOTS; i++)
-                        clock[i] = d->clock[i];
+                if (counts)
+                        count(&control.devices[device], d, n, slot, now, flags, bytes);
                 bpf_spin_unlock(&d->lock);
-                if (counts) {
-                        for (int i = 0; i < CREDIT_SLOTS; i++)
-                                __sync_fetch_and_add(&to->wait[slot][i], clock[i] - n->clock[i]);
-                        bucket = latency_bucket(now > n->nsec ? now - n->nsec : 0);
-                        /* clang would compare another copy of it than the one that is used. */
-                        barrier_var(bucket);
-                        if (bucket < LATENCY_BUCKETS)
-                                __sync_fetch_and_add(&to->latency[slot][bucket], 1);
-                }
         }
-        bpf_map_delete_elem(&requests, &key);
+        n->request = 0;
         return 0;
 }
 
 /* Not with every scheduler; who was not seen here is seen as it is sent off. */
 SEC("tp_btf/block_rq_insert")
 int insert(u64 *ctx) {
-        return begin((const struct request *) ctx[0]);
+        return begin(ctx);
 }
 
 SEC("tp_btf/block_rq_issue")
 int issue(u64 *ctx) {
-        return begin((const struct request *) ctx[0]);
+        return begin(ctx);
 }
 
 SEC("tp_btf/block_rq_complete")
@@ -217,13 +276,13 @@ int complete(u64 *ctx) {
         /* Some of it only. */
         if ((u32) ctx[2] < rq->__data_len)
                 return 0;
-        return end(rq, 1);
+        return end(ctx, 1, (u32) ctx[2]);
 }
 
 /* It became a part of another. */
 SEC("tp_btf/block_rq_merge")
 int merge(u64 *ctx) {
-        return end((const struct request *) ctx[0], 0);
+        return end(ctx, 0, 0);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
