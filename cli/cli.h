@@ -31,6 +31,7 @@ typedef enum CliTakes {
         TAKES_ROOT = 1 << 5,            /* --root: another root directory */
         TAKES_DAEMON = 1 << 6,          /* --socket */
         TAKES_COMMAND = 1 << 7,         /* what follows is a command: its options are not ours */
+        TAKES_SINCE = 1 << 8,
 } CliTakes;
 
 typedef enum JsonForm {
@@ -55,6 +56,7 @@ struct Cli {
         JsonForm json;
         bool no_pager, background;
         unsigned limit;
+        uint64_t since_usec;            /* so long ago; 0 = not given */
         const char *from, *host, *socket, *domain, *root;
         View view;
         sd_bus *bus;
@@ -96,6 +98,7 @@ CliExit verb_domains(Cli *cli, int argc, char **argv);
 CliExit verb_tree(Cli *cli, int argc, char **argv);
 CliExit verb_incidents(Cli *cli, int argc, char **argv);
 CliExit verb_why(Cli *cli, int argc, char **argv);
+CliExit verb_blame(Cli *cli, int argc, char **argv);
 CliExit verb_verify(Cli *cli, int argc, char **argv);
 CliExit verb_cat(Cli *cli, int argc, char **argv);
 CliExit verb_explain(Cli *cli, int argc, char **argv);

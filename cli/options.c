@@ -22,6 +22,7 @@ typedef enum OptionId {
         OPTION_DOMAIN,
         OPTION_BACKGROUND,
         OPTION_ROOT,
+        OPTION_SINCE,
 } OptionId;
 
 typedef struct Option {
@@ -41,6 +42,7 @@ static const Option options[] = {
         { OPTION_NO_LEGEND, "no-legend", NULL, TAKES_JSON, "leave out headings" },
         { OPTION_FROM, "from", "FILE", TAKES_FROM, "show a document saved with --json ('-': stdin)" },
         { OPTION_LIMIT, "limit", "N", TAKES_LIMIT, "show at most N (default 20, 0: all)" },
+        { OPTION_SINCE, "since", "SPAN", TAKES_SINCE, "look back so far, such as 5min (default 15min)" },
         { OPTION_DOMAIN, "domain", "NAME", TAKES_DOMAIN, "the domain to run in (needed)" },
         { OPTION_BACKGROUND, "background", NULL, TAKES_BACKGROUND,
           "as a service of its own; do not wait for it" },
@@ -107,6 +109,12 @@ static CliExit option_take(Cli *cli, const Option *o, const char *value) {
                         return CLI_USAGE;
                 }
                 cli->limit = (unsigned) n;
+                return CLI_DONE;
+        case OPTION_SINCE:
+                if (usec_parse(value, &cli->since_usec) < 0 || cli->since_usec == 0) {
+                        cli_error("--since=%s: not a span of time such as 5min", value);
+                        return CLI_USAGE;
+                }
                 return CLI_DONE;
         case OPTION_DOMAIN:
                 cli->domain = value;

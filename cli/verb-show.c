@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The verbs that ask for one document and show it: status, domains, incidents, why. */
+/* The verbs that ask for one document and show it: status, domains, incidents, why, blame. */
 
 #include "base/units.h"
 #include "cli.h"
@@ -27,6 +27,16 @@ static int fill_limit(sd_bus_message *m, void *arg) {
 
 CliExit verb_incidents(Cli *cli, _unused_ int argc, _unused_ char **argv) {
         return show(cli, "ListIncidents", fill_limit, cli, view_incidents);
+}
+
+static int fill_since(sd_bus_message *m, void *arg) {
+        return sd_bus_message_append(m, "t", ((Cli *) arg)->since_usec);
+}
+
+CliExit verb_blame(Cli *cli, _unused_ int argc, _unused_ char **argv) {
+        if (cli->since_usec == 0)
+                cli->since_usec = 15 * 60 * USEC_PER_SEC;
+        return show(cli, "GetBlame", fill_since, cli, view_blame);
 }
 
 static int fill_id(sd_bus_message *m, void *arg) {

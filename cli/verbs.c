@@ -30,6 +30,12 @@ const Verb verbs[] = {
           "each one's share, why this one, each step with before and after, the outcome, and the lines of "
           "the policies that asked for it.",
           0, 1, LISTING, verb_why },
+        { "blame", "", "who made whom wait in the last minutes",
+          "Lists pairs of a victim and a culprit, the worst first. Where the kernel's count of who waits for whom at "
+          "the disks is to be had, io is measured (confidence 'measured'), whether there was an incident or not, unit "
+          "by unit; a slice stands for those in it who do little. The other lines are what incidents lay on a culprit "
+          "for a domain.",
+          0, 0, LISTING | TAKES_SINCE, verb_blame },
         { "verify", "[FILE...]", "check policy files before they are loaded",
           "Checks the whole policy set as cgd would load it, or only the FILEs given, and reports every "
           "fault at once as FILE:LINE:COLUMN: reason. Exits 1 if there is any. Works without the daemon.",

@@ -24,6 +24,7 @@
 #include "place/place.h"
 #include "policy/compile.h"
 #include "record/journal.h"
+#include "record/ledger.h"
 #include "sense/sense.h"
 #include "serve/serve.h"
 #include "sys/cgroup.h"
@@ -63,6 +64,7 @@ struct Manager {
         char **left_out;                /* domains that are not in force since the start for their faults */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
         bool watchdog;
+        Ledger ledger;
 };
 
 static uint64_t now_usec(clockid_t clock) {
@@ -252,6 +254,8 @@ static void tick(Manager *m) {
                 const Sample *s = sensor_sample(
                         m->sensor, all ? SAMPLE_ALL : m->plan.sample_cgroups ? SAMPLE_HOT : SAMPLE_HOST, now);
 
+                if (s->n_cgroups > 0)
+                        ledger_add(&m->ledger, s->credit);
                 step(m, s);
                 if (all)
                         heartbeat(m);
@@ -552,11 +556,16 @@ static void op_run(void *userdata, ServerRequest *request, const ServerRun *run)
                 placed(request, r);
 }
 
+static bool op_wait(void *userdata, size_t i, uint64_t since_usec, ServerWait *ret) {
+        return ledger_pair(&((Manager *) userdata)->ledger, i, since_usec, &ret->victim, &ret->culprit, &ret->usec);
+}
+
 static const ServerOps server_ops = {
         .policy = op_policy,
         .engine = op_engine,
         .lease = op_lease,
         .info = op_info,
+        .wait = op_wait,
         .set_mode = op_set_mode,
         .reload = op_reload,
         .place = op_place,

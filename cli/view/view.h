@@ -90,6 +90,7 @@ void table_print(Table *t, Str *out);
 /* One a verb. */
 void view_status(const View *v, const json_t *j, Str *out);
 void view_domains(const View *v, const json_t *j, Str *out);
+void view_blame(const View *v, const json_t *j, Str *out);
 void view_incidents(const View *v, const json_t *j, Str *out);
 void view_why(const View *v, const json_t *j, Str *out);
 void view_tree(const View *v, const json_t *j, Str *out);

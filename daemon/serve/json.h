@@ -23,6 +23,7 @@ json_t *json_domains(const Policy *policy, const Engine *engine);
 /* brief: one row of a list; else all there is to explain it. */
 json_t *json_incident(const Incident *i, const ServerInfo *info, const Policy *policy, bool brief);
 json_t *json_incidents(const Engine *engine, const ServerInfo *info, unsigned limit);
+json_t *json_blame(const ServerOps *ops, void *userdata, uint64_t since_usec);
 
 /* Takes the reference. 0, or -ENOMEM where j is NULL. */
 int json_finish(json_t *j, char **ret);

@@ -64,11 +64,18 @@ typedef struct ServerInfo {
         char *const *left_out;          /* domains and directories not in force since the start, for their faults */
 } ServerInfo;
 
+/* Units, or slices for the rest of those in them, of which one waited for the other at the disks. */
+typedef struct ServerWait {
+        const char *victim, *culprit;
+        uint64_t usec;
+} ServerWait;
+
 typedef struct ServerOps {
         const Policy *(*policy)(void *userdata);                /* never NULL */
         const Engine *(*engine)(void *userdata);                /* never NULL */
         const Lease *(*lease)(void *userdata, size_t i);        /* NULL past the last */
         void (*info)(void *userdata, ServerInfo *ret);
+        bool (*wait)(void *userdata, size_t i, uint64_t since_usec, ServerWait *ret);   /* false past the last */
 
         /* 0, -ENOENT: no such domain, -EINVAL: it has no [Contain]. _MODE_MAX: back to what the policy
          * says. */

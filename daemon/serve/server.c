@@ -164,6 +164,19 @@ static void get_incident(ServerRequest *q) {
         request_answer_json(q, json_incident(i, &info, s->ops->policy(s->userdata), false));
 }
 
+static void get_blame(ServerRequest *q) {
+        Server *s = q->server;
+        ServerInfo info = {};
+        uint64_t span;
+
+        if (sd_bus_message_read(q->call, "t", &span) < 0) {
+                server_request_done(q, -EINVAL, NULL);
+                return;
+        }
+        s->ops->info(s->userdata, &info);
+        request_answer_json(q, json_blame(s->ops, s->userdata, info.now_usec - MIN(span, info.now_usec)));
+}
+
 static void reload(ServerRequest *q) {
         q->server->ops->reload(q->server->userdata, q);
 }
@@ -280,6 +293,7 @@ static void run(ServerRequest *q) {
 DEFINE_METHOD(get_status, RIGHT_INSPECT)
 DEFINE_METHOD(list_domains, RIGHT_INSPECT)
 DEFINE_METHOD(list_incidents, RIGHT_INSPECT)
+DEFINE_METHOD(get_blame, RIGHT_INSPECT)
 DEFINE_METHOD(get_incident, RIGHT_INSPECT)
 DEFINE_METHOD(reload, RIGHT_MANAGE)
 DEFINE_METHOD(set_mode, RIGHT_MANAGE)
@@ -317,6 +331,7 @@ const sd_bus_vtable server_vtable[] = {
         METHOD("ListDomains", NULL, , "s", SD_BUS_PARAM(json), method_list_domains),
         METHOD("ListIncidents", "u", SD_BUS_PARAM(limit), "s", SD_BUS_PARAM(json), method_list_incidents),
         METHOD("GetIncident", "t", SD_BUS_PARAM(id), "s", SD_BUS_PARAM(json), method_get_incident),
+        METHOD("GetBlame", "t", SD_BUS_PARAM(span_usec), "s", SD_BUS_PARAM(json), method_get_blame),
         METHOD("Reload", NULL, , "s", SD_BUS_PARAM(report), method_reload),
         METHOD("SetMode", "ss", SD_BUS_PARAM(domain) SD_BUS_PARAM(mode), NULL, , method_set_mode),
         METHOD("PlaceUnit", "s", SD_BUS_PARAM(unit), "s", SD_BUS_PARAM(report), method_place_unit),

@@ -169,6 +169,20 @@ static void op_info(_unused_ void *u, ServerInfo *ret) {
         };
 }
 
+static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait *ret) {
+        static const ServerWait waits[] = {
+                { "/workload.slice/web.service", "/sideload.slice/hog\x1b[31m.service", 2400000 },
+                { "/workload.slice/web.service", "/", 300000 },
+                { "/sideload.slice", "/workload.slice/web.service", 40000 },
+        };
+
+        /* All of it was in the last minute. */
+        if (i >= ARRAY_SIZE(waits) || since_usec >= T0 + USEC_PER_SEC)
+                return false;
+        *ret = waits[i];
+        return true;
+}
+
 static int op_set_mode(_unused_ void *u, const char *domain, Mode mode) {
         for (size_t i = 0; i < policy.n_domains; i++)
                 if (streq(domains[i].name, domain)) {
@@ -212,6 +226,7 @@ static const ServerOps ops = {
         .policy = op_policy,
         .engine = op_engine,
         .lease = op_lease,
+        .wait = op_wait,
         .info = op_info,
         .set_mode = op_set_mode,
         .reload = op_reload,
@@ -384,6 +399,23 @@ static void test_domains(void **state) {
         assert_true(json_is_true(json_object_get(json_array_get(list, 0), "active")));
         assert_true(json_is_false(json_object_get(json_array_get(list, 1), "active")));
         assert_true(json_is_null(json_object_get(json_array_get(j, 2), "contain")));
+        json_decref(j);
+}
+
+static void test_blame(void **state) {
+        json_t *j = call_json(*state, "GetBlame", "t", UINT64_C(60) * USEC_PER_SEC), *row;
+
+        /* Three measured pairs, and what an incident says. */
+        assert_int_equal(json_array_size(j), 4);
+        row = json_array_get(j, 0);
+        assert_string_equal(json_string_value(json_object_get(row, "confidence")), "measured");
+        assert_int_equal(json_integer_value(json_object_get(row, "share_permyriad")), 8888);
+        row = json_array_get(j, 3);
+        assert_string_equal(json_string_value(json_object_get(row, "resource")), "memory");
+        assert_string_equal(json_string_value(json_object_get(row, "victim")), "workload");
+        assert_int_equal(json_integer_value(json_object_get(row, "incidents")), 1);
+        assert_int_equal(json_integer_value(json_object_get(row, "share_permyriad")), 9121);
+        assert_true(json_is_null(json_object_get(row, "waited_usec")));
         json_decref(j);
 }
 
@@ -584,6 +616,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_status, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_incidents, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_blame, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_run, setup, teardown),

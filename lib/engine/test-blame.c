@@ -220,7 +220,7 @@ static void test_unread_are_not_buried(void **state _unused_) {
 
 /* Io: who keeps the disk busy, and for whom the victim waits. */
 
-enum { SLOT_REST, SLOT_ROOT, SLOT_HOG, SLOT_STREAM, SLOT_WEB };
+enum { SLOT_REST, SLOT_ROOT, SLOT_HOG, SLOT_STREAM, SLOT_WEB, SLOT_SIDELOAD };
 
 static IoCredit credit;
 
@@ -248,6 +248,8 @@ static void blame_io(void (*waits)(void), Blame *ret, BlameScope *ret_scope) {
         credit.slots[SLOT_HOG].path = paths[2];
         credit.slots[SLOT_STREAM].cgroup_id = 4;
         credit.slots[SLOT_STREAM].path = paths[3];
+        credit.slots[SLOT_SIDELOAD].cgroup_id = 2;
+        credit.slots[SLOT_SIDELOAD].path = paths[1];
         credit.slots[SLOT_WEB].cgroup_id = 6;
         credit.slots[SLOT_WEB].path = paths[5];
         for (int look = 0; look < 2; look++) {
@@ -286,6 +288,11 @@ static void waits_kernel(void) {
         credit_wait(SLOT_WEB, SLOT_ROOT, 70);
 }
 
+static void waits_slice(void) {
+        credit_wait(SLOT_WEB, SLOT_HOG, 20);
+        credit_wait(SLOT_WEB, SLOT_SIDELOAD, 50);
+}
+
 static int setup_credit(void **state) {
         credit = (IoCredit) {};
         return setup(state);
@@ -321,6 +328,16 @@ static void test_waits_for_the_kernel(void **state _unused_) {
         blame_io(waits_kernel, &b, &scope);
         assert_null(b.culprit);
         assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
+}
+
+/* Somebody in it has no slot yet: not a word on who it is. */
+static void test_waits_for_a_slice(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        blame_io(waits_slice, &b, &scope);
+        assert_int_equal(b.whole_waited_usec, 0);
+        assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
 }
 
 /* What the slot counted before it was the hog's is another's. */
@@ -362,6 +379,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_makes_wait, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_hardly_waits, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_the_kernel, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_waits_for_a_slice, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
                 cmocka_unit_test(test_latency_buckets),
         };

@@ -17,6 +17,9 @@
 #define WAIT_MIN_USEC (5 * USEC_PER_MSEC)
 /* A slot with less than this of the whole may be younger than the window. */
 #define LIGHT_PERMYRIAD 500
+/* The slot of a slice stands for those in it who do little. Where it has more than this, somebody who does much has no
+ * slot yet, or his requests of before he had one are still under way. */
+#define MANY_PERMYRIAD 2000
 
 void waits_update(Waits *w, const Sample *s) {
         const IoCredit *c = s->credit;
@@ -59,10 +62,13 @@ static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCre
                 }
         }
         ret->known = ret->whole_usec >= WAIT_MIN_USEC;
-        for (size_t k = 1; k < IO_SLOTS; k++)
-                if (c->slots[k].since_usec > from->usec &&
-                    ret->slot_usec[k] >= mul_div_u64(ret->whole_usec, LIGHT_PERMYRIAD, PERMYRIAD))
+        for (size_t k = 1; k < IO_SLOTS; k++) {
+                bool many = c->slots[k].cgroup_id && endswith(c->slots[k].path, ".slice");
+
+                if (ret->slot_usec[k] >= mul_div_u64(ret->whole_usec, many ? MANY_PERMYRIAD : LIGHT_PERMYRIAD, PERMYRIAD) &&
+                    (many || c->slots[k].since_usec > from->usec))
                         ret->known = false;
+        }
 }
 
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret) {

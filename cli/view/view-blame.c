@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl blame`: who made whom wait, worst first. */
+
+#include "base/units.h"
+#include "view/view.h"
+
+static json_int_t number(const json_t *row, const char *key) {
+        return json_integer_value(json_object_get(row, key)); /* 0 for null */
+}
+
+/* By waiting, then by what was taken in, then by name. */
+static int compare(const void *a, const void *b) {
+        const json_t *x = *(json_t *const *) a, *y = *(json_t *const *) b;
+        static const char *const keys[] = { "waited_usec", "intake_bytes" };
+        int r;
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++)
+                if (number(x, keys[i]) != number(y, keys[i]))
+                        return number(x, keys[i]) < number(y, keys[i]) ? 1 : -1;
+        r = strcmp(field_text(x, "victim"), field_text(y, "victim"));
+        return r != 0 ? r : strcmp(field_text(x, "culprit"), field_text(y, "culprit"));
+}
+
+static const char *name_of(const char *path) {
+        const char *slash = strrchr(path, '/');
+
+        return streq(path, "/") ? "the kernel" : slash ? slash + 1 : path;
+}
+
+void view_blame(const View *v, const json_t *j, Str *out) {
+        static const Column columns[] = {
+                { "RESOURCE", 1, 0 },
+                { "VICTIM", 1, COLUMN_TRUNCATE },
+                { "CULPRIT", 1, COLUMN_TRUNCATE },
+                { "WAITED", 1, COLUMN_RIGHT },
+                { "TOOK", 1, COLUMN_RIGHT },
+                { "SHARE", 1, COLUMN_RIGHT },
+                { "CONFIDENCE", 1, 0 },
+                { "INCIDENTS", 1, COLUMN_RIGHT },
+        };
+        _cleanup_free_ const json_t **rows = NULL;
+        _cleanup_(table_freep) Table *t = NULL;
+        size_t n = json_array_size(j);
+
+        if (n == 0) {
+                str_append(out, "Nobody made anybody wait in that time.\n");
+                return;
+        }
+        t = table_new(v, columns, ARRAY_SIZE(columns));
+        rows = calloc(n, sizeof(*rows));
+        if (!t || !rows) {
+                out->error = -ENOMEM;
+                return;
+        }
+        for (size_t i = 0; i < n; i++)
+                rows[i] = json_array_get(j, i);
+        qsort(rows, n, sizeof(*rows), compare);
+        for (size_t i = 0; i < n; i++) {
+                void *line = table_line(t, NULL);
+                char buf[VIEW_TEXT_MAX];
+
+                table_set(t, line, 0, field_text(rows[i], "resource"));
+                table_set(t, line, 1, name_of(field_text(rows[i], "victim")));
+                table_set(t, line, 2, name_of(field_text(rows[i], "culprit")));
+                table_set(t, line, 3, json_is_null(json_object_get(rows[i], "waited_usec")) ? "-" :
+                                      view_duration(field_u64(rows[i], "waited_usec"), buf));
+                table_set(t, line, 4, json_is_null(json_object_get(rows[i], "intake_bytes")) ? "-" :
+                                      view_bytes(json_object_get(rows[i], "intake_bytes"), buf));
+                table_set(t, line, 5, view_percent(field_u64(rows[i], "share_permyriad"), buf));
+                table_set(t, line, 6, field_text(rows[i], "confidence"));
+                (void) snprintf(buf, sizeof(buf), "%" JSON_INTEGER_FORMAT, number(rows[i], "incidents"));
+                table_set(t, line, 7, json_is_null(json_object_get(rows[i], "incidents")) ? "-" : buf);
+        }
+        table_print(t, out);
+}
