@@ -33,11 +33,9 @@ void view_blame(const View *v, const json_t *j, Str *out) {
                 { "RESOURCE", 1, 0 },
                 { "VICTIM", 1, COLUMN_TRUNCATE },
                 { "CULPRIT", 1, COLUMN_TRUNCATE },
-                { "WAITED", 1, COLUMN_RIGHT },
-                { "TOOK", 1, COLUMN_RIGHT },
+                { "AMOUNT", 1, COLUMN_RIGHT },
                 { "SHARE", 1, COLUMN_RIGHT },
-                { "CONFIDENCE", 1, 0 },
-                { "INCIDENTS", 1, COLUMN_RIGHT },
+                { "FROM", 1, 0 },
         };
         _cleanup_free_ const json_t **rows = NULL;
         _cleanup_(table_freep) Table *t = NULL;
@@ -58,19 +56,26 @@ void view_blame(const View *v, const json_t *j, Str *out) {
         qsort(rows, n, sizeof(*rows), compare);
         for (size_t i = 0; i < n; i++) {
                 void *line = table_line(t, NULL);
-                char buf[VIEW_TEXT_MAX];
+                json_int_t incidents = number(rows[i], "incidents");
+                char buf[VIEW_TEXT_MAX], text[VIEW_TEXT_MAX + 16];
 
                 table_set(t, line, 0, field_text(rows[i], "resource"));
                 table_set(t, line, 1, name_of(field_text(rows[i], "victim")));
                 table_set(t, line, 2, name_of(field_text(rows[i], "culprit")));
-                table_set(t, line, 3, json_is_null(json_object_get(rows[i], "waited_usec")) ? "-" :
-                                      view_duration(field_u64(rows[i], "waited_usec"), buf));
-                table_set(t, line, 4, json_is_null(json_object_get(rows[i], "intake_bytes")) ? "-" :
-                                      view_bytes(json_object_get(rows[i], "intake_bytes"), buf));
-                table_set(t, line, 5, view_percent(field_u64(rows[i], "share_permyriad"), buf));
-                table_set(t, line, 6, field_text(rows[i], "confidence"));
-                (void) snprintf(buf, sizeof(buf), "%" JSON_INTEGER_FORMAT, number(rows[i], "incidents"));
-                table_set(t, line, 7, json_is_null(json_object_get(rows[i], "incidents")) ? "-" : buf);
+                if (json_is_null(json_object_get(rows[i], "waited_usec")))
+                        (void) snprintf(text, sizeof(text), "took %s",
+                                        view_bytes(json_object_get(rows[i], "intake_bytes"), buf));
+                else
+                        (void) snprintf(text, sizeof(text), "waited %s", view_duration(field_u64(rows[i], "waited_usec"), buf));
+                table_set(t, line, 3, text);
+                table_set(t, line, 4, view_percent(field_u64(rows[i], "share_permyriad"), buf));
+                if (incidents > 0)
+                        (void) snprintf(text, sizeof(text), "%" JSON_INTEGER_FORMAT " incident%s%s", incidents,
+                                        incidents == 1 ? "" : "s",
+                                        streq(field_text(rows[i], "confidence"), "low") ? " (low)" : "");
+                else
+                        (void) snprintf(text, sizeof(text), "measured");
+                table_set(t, line, 5, text);
         }
         table_print(t, out);
 }
