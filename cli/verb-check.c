@@ -278,7 +278,7 @@ static void check_credit(Check *c, const json_t *credit) {
         if (!json_is_true(json_object_get(credit, "measured"))) {
                 (void) snprintf(found, sizeof(found), "by shares of the work on a disk: %s", field_text(credit, "reason"));
                 add(c, "cgd", "blame for io", "note", found,
-                    "Shares say who keeps a disk busy, not who makes whom wait: they are of low confidence.", "");
+                    "Shares say who keeps a disk busy, not who makes whom wait: they are of low confidence. IOLatencyAbove= never holds.", "");
                 return;
         }
         (void) snprintf(found, sizeof(found), "by who waits for whom, counted in the kernel; %" JSON_INTEGER_FORMAT " KiB of maps",

@@ -59,6 +59,10 @@ static void print_alarm(const View *v, const json_t *j, Str *out) {
                         "For %s of the time %s of its processes stood waiting for io; the alarm is set at %s.",
                         view_percent(measured, a), startswith(value, "full") ? "all" : "some",
                         view_percent(threshold, b));
+        } else if (startswith(condition, "IOLatencyAbove")) {
+                str_appendf(&s, "Of its requests the slowest %u %% took %s or more at the disks; the alarm is set at %s.",
+                            100 - (unsigned) strtoul(value + (*value != '\0'), NULL, 10), view_duration(measured, a),
+                            view_duration(threshold, b));
         } else if (*condition) {
                 str_append(&s, "The alarm's condition held: ");
                 view_text(&s, condition);

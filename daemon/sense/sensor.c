@@ -192,6 +192,18 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         };
 }
 
+static bool asks_about_io(const Policy *policy) {
+        for (size_t i = 0; i < policy->n_domains; i++)
+                for (size_t a = 0; a < policy->domains[i].n_alarms; a++)
+                        for (size_t k = 0; k < policy->domains[i].alarms[a].n_conditions; k++) {
+                                const Condition *c = &policy->domains[i].alarms[a].conditions[k];
+
+                                if (c->active && (c->type == CONDITION_IO_PRESSURE || c->type == CONDITION_IO_LATENCY))
+                                        return true;
+                        }
+        return false;
+}
+
 int sensor_set_policy(Sensor *s, const Policy *policy) {
         _cleanup_strv_ char **paths = NULL;
         int r;
@@ -204,12 +216,7 @@ int sensor_set_policy(Sensor *s, const Policy *policy) {
         r = registry_set_domains(&s->registry, paths);
         if (r < 0)
                 return r;
-        s->walk.io = false;
-        for (size_t i = 0; i < policy->n_domains; i++)
-                for (size_t a = 0; a < policy->domains[i].n_alarms; a++)
-                        for (size_t c = 0; c < policy->domains[i].alarms[a].n_conditions; c++)
-                                s->walk.io |= policy->domains[i].alarms[a].conditions[c].active &&
-                                              policy->domains[i].alarms[a].conditions[c].type == CONDITION_IO_PRESSURE;
+        s->walk.io = asks_about_io(policy);
         load_credit(s);
         return triggers_set(&s->triggers, policy);
 }

@@ -235,7 +235,19 @@ int triggers_set(Triggers *t, const Policy *policy) {
                                         .window_usec = condition->window_usec,
                                 };
 
-                                if (!condition->active || (condition->type != CONDITION_MEMORY_PRESSURE && !model.io))
+                                if (!condition->active)
+                                        continue;
+                                /* Whose requests take longer than that stalls as long, or need not wait for them. */
+                                if (condition->type == CONDITION_IO_LATENCY) {
+                                        model.type = EVENT_IO_STIR;
+                                        model.io = true;
+                                        model.threshold_usec = MIN(condition->threshold_usec, condition->window_usec);
+                                        if (!trigger_add(t, &list, &n, &model,
+                                                         streq(domain->cgroup, "/") ? NULL : domain->cgroup))
+                                                goto fail;
+                                        continue;
+                                }
+                                if (condition->type != CONDITION_MEMORY_PRESSURE && !model.io)
                                         continue;
                                 /* "above 0 %" is any stall at all. */
                                 model.threshold_usec = MAX(mul_div_u64(condition->window_usec,

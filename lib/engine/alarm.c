@@ -11,6 +11,7 @@
 
 void alarms_bind(Engine *e, const Policy *policy) {
         e->n_alarms = 0;
+        latencies_forget(&e->latencies);
         for (unsigned d = 0; d < policy->n_domains; d++)
                 for (unsigned a = 0; a < policy->domains[d].n_alarms && e->n_alarms < ALARMS_MAX; a++)
                         e->alarms[e->n_alarms++] = (AlarmState) { .domain = d, .alarm = a };
@@ -159,6 +160,17 @@ static void slice_used_update(const Sample *s, const Domain *d, const Condition 
         }
 }
 
+static void latency_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
+        /* Its place, which is another's only when the alarms are bound anew. */
+        uint64_t key = (uint64_t) ((const char *) st - (const char *) e->alarms) + 1;
+
+        if (s->n_cgroups == 0)
+                return;
+        st->holds = latencies_percentile(&e->latencies, key, s->credit, d->cgroup, c->window_usec, c->percentile, &st->measured) &&
+                    st->measured > c->threshold_usec;
+        st->older_usec = latencies_since(&e->latencies, key);
+}
+
 static bool condition_update(Engine *e, const EngineInput *input, const Domain *d, const Condition *c, ConditionState *st) {
         const Sample *s = input->sample;
 
@@ -181,8 +193,10 @@ static bool condition_update(Engine *e, const EngineInput *input, const Domain *
                         st->measured = e->forecast.exhaustion_usec;
                         st->holds = e->forecast.exhaustion_usec <= c->threshold_usec;
                         break;
-                case CONDITION_CPU_PRESSURE:
                 case CONDITION_IO_LATENCY:
+                        latency_update(e, s, d, c, st);
+                        break;
+                case CONDITION_CPU_PRESSURE:
                 case CONDITION_RECLAIM_STALL:
                 case _CONDITION_TYPE_MAX:
                         return false;

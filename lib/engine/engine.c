@@ -92,7 +92,8 @@ void incident_mark(Engine *e, OpenIncident *o) {
 
 /* What an alarm is about: its first condition tells. */
 static IncidentResource alarm_resource(const Alarm *a) {
-        return a->n_conditions > 0 && a->conditions[0].type == CONDITION_IO_PRESSURE ? RESOURCE_IO : RESOURCE_MEMORY;
+        return a->n_conditions > 0 && (a->conditions[0].type == CONDITION_IO_PRESSURE || a->conditions[0].type == CONDITION_IO_LATENCY) ?
+                       RESOURCE_IO : RESOURCE_MEMORY;
 }
 
 void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
@@ -130,8 +131,10 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
         case CONDITION_SWAP_USED:
         case CONDITION_MEMORY_USED:
                 return st->holds && MAX(recent, longer) >= share_min;
-        case CONDITION_CPU_PRESSURE:
         case CONDITION_IO_LATENCY:
+                /* Who was queued before the step does not count. */
+                return st->holds && st->older_usec >= o->mark_usec + IO_SETTLE_USEC && MAX(recent, longer) >= share_min;
+        case CONDITION_CPU_PRESSURE:
         case CONDITION_RECLAIM_STALL:
         case _CONDITION_TYPE_MAX:
                 break;
@@ -201,7 +204,8 @@ static void incident_open(Engine *e, size_t alarm_index) {
         path_shown(i->file, alarm->conditions[0].span.file ?: "");
         i->line = alarm->conditions[0].span.line;
         i->measured = a->conditions[0].measured;
-        i->threshold = alarm->conditions[0].type == CONDITION_MEMORY_EXHAUSTION ?
+        i->threshold = alarm->conditions[0].type == CONDITION_MEMORY_EXHAUSTION ||
+                                       alarm->conditions[0].type == CONDITION_IO_LATENCY ?
                                alarm->conditions[0].threshold_usec : alarm->conditions[0].threshold_permyriad;
         enter(e, i, ENTRY_ALARM, STEP_HOLD, i->measured, i->threshold);
 }
@@ -522,6 +526,7 @@ static void sample_take(Engine *e, const Sample *s) {
         /* After rest the recent window must not begin at the last heartbeat. */
         tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC, e->config.page_bytes);
         waits_update(&e->waits, s);
+        latencies_update(&e->latencies, s);
         e->cgroups_usec = s->usec;
         if (s->complete)
                 e->heartbeat_usec = s->usec;

@@ -10,6 +10,7 @@
 #include "engine/chronicle.h"
 #include "engine/engine.h"
 #include "engine/forecast.h"
+#include "engine/latency.h"
 #include "engine/track.h"
 
 #define CONTAINMENTS_MAX 64
@@ -106,6 +107,7 @@ struct Engine {
 
         Tracks tracks;
         Waits waits;
+        Latencies latencies;
         Forecast forecast;
         AlarmState alarms[ALARMS_MAX];
         size_t n_alarms;

@@ -36,9 +36,9 @@ int mode_from_string(const char *s, Mode *ret);
 
 typedef enum ConditionType {
         CONDITION_MEMORY_PRESSURE,      /* MemoryPressureAbove= */
-        CONDITION_IO_PRESSURE,          /* IOPressureAbove= (raises alarms in a later issue: inactive) */
+        CONDITION_IO_PRESSURE,          /* IOPressureAbove= */
         CONDITION_CPU_PRESSURE,         /* CPUPressureAbove= (inactive) */
-        CONDITION_IO_LATENCY,           /* IOLatencyAbove= (inactive) */
+        CONDITION_IO_LATENCY,           /* IOLatencyAbove= */
         CONDITION_SWAP_USED,            /* SwapUsedAbove= (host) */
         CONDITION_MEMORY_USED,          /* MemoryUsedAbove= (host: 1 - available/total; slice: of MemoryHigh/Max or host) */
         CONDITION_RECLAIM_STALL,        /* ReclaimStallAbove= (inactive) */

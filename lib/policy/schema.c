@@ -6,7 +6,6 @@
 #include "base/units.h"
 #include "policy/schema.h"
 
-#define NO_LATENCY "needs the io histograms of a later version"
 #define NO_CPU "cpu trouble is not acted on in this version"
 #define NO_RECLAIM "needs the reclaim events of a later version"
 #define NO_STEP "the step it belongs to comes in a later version"
@@ -121,7 +120,7 @@ const Key schema_keys[] = {
         { "Alarm", "CPUPressureAbove", VALUE_PRESSURE, .condition = CONDITION_CPU_PRESSURE, .inactive = NO_CPU,
           .help = "Tasks of the slice wait for a CPU for this share of the window." },
         { "Alarm", "IOLatencyAbove", VALUE_LATENCY, 10, 60 * USEC_PER_SEC, .condition = CONDITION_IO_LATENCY,
-          .inactive = NO_LATENCY, .help = "This percentile of the slice's io on a device takes longer." },
+          .help = "This percentile of the slice's io takes longer at the disks. Needs cgd's BPF programs." },
         { "Alarm", "SwapUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_SWAP_USED,
           .help = "The host's swap is used by more than this." },
         { "Alarm", "MemoryUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_MEMORY_USED,

@@ -165,6 +165,15 @@ def test_d_leak_and_reads(vm: VM) -> None:
     check(vm.kills() <= 1, f"killed {vm.kills()} times")
 
 
+@only_full
+@limited(300)
+def test_e_latency(vm: VM) -> None:
+    """The service asks for its requests' latency alone."""
+    vm.policy("workload", "[Alarm io]\nIOPressureAbove=\nIOLatencyAbove=p99 50ms over 1s\n")
+    flood(vm, "reads", {"count": 64, "size": "256M"}, 95, share=60)
+    check("IOLatencyAbove" in vm.cgctl("why", ok=False), "it was not the latency that raised the alarm")
+
+
 # Each variant: shape and options; whoever is not named here is a bystander, and is heard but does no harm.
 SHAPES = {
     "reads": ({"count": 64, "size": "256M"}, {"count": 16, "size": "64M"}, {"count": 128, "size": "128M"}),
