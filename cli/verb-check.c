@@ -194,6 +194,58 @@ static void check_memory(Check *c) {
                     "A swap file or zram of an eighth of the memory is enough.");
 }
 
+/* iocost is on for a disk where io.cost.qos of the root says so. Source: cgroup-v2.rst, "IO Interface Files". */
+static bool iocost_is_on(const Check *c, const char *number) {
+        char text[4096], *rest = text, *line;
+
+        if (read_below(c, "/sys/fs/cgroup/io.cost.qos", text, sizeof(text)) < 0)
+                return false;
+        while ((line = strsep(&rest, "\n")))
+                if (startswith(line, number) && line[strlen(number)] == ' ' && strstr(line, "enable=1"))
+                        return true;
+        return false;
+}
+
+/* Weights mean nothing but where a scheduler keeps them. A partition is its disk's; what has no queue of its own (a
+ * stacked device) hands on to one that has. */
+static void check_disks(Check *c) {
+        _cleanup_free_ char *path = NULL;
+        struct dirent **names = NULL;
+        int n;
+
+        if (asprintf(&path, "%s/sys/block", c->root) < 0)
+                return;
+        n = scandir(path, &names, NULL, alphasort);
+        for (int i = 0; i < n; i++) {
+                char file[400], text[256], number[64], found[512], *end, *scheduler;
+
+                (void) snprintf(file, sizeof(file), "/sys/block/%s/size", names[i]->d_name);
+                if (names[i]->d_name[0] == '.' || read_below(c, file, text, sizeof(text)) < 0 || strtoull(text, NULL, 10) == 0)
+                        continue;
+                (void) snprintf(file, sizeof(file), "/sys/block/%s/queue/scheduler", names[i]->d_name);
+                if (read_below(c, file, text, sizeof(text)) < 0 || !(scheduler = strchr(text, '[')) ||
+                    !(end = strchr(++scheduler, ']')))
+                        continue;
+                *end = '\0';
+                (void) snprintf(file, sizeof(file), "/sys/block/%s/dev", names[i]->d_name);
+                if (read_below(c, file, number, sizeof(number)) < 0)
+                        continue;
+                number[strcspn(number, "\n")] = '\0';
+                if (iocost_is_on(c, number) || streq(scheduler, "bfq")) {
+                        (void) snprintf(found, sizeof(found), "%s keeps io weights", streq(scheduler, "bfq") ? "bfq" : "iocost");
+                        add(c, "Disks", names[i]->d_name, "ok", found, "", "");
+                        continue;
+                }
+                (void) snprintf(found, sizeof(found), "nothing keeps io weights (scheduler %s)", scheduler);
+                add(c, "Disks", names[i]->d_name, "note", found,
+                    "IOWeight= has no effect on it. Floods are capped all the same.",
+                    "To have weights: the scheduler bfq, or iocost: /usr/share/doc/cgd/iocost.conf tells how.");
+        }
+        for (int i = 0; i < n; i++)
+                free(names[i]);
+        free(names);
+}
+
 /* Programs that act on memory trouble by themselves, by the name of the process or of the unit's cgroup. */
 static bool process_runs(const Check *c, const char *comm) {
         _cleanup_free_ char *path = NULL;
@@ -342,6 +394,7 @@ CliExit verb_check(Cli *cli, _unused_ int argc, _unused_ char **argv) {
         check_psi(&c);
         check_cgroups(&c);
         check_memory(&c);
+        check_disks(&c);
         check_others(&c);
         check_cgd(&c, cli);
         missing = c.missing;

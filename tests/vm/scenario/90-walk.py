@@ -36,6 +36,7 @@ def test_level(vm: VM) -> None:
     vm.figure("maps", s["walk_bytes"] >> 10, "KiB")
     vm.figure("resident", int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{vm.cgd_pid()}/status"))[1]), "KiB")
     check("level 2" in vm.cgctl("check", ok=False), "cgctl check does not say so")
+    check(s["io_credit"]["measured"], f"who waits for whom is not measured: {s['io_credit']}")
 
 
 @limited(300)
@@ -82,6 +83,8 @@ def test_without_rights(vm: VM) -> None:
     wait(lambda: "is being loaded" not in sensing(vm)["reason"], 40, 1)
     s = wait_level(vm, "files")
     check("CAP_BPF" in s["reason"], f"the reason is {s['reason']!r}")
+    credit = s["io_credit"]
+    check(not credit["measured"] and "CAP_BPF" in credit["reason"], f"the io credit says {credit}")
     check("level 1" in vm.cgctl("status") and "CAP_BPF" in vm.cgctl("check", ok=False), "cgctl does not say why")
     check(vm.cgctl_json("tree"), "the tree cannot be shown")
 
