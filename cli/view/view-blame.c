@@ -28,6 +28,9 @@ static const char *name_of(const char *path) {
         return streq(path, "/") ? "the kernel" : slash ? slash + 1 : path;
 }
 
+/* Of two who use a disk together each waits as long for the other; for the larger one that is next to nothing. */
+#define SHOWN_PERMYRIAD 500
+
 void view_blame(const View *v, const json_t *j, Str *out) {
         static const Column columns[] = {
                 { "RESOURCE", 1, 0 },
@@ -39,10 +42,11 @@ void view_blame(const View *v, const json_t *j, Str *out) {
         };
         _cleanup_free_ const json_t **rows = NULL;
         _cleanup_(table_freep) Table *t = NULL;
-        size_t n = json_array_size(j);
+        static const char nothing[] = "Nobody made anybody wait in that time.\n";
+        size_t n = json_array_size(j), shown = 0;
 
         if (n == 0) {
-                str_append(out, "Nobody made anybody wait in that time.\n");
+                str_append(out, nothing);
                 return;
         }
         t = table_new(v, columns, ARRAY_SIZE(columns));
@@ -52,9 +56,15 @@ void view_blame(const View *v, const json_t *j, Str *out) {
                 return;
         }
         for (size_t i = 0; i < n; i++)
-                rows[i] = json_array_get(j, i);
-        qsort(rows, n, sizeof(*rows), compare);
-        for (size_t i = 0; i < n; i++) {
+                if (field_u64(json_array_get(j, i), "share_permyriad") >= SHOWN_PERMYRIAD ||
+                    json_is_null(json_object_get(json_array_get(j, i), "waited_usec")))
+                        rows[shown++] = json_array_get(j, i);
+        if (shown == 0) {
+                str_append(out, nothing);
+                return;
+        }
+        qsort(rows, shown, sizeof(*rows), compare);
+        for (size_t i = 0; i < shown; i++) {
                 void *line = table_line(t, NULL);
                 json_int_t incidents = number(rows[i], "incidents");
                 char buf[VIEW_TEXT_MAX], text[VIEW_TEXT_MAX + 16];

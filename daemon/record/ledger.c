@@ -75,7 +75,7 @@ void ledger_add(Ledger *l, const IoCredit *c) {
                         LedgerPair *p;
 
                         /* One of the two slots has another owner since. */
-                        if (v == k || now < before + NOISE_USEC || c->slots[v].since_usec > l->last.usec ||
+                        if (now < before + NOISE_USEC || c->slots[v].since_usec > l->last.usec ||
                             c->slots[k].since_usec > l->last.usec || !c->slots[v].cgroup_id)
                                 continue;
                         p = pair_find(l, name_of(c, v), name_of(c, k), minute);

@@ -27,6 +27,6 @@ typedef struct Ledger {
 /* Adds what came in since the last call; NULL: nothing is measured now. */
 void ledger_add(Ledger *l, const IoCredit *c);
 
-/* The i-th pair that waited in the minutes from since_usec on, in no order, and for how long. False past the last. */
+/* The i-th pair that waited (or was at work itself: then both are the same) in the minutes from since_usec on, in no order, and for how long. False past the last. */
 bool ledger_pair(const Ledger *l, size_t i, uint64_t since_usec, const char **ret_victim, const char **ret_culprit,
                  uint64_t *ret_usec);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* JSON of who made whom wait: pairs of victim and culprit. Waiting at the disks is measured where the io credit is;
- * the rest is what the incidents say. */
+/* JSON of who made whom wait: pairs of victim and culprit. Waiting at the disks is measured where the io credit is, and
+ * its share is of all that the victim's requests took; the rest is what the incidents say. */
 
 #include "base/units.h"
 #include "serve/json.h"
@@ -51,6 +51,9 @@ json_t *json_blame(const ServerOps *ops, void *userdata, uint64_t since_usec) {
         for (size_t k = 0; ops->wait(userdata, k, since_usec, &w); k++) {
                 uint64_t whole = 0;
                 ServerWait other;
+
+                if (streq(w.victim, w.culprit))
+                        continue;
 
                 for (size_t o = 0; ops->wait(userdata, o, since_usec, &other); o++)
                         if (streq(other.victim, w.victim))

@@ -64,7 +64,8 @@ typedef struct ServerInfo {
         char *const *left_out;          /* domains and directories not in force since the start, for their faults */
 } ServerInfo;
 
-/* Units, or slices for the rest of those in them, of which one waited for the other at the disks. */
+/* Units, or slices for the rest of those in them, of which one waited for the other at the disks; or was at work itself,
+ * which is what shares are measured against. */
 typedef struct ServerWait {
         const char *victim, *culprit;
         uint64_t usec;

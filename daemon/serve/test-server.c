@@ -173,6 +173,8 @@ static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait 
         static const ServerWait waits[] = {
                 { "/workload.slice/web.service", "/sideload.slice/hog\x1b[31m.service", 2400000 },
                 { "/workload.slice/web.service", "/", 300000 },
+                { "/workload.slice/web.service", "/workload.slice/web.service", 300000 },
+                { "/sideload.slice", "/sideload.slice", 9960000 },
                 { "/sideload.slice", "/workload.slice/web.service", 40000 },
         };
 
@@ -409,7 +411,7 @@ static void test_blame(void **state) {
         assert_int_equal(json_array_size(j), 4);
         row = json_array_get(j, 0);
         assert_string_equal(json_string_value(json_object_get(row, "confidence")), "measured");
-        assert_int_equal(json_integer_value(json_object_get(row, "share_permyriad")), 8888);
+        assert_int_equal(json_integer_value(json_object_get(row, "share_permyriad")), 8000);
         row = json_array_get(j, 3);
         assert_string_equal(json_string_value(json_object_get(row, "resource")), "memory");
         assert_string_equal(json_string_value(json_object_get(row, "victim")), "workload");

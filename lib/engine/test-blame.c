@@ -275,12 +275,17 @@ static void blame_io(void (*waits)(void), Blame *ret, BlameScope *ret_scope) {
 static void waits_hog(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 70);
         credit_wait(SLOT_WEB, SLOT_STREAM, 10);
-        credit_wait(SLOT_WEB, SLOT_WEB, 500);           /* for itself */
+        credit_wait(SLOT_WEB, SLOT_WEB, 20);            /* for itself */
         credit_wait(SLOT_STREAM, SLOT_WEB, 900);        /* and others' waiting: neither is asked for */
 }
 
 static void waits_hardly(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 3);
+}
+
+static void waits_for_itself(void) {
+        credit_wait(SLOT_WEB, SLOT_WEB, 80);
+        credit_wait(SLOT_WEB, SLOT_HOG, 20);
 }
 
 static void waits_kernel(void) {
@@ -305,16 +310,20 @@ static void test_who_makes_wait(void **state _unused_) {
         blame_io(waits_hog, &b, &scope);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/hog.service");
-        assert_int_equal(b.share_permyriad, 8750);
-        assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
+        assert_int_equal(b.share_permyriad, 7000);
+        assert_int_equal(b.whole_waited_usec, 100 * USEC_PER_MSEC);
         assert_int_equal(b.candidates[0].waited_usec, 70 * USEC_PER_MSEC);
 }
 
-/* It waits for something else, a journal maybe: then the share of the work is all there is. */
+/* It waits for something else, a journal maybe, or for itself: then the share of the work is all there is. */
 static void test_hardly_waits(void **state _unused_) {
         BlameScope scope;
         Blame b;
 
+        blame_io(waits_for_itself, &b, &scope);
+        assert_int_equal(b.whole_waited_usec, 0);
+        tracks_done(&tracks);
+        (void) setup_credit(NULL);
         blame_io(waits_hardly, &b, &scope);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
