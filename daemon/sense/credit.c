@@ -144,10 +144,31 @@ static void assign_all(Credit *c, const Registry *g, unsigned walk, uint64_t now
         }
 }
 
+/* Disks come and go. Where one found no room, those that did nothing for long give theirs; their counts stay in the sums. */
+static void make_room(Credit *c, uint64_t now_usec) {
+        bool wanted = c->control->lost_device != c->lost_device;
+
+        c->lost_device = c->control->lost_device;
+        for (size_t d = 0; d < CREDIT_DEVICES; d++) {
+                CreditDevice *device = &c->control->devices[d];
+                uint64_t requests = 0;
+
+                for (size_t i = 0; i < IO_SLOTS; i++)
+                        for (size_t k = 0; k < LATENCY_BUCKETS; k++)
+                                requests += device->latency[i][k];
+                if (requests != c->device_requests[d]) {
+                        c->device_requests[d] = requests;
+                        c->device_usec[d] = now_usec;
+                } else if (wanted && c->device_usec[d] + IDLE_USEC < now_usec)
+                        __atomic_store_n(&device->device, 0, __ATOMIC_RELAXED);
+        }
+}
+
 const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_t now_usec) {
         if (!c->control)
                 return NULL;
         assign_all(c, g, walk, now_usec);
+        make_room(c, now_usec);
         c->io.usec = now_usec;
         memset(c->io.wait_usec, 0, sizeof c->io.wait_usec);
         memset(c->io.latency, 0, sizeof c->io.latency);
@@ -155,14 +176,12 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
         for (size_t d = 0; d < CREDIT_DEVICES; d++) {
                 const CreditDevice *device = &c->control->devices[d];
 
-                if (device->device == 0)
-                        continue;
                 for (size_t i = 0; i < IO_SLOTS; i++) {
                         for (size_t k = 0; k < IO_SLOTS; k++)
                                 c->io.wait_usec[i][k] += (device->wait[i][k] >> CREDIT_SHIFT) / 1000;
                         for (size_t k = 0; k < LATENCY_BUCKETS; k++)
                                 c->io.latency[i][k] += device->latency[i][k];
-                        if (c->io.n_devices < IO_DEVICES_MAX) {
+                        if (device->device != 0 && c->io.n_devices < IO_DEVICES_MAX) {
                                 IoLine *l = &c->io.done[i][c->io.n_devices];
 
                                 l->major = (uint32_t) (device->device >> 32);
@@ -170,7 +189,7 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
                                 memcpy(l->v, device->done[i], sizeof l->v);
                         }
                 }
-                c->io.n_devices = MIN(c->io.n_devices + 1, (size_t) IO_DEVICES_MAX);
+                c->io.n_devices = MIN(c->io.n_devices + (device->device != 0), (size_t) IO_DEVICES_MAX);
         }
         return &c->io;
 }

@@ -156,6 +156,31 @@ static void test_counts(void **state) {
         assert_null(look(f, 2 * USEC_PER_SEC));
 }
 
+/* A disk that finds no room gets that of one at rest, and what that one did is not forgotten. */
+static void test_disks_come_and_go(void **state) {
+        Fixture *f = *state;
+
+        for (size_t d = 0; d < CREDIT_DEVICES; d++) {
+                f->control.devices[d].device = d + 1;
+                f->control.devices[d].latency[2][7] = 1;
+        }
+        f->control.devices[3].wait[2][3] = UINT64_C(1000000) << CREDIT_SHIFT;
+        look(f, USEC_PER_SEC);
+        f->control.lost_device = 5;
+        look(f, 10 * USEC_PER_SEC);
+        for (size_t d = 0; d < CREDIT_DEVICES; d++)
+                assert_int_not_equal(f->control.devices[d].device, 0);
+        for (size_t d = 0; d < CREDIT_DEVICES; d++)
+                f->control.devices[d].latency[2][7] += d != 3;
+        look(f, 30 * USEC_PER_SEC);
+        look(f, 40 * USEC_PER_SEC);
+        assert_int_equal(f->control.devices[3].device, 4);
+        f->control.lost_device = 6;
+        assert_int_equal(look(f, 41 * USEC_PER_SEC)->wait_usec[2][3], 1000);
+        for (size_t d = 0; d < CREDIT_DEVICES; d++)
+                assert_int_equal(f->control.devices[d].device, d == 3 ? 0 : d + 1);
+}
+
 #ifdef CGD_BPF
 /* Reads of a file's blocks are requests somewhere, where the file lies on a disk. */
 static void test_real_programs(void **state _unused_) {
@@ -203,6 +228,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_counts, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_disks_come_and_go, setup, teardown),
 #ifdef CGD_BPF
                 cmocka_unit_test(test_real_programs),
 #endif

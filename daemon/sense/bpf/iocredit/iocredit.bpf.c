@@ -179,7 +179,7 @@ static __always_inline int begin(u64 *ctx) {
         struct noted *n;
         u64 now;
 
-        if (find(request))
+        if (!request || find(request))
                 return 0; /* inserted before, or sent once more */
         place = device_of(rq);
         d = bpf_map_lookup_elem(&devices, &place);
@@ -236,9 +236,9 @@ static __always_inline int end(u64 *ctx, int counts, u32 bytes) {
         u32 place, device, slot, flags = rq->cmd_flags;
         struct device *d;
         struct noted *n;
-        u64 now;
+        u64 request = address(ctx), now;
 
-        n = find(address(ctx));
+        n = request ? find(request) : NULL;
         if (!n)
                 return 0;
         place = device = n->device;
