@@ -16,7 +16,7 @@
 #define DEPTH_MAX 64
 
 typedef struct Walk {
-        const json_t *domains, *contained; /* or NULL */
+        const json_t *domains, *contained, *latencies; /* or NULL */
         const char *wanted;                /* a name that is looked for, or NULL */
         json_t *found;
 } Walk;
@@ -41,11 +41,12 @@ static const char *walk_domain(const Walk *w, const char *path) {
         return best;
 }
 
-static const json_t *walk_lease(const Walk *w, const char *path) {
+/* What cgd says of a cgroup. */
+static const json_t *find_cgroup(const json_t *list, const char *path) {
         const json_t *c;
         size_t i;
 
-        json_array_foreach(w->contained, i, c) if (streq(field_text(c, "cgroup"), path)) return c;
+        json_array_foreach(list, i, c) if (streq(field_text(c, "cgroup"), path)) return c;
         return NULL;
 }
 
@@ -80,7 +81,7 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
         json_t *node = json_object(), *children = json_array();
         _cleanup_strv_ char **names = NULL;
         _cleanup_str_ Str safe = {}, safe_path = {};
-        const json_t *lease;
+        const json_t *lease, *latency;
         struct dirent *e;
         unsigned waits;
         DIR *dir;
@@ -100,7 +101,10 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
                 (void) json_object_set_new(node, "pressure_permyriad", json_integer((json_int_t) waits));
         if (read_waits(fd, "io.pressure", &waits) >= 0)
                 (void) json_object_set_new(node, "io_pressure_permyriad", json_integer((json_int_t) waits));
-        lease = walk_lease(w, safe_path.data ? safe_path.data : "");
+        latency = find_cgroup(w->latencies, safe_path.data ? safe_path.data : "");
+        if (latency)
+                (void) json_object_set(node, "io_p99_usec", json_object_get(latency, "p99_usec"));
+        lease = find_cgroup(w->contained, safe_path.data ? safe_path.data : "");
         if (lease)
                 (void) json_object_set_new(node, "held", json_string(field_text(lease, "step")));
         if (lease && json_object_get(lease, "io_max"))
@@ -172,7 +176,8 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
         if (!cli->root && client_is_running(cli) &&
             client_json(cli, &domains, "ListDomains", NULL, NULL) == CLI_DONE &&
             client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE)
-                w = (Walk) { .domains = domains, .contained = json_object_get(status, "contained") };
+                w = (Walk) { .domains = domains, .contained = json_object_get(status, "contained"),
+                             .latencies = json_object_get(status, "io_latency") };
         else
                 w.domains = domains = domains_of_files(cli);
 

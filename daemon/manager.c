@@ -560,12 +560,21 @@ static bool op_wait(void *userdata, size_t i, uint64_t since_usec, ServerWait *r
         return ledger_pair(&((Manager *) userdata)->ledger, i, since_usec, &ret->victim, &ret->culprit, &ret->usec);
 }
 
+static bool op_latency(void *userdata, size_t i, ServerLatency *ret) {
+        *ret = (ServerLatency) {};
+        (void) ledger_latency(&((Manager *) userdata)->ledger, i, &ret->cgroup, &ret->requests, &ret->p50_usec, &ret->p99_usec);
+        if (ret->requests == 0)
+                ret->cgroup = NULL;
+        return i < IO_SLOTS;
+}
+
 static const ServerOps server_ops = {
         .policy = op_policy,
         .engine = op_engine,
         .lease = op_lease,
         .info = op_info,
         .wait = op_wait,
+        .latency = op_latency,
         .set_mode = op_set_mode,
         .reload = op_reload,
         .place = op_place,

@@ -43,6 +43,8 @@ static void add(Table *t, void *parent, const json_t *node) {
                               view_percent((uint64_t) json_integer_value(io_pressure), buf));
         if (json_integer_value(io_pressure) >= 3000)
                 table_color(t, line, 5, COLOR_RED);
+        table_set(t, line, 6, !json_is_integer(json_object_get(node, "io_p99_usec")) ? "-" :
+                              view_duration(field_u64(node, "io_p99_usec"), buf));
         if (*field_text(node, "held")) {
                 char text[4 * VIEW_TEXT_MAX];
 
@@ -54,10 +56,10 @@ static void add(Table *t, void *parent, const json_t *node) {
                 } else
                         (void) snprintf(text, sizeof(text), "%s %s", field_text(node, "held"),
                                         view_bytes(json_object_get(node, "memory_high"), buf));
-                table_set(t, line, 6, text);
-                table_color(t, line, 6, COLOR_YELLOW);
+                table_set(t, line, 7, text);
+                table_color(t, line, 7, COLOR_YELLOW);
         } else
-                table_set(t, line, 6, "-");
+                table_set(t, line, 7, "-");
         json_array_foreach(json_object_get(node, "children"), i, child)
                 add(t, line, child);
 }
@@ -67,6 +69,7 @@ void view_tree(const View *v, const json_t *j, Str *out) {
                 { "CGROUP", 1, COLUMN_TREE | COLUMN_TRUNCATE }, { "DOMAIN", 1, 0 },
                 { "MEMORY", 1, COLUMN_RIGHT },                    { "SWAP", 1, COLUMN_RIGHT },
                 { "WAITS", 1, COLUMN_RIGHT },                     { "IO WAITS", 1, COLUMN_RIGHT },
+                { "IO P99", 1, COLUMN_RIGHT },
                 { "CONTAINED", 1, 0 },
         };
         _cleanup_(table_freep) Table *t = table_new(v, columns, ARRAY_SIZE(columns));

@@ -11,6 +11,7 @@
 
 /* A pair with less is not worth a line. */
 #define NOISE_USEC 100
+#define LATENCY_USEC (30 * USEC_PER_SEC)
 
 static uint64_t minute_of(uint64_t usec) {
         return usec / (60 * USEC_PER_SEC);
@@ -85,7 +86,32 @@ void ledger_add(Ledger *l, const IoCredit *c) {
                         }
                         p->usec[at] += now - before;
                 }
+        if (l->last.usec == 0 || l->older.usec == 0)
+                l->older = l->newer = *c;
+        else if (c->usec - l->newer.usec >= LATENCY_USEC) {
+                l->older = l->newer;
+                l->newer = *c;
+        }
         l->last = *c;
+}
+
+bool ledger_latency(const Ledger *l, size_t i, const char **ret_cgroup, uint64_t *ret_requests, uint64_t *ret_p50_usec,
+                    uint64_t *ret_p99_usec) {
+        __u64 window[LATENCY_BUCKETS];
+        uint64_t n = 0;
+
+        if (i >= IO_SLOTS || l->last.usec <= l->older.usec || !l->last.slots[i].cgroup_id ||
+            l->last.slots[i].since_usec > l->older.usec)
+                return false;
+        for (size_t k = 0; k < LATENCY_BUCKETS; k++) {
+                window[k] = l->last.latency[i][k] - l->older.latency[i][k];
+                n += window[k];
+        }
+        *ret_cgroup = l->last.slots[i].path;
+        *ret_requests = n;
+        *ret_p50_usec = latency_percentile(window, 50) / 1000;
+        *ret_p99_usec = latency_percentile(window, 99) / 1000;
+        return n > 0;
 }
 
 bool ledger_pair(const Ledger *l, size_t i, uint64_t since_usec, const char **ret_victim, const char **ret_culprit,

@@ -101,11 +101,43 @@ static void test_full(void **state) {
         assert_int_equal(sum(l, 0, "/a.slice/web.service", "/b.slice/0.service"), 0);
 }
 
+static void test_latency(void **state) {
+        Ledger *l = ((void **) *state)[0];
+        IoCredit *c = ((void **) *state)[1];
+        uint64_t n, p50, p99;
+        const char *cgroup;
+
+        assert_false(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+        c->usec += USEC_PER_SEC;
+        c->latency[SLOT_WEB][latency_bucket(1000000)] += 98;
+        c->latency[SLOT_WEB][latency_bucket(60000000)] += 2;
+        ledger_add(l, c);
+        assert_true(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+        assert_string_equal(cgroup, "/a.slice/web.service");
+        assert_int_equal(n, 100);
+        assert_in_range(p50, 1000, 1250);
+        assert_in_range(p99, 60000, 75000);
+        assert_false(ledger_latency(l, SLOT_HOG, &cgroup, &n, &p50, &p99));
+        /* Another owner; and a minute later it is forgotten. */
+        c->slots[SLOT_WEB].since_usec = c->usec;
+        ledger_add(l, c);
+        assert_false(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+        for (int i = 0; i < 3; i++) {
+                c->usec += MINUTE;
+                ledger_add(l, c);
+        }
+        assert_false(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+        c->latency[SLOT_WEB][3] += 1;
+        ledger_add(l, c);
+        assert_true(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(test_minutes, setup),
                 cmocka_unit_test_setup(test_changes, setup),
                 cmocka_unit_test_setup(test_full, setup),
+                cmocka_unit_test_setup(test_latency, setup),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

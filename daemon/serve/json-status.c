@@ -77,7 +77,8 @@ static json_t *json_lease(const Lease *l, const ServerInfo *info) {
 json_t *json_status(const ServerOps *ops, void *userdata) {
         const Policy *policy = ops->policy(userdata);
         const Engine *engine = ops->engine(userdata);
-        json_t *open = json_array(), *contained = json_array(), *last = NULL, *j;
+        json_t *open = json_array(), *contained = json_array(), *latencies = json_array(), *last = NULL, *j;
+        ServerLatency latency;
         const Incident *incident;
         const Lease *lease;
         EngineStatus es = {};
@@ -93,8 +94,16 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
         for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
                 (void) json_array_append_new(contained, json_lease(lease, &info));
 
+        for (size_t i = 0; ops->latency(userdata, i, &latency); i++)
+                if (latency.cgroup)
+                        (void) json_array_append_new(latencies, json_pack("{s:o, s:I, s:I, s:I}",
+                                "cgroup", json_text(latency.cgroup),
+                                "requests", (json_int_t) latency.requests,
+                                "p50_usec", (json_int_t) latency.p50_usec,
+                                "p99_usec", (json_int_t) latency.p99_usec));
+
         j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
-                      " s:o, s:o, s:o, s:o}",
+                      " s:o, s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
                       "now", json_time(&info, info.now_usec),
@@ -126,6 +135,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                       "exhaustion_usec", json_limit(es.exhaustion_usec),
                       "incidents", open,
                       "last_incident", last ? last : json_null(),
-                      "contained", contained);
+                      "contained", contained,
+                      "io_latency", latencies);
         return j;
 }

@@ -71,12 +71,19 @@ typedef struct ServerWait {
         uint64_t usec;
 } ServerWait;
 
+/* Requests of a cgroup, and of those below it that are not told apart, in the last minute. */
+typedef struct ServerLatency {
+        const char *cgroup;             /* NULL = there is nothing to tell of this one */
+        uint64_t requests, p50_usec, p99_usec;
+} ServerLatency;
+
 typedef struct ServerOps {
         const Policy *(*policy)(void *userdata);                /* never NULL */
         const Engine *(*engine)(void *userdata);                /* never NULL */
         const Lease *(*lease)(void *userdata, size_t i);        /* NULL past the last */
         void (*info)(void *userdata, ServerInfo *ret);
         bool (*wait)(void *userdata, size_t i, uint64_t since_usec, ServerWait *ret);   /* false past the last */
+        bool (*latency)(void *userdata, size_t i, ServerLatency *ret);                  /* likewise */
 
         /* 0, -ENOENT: no such domain, -EINVAL: it has no [Contain]. _MODE_MAX: back to what the policy
          * says. */

@@ -185,6 +185,15 @@ static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait 
         return true;
 }
 
+static bool op_latency(_unused_ void *u, size_t i, ServerLatency *ret) {
+        static const ServerLatency latencies[] = { {}, { "/workload.slice/web.service", 6120, 1151, 4608 } };
+
+        if (i >= ARRAY_SIZE(latencies))
+                return false;
+        *ret = latencies[i];
+        return true;
+}
+
 static int op_set_mode(_unused_ void *u, const char *domain, Mode mode) {
         for (size_t i = 0; i < policy.n_domains; i++)
                 if (streq(domains[i].name, domain)) {
@@ -229,6 +238,7 @@ static const ServerOps ops = {
         .engine = op_engine,
         .lease = op_lease,
         .wait = op_wait,
+        .latency = op_latency,
         .info = op_info,
         .set_mode = op_set_mode,
         .reload = op_reload,
@@ -380,6 +390,7 @@ static void test_status(void **state) {
         json_t *j = call_json(*state, "GetStatus", "", 0), *first;
 
         assert_int_equal(json_array_size(json_object_get(j, "incidents")), 1);
+        assert_int_equal(json_array_size(json_object_get(j, "io_latency")), 1);
         assert_int_equal(json_array_size(json_object_get(j, "contained")), 1);
         assert_true(json_is_null(json_object_get(j, "exhaustion_usec")));
         assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "last_incident"), "id")), 7);

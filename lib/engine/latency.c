@@ -45,7 +45,8 @@ static Latency *find(Latencies *l, uint64_t key) {
 bool latencies_percentile(Latencies *l, uint64_t key, const IoCredit *credit, const char *slice, uint64_t window_usec,
                           unsigned percentile, uint64_t *ret_usec) {
         Latency *x = find(l, key);
-        uint64_t n = 0, below = 0;
+        __u64 window[LATENCY_BUCKETS];
+        uint64_t n = 0;
 
         if (!x || !credit || credit->usec != l->usec)
                 return false;
@@ -62,18 +63,14 @@ bool latencies_percentile(Latencies *l, uint64_t key, const IoCredit *credit, co
                         x->newer = x->total;
                 }
         }
-        for (size_t k = 0; k < LATENCY_BUCKETS; k++)
-                n += x->total.requests[k] - x->older.requests[k];
+        for (size_t k = 0; k < LATENCY_BUCKETS; k++) {
+                window[k] = x->total.requests[k] - x->older.requests[k];
+                n += window[k];
+        }
         if (n < LATENCY_REQUESTS_MIN)
                 return false;
-        for (size_t k = 0; k < LATENCY_BUCKETS; k++) {
-                below += x->total.requests[k] - x->older.requests[k];
-                if (below * 100 >= n * percentile) {
-                        *ret_usec = latency_bound((uint32_t) k) / 1000;
-                        return true;
-                }
-        }
-        return false;
+        *ret_usec = latency_percentile(window, percentile) / 1000;
+        return true;
 }
 
 uint64_t latencies_since(const Latencies *l, uint64_t key) {

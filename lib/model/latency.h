@@ -48,3 +48,17 @@ static inline __u64 latency_bound(__u32 bucket) {
                 return (__u64) (bucket + 1) << LATENCY_SHIFT;
         return ((__u64) (bucket % 4) + 5) << (bucket / 4 - 1 + LATENCY_SHIFT);
 }
+
+/* Nanoseconds within which so many percent of the requests ended; 0 where there is none. */
+static inline __u64 latency_percentile(const __u64 requests[LATENCY_BUCKETS], unsigned int percentile) {
+        __u64 n = 0, below = 0;
+
+        for (__u32 i = 0; i < LATENCY_BUCKETS; i++)
+                n += requests[i];
+        for (__u32 i = 0; n > 0 && i < LATENCY_BUCKETS; i++) {
+                below += requests[i];
+                if (below * 100 >= n * percentile)
+                        return latency_bound(i);
+        }
+        return 0;
+}
