@@ -85,7 +85,7 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
         if (json_array_size(candidates) == 0)
                 return;
         if (io && field_u64(j, "waited_usec") > 0)
-                str_appendf(&title, "For whom it waited at the disk (its requests took %s in the %s looked at)",
+                str_appendf(&title, "For whom it waited at the disk (%s of waiting in the %s looked at)",
                             view_duration(field_u64(j, "waited_usec"), a), view_duration(window, b));
         else if (io)
                 str_appendf(&title, "Who used the disk (%s in %llu operations in the %s looked at)",

@@ -38,7 +38,7 @@ typedef struct Blame {
         uint64_t whole_rate;            /* bytes per second that all took in together */
         uint64_t whole_bytes;
         uint64_t whole_operations;      /* io */
-        uint64_t whole_waited_usec;     /* io: that the victim's requests took, if it is known for whom; else 0 */
+        uint64_t whole_waited_usec;     /* io: that the victim waited for others; 0 = not known */
         const CgroupSample *culprit;    /* NULL: nobody holds share_min of the whole */
         unsigned share_permyriad;
         bool unexplained;               /* what it took in, its children did not, or it was not seen yet */

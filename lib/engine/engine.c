@@ -353,6 +353,22 @@ static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
         return true;
 }
 
+/* Io that is swap traffic is cured where the leak is; and what a leak drives out of others is written in their name. So the
+ * culprit is who takes in memory, if anybody does, and is not of the domain that complains: that is for its alarm about
+ * memory. */
+static void blame_leak(const Engine *e, const Domain *victim, const BlameScope *scope, Blame *b) {
+        BlameScope memory;
+        Blame leak;
+
+        blame_scope(&memory, RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample, victim->cgroup, e->config.page_bytes);
+        incident_blame(e, victim, &memory, &leak);
+        b->culprit = NULL;
+        if (!leak.culprit || (!streq(victim->cgroup, "/") && path_within(leak.culprit->path, victim->cgroup)))
+                return;
+        b->culprit = leak.culprit;
+        b->share_permyriad = blame_share(&e->tracks, e->sample, WINDOW_LAST, leak.culprit->id, 0, scope);
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         bool harmless;
@@ -367,6 +383,11 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         incident_blame(e, victim, &scope, &b);
         if (!b.measured)
                 return;
+        lever = scope.resource;
+        if (scope.resource == RESOURCE_IO && b.culprit && !caps_help(e, &scope, b.culprit)) {
+                lever = RESOURCE_MEMORY;
+                blame_leak(e, victim, &scope, &b);
+        }
         harmless = scope.resource == RESOURCE_MEMORY && b.culprit && !containment_find(e, b.culprit->id) &&
                    !took_from_somebody(e, o, b.culprit);
         if (!b.culprit || harmless) {
@@ -383,8 +404,6 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         }
 
-        /* Io that is the swap traffic of a leak is cured where the leak is. */
-        lever = scope.resource == RESOURCE_IO && caps_help(e, &scope, b.culprit) ? RESOURCE_IO : RESOURCE_MEMORY;
         verdict = contain_verdict(e, victim, lever, b.culprit, &d);
         /* The first moments on a disk may show anybody: only what may be acted on is believed at once, and a slice only
          * when what lies in it has been looked at twice. */

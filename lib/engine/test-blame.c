@@ -310,8 +310,8 @@ static void test_who_makes_wait(void **state _unused_) {
         blame_io(waits_hog, &b, &scope);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/hog.service");
-        assert_int_equal(b.share_permyriad, 7000);
-        assert_int_equal(b.whole_waited_usec, 100 * USEC_PER_MSEC);
+        assert_int_equal(b.share_permyriad, 8750);
+        assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
         assert_int_equal(b.candidates[0].waited_usec, 70 * USEC_PER_MSEC);
 }
 

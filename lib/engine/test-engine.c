@@ -606,6 +606,34 @@ static void test_swap_traffic_is_the_leak(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* Whose pages a leak drives out is written to swap in his name: he is not the culprit. */
+static void test_driven_out_is_no_culprit(void **state _unused_) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+
+        w.c[other].swaps = true;
+        w.c[other].taken_by = leak;
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_non_null(first_incident("io"));
+        assert_only_touched(leak);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[other].swaps = false;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+/* The same within the domain that complains: its io alarm limits nobody in it. */
+static void test_driven_out_of_its_own(void **state _unused_) {
+        int other = world_add(&w, "/workload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/workload.slice/leak.service", 0, 4096);
+
+        w.c[other].swaps = true;
+        w.c[other].taken_by = leak;
+        world_run(&w, 4 * USEC_PER_SEC);
+        assert_non_null(first_incident("io"));
+        assert_only_touched(-1);
+}
+
 static void test_two_floods(void **state _unused_) {
         int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096), flood;
 
@@ -739,6 +767,8 @@ int main(void) {
                 T(test_refaults_are_not_blamed),
                 T(test_own_io_is_own_trouble),
                 T(test_swap_traffic_is_the_leak),
+                T(test_driven_out_is_no_culprit),
+                T(test_driven_out_of_its_own),
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),

@@ -283,7 +283,12 @@ static void swap_live(World *w, uint64_t usec) {
                 if (c->gone || !c->swaps)
                         continue;
                 /* Held, it swaps no more. */
-                out = room(w, i) == UINT64_MAX ? MIN(40 * MIB * usec / USEC_PER_SEC, w->swap_free) : 0;
+                out = room(w, c->taken_by ? c->taken_by : i) == UINT64_MAX ? MIN(40 * MIB * usec / USEC_PER_SEC, w->swap_free) : 0;
+                if (c->taken_by) {
+                        out = MIN(out, c->current / 2);
+                        c->current -= out;
+                        w->c[c->taken_by].current += out;
+                }
                 c->swap += out;
                 w->swap_free -= out;
                 for (int k = i; k >= 0 && out > 0; k = w->c[k].parent) {

@@ -32,6 +32,7 @@ typedef struct WorldCgroup {
         bool writes;
         bool buffered;                  /* writes through the page cache: half of what it may use is on its way at a time */
         bool swaps;                     /* what grows goes to swap, on the first disk, and makes io there */
+        int taken_by;                   /* swaps: it is driven out by this one, which takes the memory; 0 = it grows itself */
         int disk;                       /* … on this disk */
         uint64_t rest;                  /* of an operation, in usec * operations */
         IoLine done[WORLD_DISKS], io_max[WORLD_DISKS], original_io_max[WORLD_DISKS];

@@ -5,8 +5,8 @@
  * Invariant: a window in which a slot of any weight changed hands is not used: what its owner of before had done would
  * be missing, and lie on the others.
  *
- * Of two who use a disk together each waits as long for the other: it is the share of all that its requests took, its own
- * part included, that says who suffers.
+ * Of two who use a disk together each waits as long for the other: who suffers is who waited for others longer than his
+ * requests took themselves.
  *
  * A request is credited when it ends, so a window holds what its requests waited for since they began; shares are what
  * is asked for, and these do not mind. */
@@ -18,7 +18,6 @@
 
 /* Who waited less than this for others, or mostly for himself, stalls for another reason: a journal, maybe. */
 #define WAIT_MIN_USEC (5 * USEC_PER_MSEC)
-#define OTHERS_PERMYRIAD 2500
 /* A slot with less than this of the whole may be younger than the window. */
 #define LIGHT_PERMYRIAD 500
 /* The slot of a slice stands for those in it who do little. Where it has more than this, somebody who does much has no
@@ -49,7 +48,7 @@ static bool in_slice(const IoCredit *c, size_t slot, const char *slice) {
 }
 
 static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCredit *c, const char *victim, WaitShares *ret) {
-        uint64_t others = 0;
+        uint64_t own = 0;
 
         *ret = (WaitShares) {};
         if (from->usec == 0 || to->usec <= from->usec)
@@ -61,12 +60,15 @@ static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCre
                 for (size_t k = 0; k < IO_SLOTS; k++) {
                         uint64_t waited = to->wait_usec[v][k] - MIN(from->wait_usec[v][k], to->wait_usec[v][k]);
 
-                        ret->slot_usec[k] += waited;
-                        ret->whole_usec += waited;
-                        others += k == v ? 0 : waited;
+                        if (k == v)
+                                own += waited;
+                        else {
+                                ret->slot_usec[k] += waited;
+                                ret->whole_usec += waited;
+                        }
                 }
         }
-        ret->known = others >= WAIT_MIN_USEC && others >= mul_div_u64(ret->whole_usec, OTHERS_PERMYRIAD, PERMYRIAD);
+        ret->known = ret->whole_usec >= WAIT_MIN_USEC && ret->whole_usec >= own;
         for (size_t k = 1; k < IO_SLOTS; k++) {
                 bool many = c->slots[k].cgroup_id && endswith(c->slots[k].path, ".slice");
 

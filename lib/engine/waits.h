@@ -20,11 +20,11 @@ typedef struct Waits {
         WaitPoint last, previous, older, newer;
 } Waits;
 
-/* For whom the requests of those in a slice waited, by slot; what they took for themselves is theirs. */
+/* For whom the requests of those in a slice waited, by slot, but for themselves. */
 typedef struct WaitShares {
         bool known;                     /* they waited for others long enough to tell */
         uint64_t usec;                  /* length of the window */
-        uint64_t whole_usec;            /* all that their requests took */
+        uint64_t whole_usec;            /* for anybody else */
         uint64_t slot_usec[IO_SLOTS];
 } WaitShares;
 

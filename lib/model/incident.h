@@ -132,7 +132,7 @@ typedef struct Incident {
         uint64_t window_usec;           /* the blame window the candidates were measured over */
         uint64_t whole_bytes;           /* whole intake in that window */
         uint64_t whole_operations;
-        uint64_t whole_waited_usec;     /* that the victim's requests took, if it is known for whom they waited; else 0 */
+        uint64_t whole_waited_usec;     /* that the victim's requests waited for those of others; 0 = not known */
         uint64_t culprit_id;            /* 0 = none */
         char culprit[SHOWN_PATH_MAX];
         char culprit_domain[SHOWN_PATH_MAX];
