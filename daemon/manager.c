@@ -239,6 +239,9 @@ static void tell_level(Manager *m) {
 static void heartbeat(Manager *m) {
         m->heartbeat_usec = now_usec(CLOCK_MONOTONIC);
         tell_level(m);
+        /* It takes a second of a processor and 20 MiB: not in the middle of trouble, nor while everything starts. */
+        if (!m->plan.sample_cgroups)
+                sensor_load_bpf(m->sensor, m->config.bpf_loader);
         if (!m->bus)
                 (void) bus_connect(m);
         (void) place_scan(m->placer, on_scanned, m);
@@ -823,7 +826,6 @@ static int manager_start(Manager *m) {
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING,
                             "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
                             psi_word(sensor_psi_state(m->sensor)));
-        sensor_load_bpf(m->sensor, m->config.bpf_loader);
         m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
         memory_trim();
         manager_wake(m);

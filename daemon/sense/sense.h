@@ -30,8 +30,9 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Has the programs of the walk, and of the io credit where an alarm asks about io, loaded by `loader` (cgd-bpf) in the
- * background. What cannot be is done from files, and sensor_level() says why. */
+/* Has the programs of the walk loaded by `loader` (cgd-bpf) in the background, and those of the io credit the next time,
+ * where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
+ * What cannot be is done from files, and sensor_level() says why. */
 void sensor_load_bpf(Sensor *s, const char *loader);
 
 typedef struct SensorLevel {

@@ -146,11 +146,14 @@ static void load_credit(Sensor *s) {
 }
 
 void sensor_load_bpf(Sensor *s, const char *loader) {
-        if (s->walk.census || census_init(&s->census, s->event, s->root, loader) < 0)
+        if (!s->walk.census && census_init(&s->census, s->event, s->root, loader) == 0) {
+                s->walk.census = &s->census;
+                (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
+        }
+        /* One at a time: each takes 20 MiB for a moment. */
+        if (!s->walk.census || loading_is_on(&s->census.loading))
                 return;
-        s->walk.census = &s->census;
-        (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
-        s->have_credit = credit_init(&s->credit, s->event, loader) == 0;
+        s->have_credit = s->have_credit || credit_init(&s->credit, s->event, loader) == 0;
         load_credit(s);
 }
 
@@ -169,7 +172,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         char *reason = ((Sensor *) s)->reason;
         bool works = c && c->link_fd >= 0;
 
-        (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : "it was not asked for");
+        (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : "it is being loaded at the next calm heartbeat");
         if (works && !*reason && s->walk.trial.distrusted) {
                 char words[200];
 
@@ -178,15 +181,15 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         }
         *ret = (SensorLevel) {
                 .level = works ? 2 : 1,
-                .settled = (!c || !loading_is_on(&c->loading)) && (!s->have_credit || !loading_is_on(&s->credit.loading)),
+                .settled = c && !loading_is_on(&c->loading) && (!s->have_credit || !loading_is_on(&s->credit.loading)),
                 .reason = reason,
                 .cost_usec = works ? c->cost_usec : 0,
                 .longest_usec = works ? c->longest_usec : 0,
                 .cgroups = works ? c->n : 0,
                 .bytes = works ? census_bytes(c) : 0,
                 .credit = s->have_credit && s->credit.control,
-                .credit_reason = !s->have_credit ? "it was not asked for" :
-                                 !s->walk.io && !s->credit.control ? "no policy has an alarm about io" : s->credit.loading.reason,
+                .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :
+                                 !s->have_credit ? "it is being loaded at the next calm heartbeat" : s->credit.loading.reason,
                 .credit_lost = s->have_credit && s->credit.control ? s->credit.control->lost + s->credit.control->lost_device : 0,
                 .credit_bytes = s->have_credit ? credit_bytes(&s->credit) : 0,
         };
@@ -217,7 +220,6 @@ int sensor_set_policy(Sensor *s, const Policy *policy) {
         if (r < 0)
                 return r;
         s->walk.io = asks_about_io(policy);
-        load_credit(s);
         return triggers_set(&s->triggers, policy);
 }
 

@@ -457,6 +457,13 @@ class VM:
         if not cgd_installed():
             self.skip("cgd is not installed")
 
+    def wait_sensing(self) -> None:
+        """Until the BPF programs are loaded or refused, which a calm heartbeat or two begin."""
+        def done() -> bool:
+            sensing = self.cgctl_json("status")["sensing"]
+            return not any("is being loaded" in (r or "") for r in (sensing["reason"], sensing["io_credit"]["reason"]))
+        check(wait(done, 90, 1), "the BPF programs are not loaded, nor refused")
+
     def cgd_active(self) -> bool:
         return sh("systemctl", "is-active", CGD_UNIT, ok=False).strip() == "active"
 

@@ -43,6 +43,7 @@ def start_services(vm: VM) -> None:
 @limited(400)
 def test_rest(vm: VM) -> None:
     vm.need_cgd()
+    vm.wait_sensing()
     start_services(vm)
     vm.settle()
     time.sleep(15)

@@ -54,6 +54,7 @@ def io_incidents(vm: VM) -> list[dict]:
 def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, more: tuple = ()) -> None:
     """One flood, measured: more are further hogs (name, shape, options) that begin with it."""
     vm.need_cgd()
+    vm.wait_sensing()
     before = vm.limits()
     watch = vm.watch()
     options = {"seconds": CALM + FLOOD + 60} | options

@@ -27,6 +27,7 @@ def wait_level(vm: VM, level: str) -> dict:
 def test_level(vm: VM) -> None:
     """As installed: level 2, every cgroup seen, nothing read from files that the walk has."""
     vm.need_cgd()
+    vm.wait_sensing()
     s = wait_level(vm, "walk")
     check(not s["reason"], f"not all is taken from the walk: {s['reason']}")
     there = len(vm.cgroups()) + 1
@@ -80,7 +81,7 @@ def test_without_rights(vm: VM) -> None:
     DROPIN.parent.mkdir(parents=True, exist_ok=True)
     DROPIN.write_text("[Service]\nCapabilityBoundingSet=~CAP_BPF CAP_PERFMON\n")
     restart()
-    wait(lambda: "is being loaded" not in sensing(vm)["reason"], 40, 1)
+    vm.wait_sensing()
     s = wait_level(vm, "files")
     check("CAP_BPF" in s["reason"], f"the reason is {s['reason']!r}")
     credit = s["io_credit"]
