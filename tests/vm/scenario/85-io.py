@@ -103,12 +103,12 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
         vm.log(vm.cgctl("why", str(incidents[-1]["id"]), ok=False))
 
     check(first is not None, "nothing was done")
-    blame = vm.cgctl("blame", ok=False)
+    blame = vm.cgctl("blame", "--since=2min", ok=False)
     vm.log(blame)
-    measured = [b for b in vm.cgctl_json("blame") if b["confidence"] == "measured" and b["victim"].endswith("/victim.service")]
-    worst = max(measured, key=lambda b: b["waited_usec"], default={"culprit": "nobody"})
-    # "/": the kernel, which writes the journal that everybody waits for.
-    check(worst["culprit"] in (*paths, "/"), f"the service is said to have waited for {worst['culprit']} most: {blame}")
+    # With a leak on the same disk there are others too: what is driven out of its own slice, and the kernel.
+    check(any(b["confidence"] == "measured" and b["victim"].endswith("/victim.service") and b["culprit"] in paths and
+              b["share_permyriad"] >= 1000 for b in vm.cgctl_json("blame", "--since=2min")),
+          f"the service is not said to have waited for its neighbour: {blame}")
     check(vm.culprits() <= set(paths), f"culprits: {vm.culprits()}")
     touched = {r["path"] for r in watch.changes()} - set(paths)
     check(not touched, f"bystanders were touched: {sorted(touched)}")
