@@ -621,6 +621,21 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
         return true;
 }
 
+/* On the average since it began: the kernel's throttle lets a cgroup through now and then, which is no progress. */
+static void stuck_look(Containment *c, const Track *t, bool pushing, unsigned full) {
+        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+
+        if (c->stuck_usec != 0 && mul_div_u64(to->memory_full - MIN(c->stuck_full, to->memory_full), PERMYRIAD,
+                                              to->usec - c->stuck_usec) < STUCK_PERMYRIAD)
+                c->stuck_usec = 0;
+        if (c->stuck_usec == 0 && full >= STUCK_PERMYRIAD) {
+                c->stuck_usec = from->usec;
+                c->stuck_full = from->memory_full;
+        }
+        if (!pushing)
+                c->stuck_usec = 0;
+}
+
 static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         bool pushing, binds, hurts;
 
@@ -686,14 +701,11 @@ static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSampl
         if (hurts || pushing)
                 c->evidence_usec = e->now;
 
-        if (pushing && full >= STUCK_PERMYRIAD)
-                c->stuck_usec = c->stuck_usec ?: e->now;
-        else
-                c->stuck_usec = 0;
+        stuck_look(c, t, pushing, full);
         if (!hurts)
                 c->floor_usec = 0;
 
-        if (c->stuck_usec != 0 && e->now - c->stuck_usec >= d->contain.kill_after_usec) {
+        if (c->stuck_usec != 0 && t->last.usec - c->stuck_usec >= d->contain.kill_after_usec) {
                 try_kill(e, plan, c, row, d);
                 if (c->pending_action != 0)
                         return;

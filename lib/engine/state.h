@@ -61,6 +61,7 @@ typedef struct Containment {
         uint64_t rise_wait_usec;        /* between calm and the first rise; doubles at each relapse */
         uint64_t floor_usec;            /* at the floor and still hurting since; 0 = not */
         uint64_t stuck_usec;            /* making no progress since; 0 = it does */
+        uint64_t stuck_full;            /* … and for how long all of it had stalled on memory by then */
         uint64_t kill_target;           /* cgroup that was killed */
         DeviceCap caps[IO_DEVICES_MAX];
         size_t n_caps;                  /* 0 = its io is not ours */

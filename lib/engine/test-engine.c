@@ -223,6 +223,18 @@ static void test_sleeper_is_not_let_go(void **state _unused_) {
         }
 }
 
+/* The kernel lets a leak through its throttle now and then, a little farther past its limit each time: that is no progress
+ * for which it would be spared. */
+static void test_gasping_is_no_progress(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        w.c[hog].gasps = true;
+        run_until_held(hog);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 1);
+        assert_only_touched(hog);
+}
+
 /* The service goes on waiting, for its pages to come back from a disk that more squeezing would only fill. */
 static void no_squeeze(uint64_t slice_high) {
         int hog;
@@ -744,6 +756,7 @@ int main(void) {
                 T(test_what_is_taken_back_is_nobodys),
                 T(test_slice_that_nobody_explains),
                 T(test_sleeper_is_not_let_go),
+                T(test_gasping_is_no_progress),
                 T(test_no_squeeze_where_there_is_room),
                 T(test_no_squeeze_where_a_limit_is_far),
                 T(test_squeeze_where_a_limit_is_near),

@@ -186,7 +186,9 @@ static void world_live(World *w, uint64_t usec) {
                         c->pgsteal += (in - grow) / 4096;
                         w->stolen += (in - grow) / 4096;
                 }
-                if (got < want) {
+                if (got < want && c->gasps && w->now % (6 * USEC_PER_SEC) < 1500 * USEC_PER_MSEC)
+                        c->current += 10 * MIB * usec / USEC_PER_SEC;
+                else if (got < want) {
                         stall(w, i, usec * 95 / 100, room(w, i) == 0);
                         /* What does not fit is fought for: everybody else in the machine stalls too. */
                         if (available(w) < w->total / 32) {
