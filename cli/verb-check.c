@@ -324,6 +324,18 @@ static void check_level(Check *c, const json_t *sensing) {
             "CAP_BPF and CAP_PERFMON.");
 }
 
+static void check_watch(Check *c, const json_t *watch) {
+        char found[512];
+
+        if (json_is_true(json_object_get(watch, "watched"))) {
+                add(c, "cgd", "fast leaks", "ok", "the kernel wakes cgd when memory would be gone within seconds", "", "");
+                return;
+        }
+        (void) snprintf(found, sizeof(found), "seen at heartbeats, or when the kernel first stalls: %s", field_text(watch, "reason"));
+        add(c, "cgd", "fast leaks", "note", found, "The first step against a leak that takes all memory between two heartbeats comes "
+            "seconds later.", "");
+}
+
 static void check_credit(Check *c, const json_t *credit) {
         char found[512];
 
@@ -373,6 +385,7 @@ static void check_cgd(Check *c, Cli *cli) {
                         add(c, "cgd", "cgd", "lack", "runs, without pressure triggers",
                             "Pressure is seen only where something else wakes it.", "");
                 check_level(c, json_object_get(status, "sensing"));
+                check_watch(c, json_object_get(json_object_get(status, "sensing"), "memory_watch"));
                 check_credit(c, json_object_get(json_object_get(status, "sensing"), "io_credit"));
                 json_decref(status);
         }

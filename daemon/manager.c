@@ -487,6 +487,8 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .walk_longest_usec = l.longest_usec,
                 .walk_cgroups = l.cgroups,
                 .walk_bytes = l.bytes,
+                .watch = l.watch,
+                .watch_reason = l.watch_reason,
                 .credit = l.credit,
                 .credit_reason = l.credit_reason,
                 .credit_lost = l.credit_lost,

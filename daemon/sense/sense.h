@@ -30,8 +30,8 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Has the programs of the walk loaded by `loader` (cgd-bpf) in the background, and those of the io credit the next time,
- * where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
+/* Has the program of the watch loaded by `loader` (cgd-bpf) in the background, that of the walk the next time, and then
+ * those of the io credit, where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
  * What cannot be is done from files, and sensor_level() says why. */
 void sensor_load_bpf(Sensor *s, const char *loader);
 
@@ -43,6 +43,8 @@ typedef struct SensorLevel {
         uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
         size_t cgroups;                 /* … that it saw */
         size_t bytes;                   /* of its maps */
+        bool watch;                     /* the kernel wakes us when memory falls fast */
+        const char *watch_reason;       /* why not */
         bool credit;                    /* it is measured who waits for whom at the disks */
         const char *credit_reason;      /* why not */
         uint64_t credit_lost;           /* requests that were not counted for want of room */

@@ -16,6 +16,7 @@
 #include "sense/sense.h"
 #include "sense/trigger.h"
 #include "sense/walk.h"
+#include "sense/watch.h"
 #include "sys/cgroup.h"
 #include "sys/small-file.h"
 #include "sys/procfs.h"
@@ -58,6 +59,8 @@ struct Sensor {
         Census census;
         Credit credit;
         bool have_credit;
+        Watch watch;
+        bool have_watch;
         char *root;
         char reason[256];               /* of sensor_level() */
         bool have_registry, have_triggers;
@@ -126,6 +129,8 @@ Sensor *sensor_free(Sensor *s) {
                 census_done(s->walk.census);
         if (s->have_credit)
                 credit_done(&s->credit);
+        if (s->have_watch)
+                watch_done(&s->watch);
         if (s->have_registry) {
                 walk_done(&s->walk);
                 registry_done(&s->registry);
@@ -146,11 +151,16 @@ static void load_credit(Sensor *s) {
 }
 
 void sensor_load_bpf(Sensor *s, const char *loader) {
+        /* One at a time: each takes 20 MiB for a moment. */
+        s->have_watch = s->have_watch || watch_init(&s->watch, s->event, loader, s->handler, s->userdata) == 0;
+        if (s->have_watch)
+                (void) watch_load(&s->watch);
+        if (s->have_watch && !watch_is_settled(&s->watch))
+                return;
         if (!s->walk.census && census_init(&s->census, s->event, s->root, loader) == 0) {
                 s->walk.census = &s->census;
                 (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
         }
-        /* One at a time: each takes 20 MiB for a moment. */
         if (!s->walk.census || loading_is_on(&s->census.loading))
                 return;
         s->have_credit = s->have_credit || credit_init(&s->credit, s->event, loader) == 0;
@@ -187,6 +197,8 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 .longest_usec = works ? c->longest_usec : 0,
                 .cgroups = works ? c->n : 0,
                 .bytes = works ? census_bytes(c) : 0,
+                .watch = s->have_watch && s->watch.wakes_fd >= 0,
+                .watch_reason = s->have_watch ? s->watch.loading.reason : "it is being loaded at the next calm heartbeat",
                 .credit = s->have_credit && s->credit.control,
                 .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :
                                  !s->have_credit ? "it is being loaded at the next calm heartbeat" : s->credit.loading.reason,

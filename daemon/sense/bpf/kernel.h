@@ -87,12 +87,43 @@ struct memcg_vmstats {
         unsigned long events[1];
 };
 
+struct zone {
+        atomic_long_t vm_stat[1];
+};
+
+/* Values by name. */
+enum zone_stat_item {
+        NR_FREE_PAGES,
+};
+
+enum node_stat_item {
+        NR_INACTIVE_FILE,
+        NR_ACTIVE_FILE,
+};
+
+/* A memory node. */
+struct pglist_data {
+        struct zone node_zones[1];
+        int nr_zones;
+        unsigned long totalreserve_pages;
+        atomic_long_t vm_stat[1];
+};
+
+struct lruvec {
+        struct pglist_data *pgdat;
+};
+
+struct mem_cgroup_per_node {
+        struct lruvec lruvec;
+};
+
 struct mem_cgroup {
         struct cgroup_subsys_state css;
         struct page_counter memory;
         struct page_counter swap;
         struct memcg_vmstats *vmstats;
         atomic_long_t memory_events[9];
+        struct mem_cgroup_per_node *nodeinfo[1];
 };
 
 struct rq {
@@ -107,8 +138,13 @@ struct sched_entity {
         struct cfs_rq *cfs_rq;
 };
 
+struct css_set {
+        struct cgroup *dfl_cgrp;
+};
+
 struct task_struct {
         struct sched_entity se;
+        struct css_set *cgroups;
 };
 
 struct bpf_array {

@@ -17,6 +17,13 @@ typedef enum WalkFd {
         _WALK_FD_MAX,
 } WalkFd;
 
+/* "memwatch" */
+typedef enum MemwatchFd {
+        MEMWATCH_TIMER,                 /* map of the timer, which runs as long as this is open */
+        MEMWATCH_WAKES,                 /* ring buffer, readable when memory falls fast */
+        _MEMWATCH_FD_MAX,
+} MemwatchFd;
+
 /* "iocredit" */
 typedef enum CreditFd {
         CREDIT_CONTROL,                 /* map of one CreditControl */

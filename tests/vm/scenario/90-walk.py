@@ -5,7 +5,7 @@ import json
 import re
 from pathlib import Path
 
-from vmlib import CGROUP, TESTS, VM, check, full, limited, read, sh, wait
+from vmlib import CGROUP, TESTS, VM, Pair, check, full, limited, read, sh, wait
 
 DROPIN = Path("/run/systemd/system/cgd.service.d/90-test.conf")
 
@@ -66,6 +66,22 @@ def test_fields(vm: VM) -> None:
 
 
 @limited(200)
+def test_fast_leak(vm: VM) -> None:
+    """A leak that takes all there is between two heartbeats: the kernel wakes cgd before anybody stalls."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    check(sensing(vm)["memory_watch"]["watched"], f"memory is not watched: {sensing(vm)['memory_watch']}")
+    seen = sensing(vm)["samples"]
+    check(wait(lambda: sensing(vm)["samples"] > seen, 25, 0.1), "no heartbeat came")
+    pair = Pair(vm, 15, 0, ("workload.slice", "sideload.slice"), "leak", {"anon": "16M"}, {"rate": "150M"})
+    first, cause = pair.first_step(), pair.cause()
+    check(first is not None and cause is not None, f"first step {first} s, its cause {cause} s after the leak began")
+    vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
+    check(first - cause < 1, f"the first step came {first - cause:.1f} s after memory would have lasted 2 s")
+    check(vm.culprits() <= {pair.hog_path}, f"culprits: {vm.culprits()}")
+
+
+@limited(200)
 def test_without_rights(vm: VM) -> None:
     """Without CAP_BPF it works at level 1, and says why."""
     vm.need_cgd()
@@ -86,6 +102,7 @@ def test_without_rights(vm: VM) -> None:
     check("CAP_BPF" in s["reason"], f"the reason is {s['reason']!r}")
     credit = s["io_credit"]
     check(not credit["measured"] and "CAP_BPF" in credit["reason"], f"the io credit says {credit}")
+    check("CAP_BPF" in s["memory_watch"]["reason"], f"the memory watch says {s['memory_watch']}")
     check("level 1" in vm.cgctl("status") and "CAP_BPF" in vm.cgctl("check", ok=False), "cgctl does not say why")
     check(vm.cgctl_json("tree"), "the tree cannot be shown")
 
