@@ -32,6 +32,8 @@
 #include "sys/policy-files.h"
 #include "sys/unit.h"
 
+/* Heartbeats. */
+#define SCAN_EVERY 6
 #define EVENTS_MAX 256
 #define OUTCOMES_MAX 128
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
@@ -60,6 +62,7 @@ struct Manager {
         uint64_t events_dropped;
 
         uint64_t started_usec, loaded_usec, heartbeat_usec;
+        unsigned heartbeats;            /* at which processes were not looked for */
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
@@ -220,6 +223,23 @@ static void on_scanned(int r, const char *message, void *userdata) {
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "%s", message ?: strerror(-r));
 }
 
+/* While somebody is hurt the loop must not wait: a raw move does, for whoever forks. */
+static void on_exec(const ExecEvent *event, void *userdata) {
+        Manager *m = userdata;
+
+        (void) place_exec(m->placer, event, !m->plan.sample_cgroups, on_scanned, m);
+}
+
+static int placement_set(Manager *m, const Policy *policy) {
+        ExecFilter filter;
+        int r;
+
+        r = placer_set_policy(m->placer, policy);
+        placer_exec_filter(m->placer, &filter);
+        sensor_set_exec(m->sensor, &filter, on_exec, m);
+        return r;
+}
+
 static void tell_level(Manager *m) {
         SensorLevel l;
 
@@ -244,7 +264,9 @@ static void heartbeat(Manager *m) {
                 sensor_load_bpf(m->sensor, m->config.bpf_loader);
         if (!m->bus)
                 (void) bus_connect(m);
-        (void) place_scan(m->placer, on_scanned, m);
+        /* Programs are seen as they start; now and then who became another user without starting one is looked for. */
+        if (sensor_has_lost_exec(m->sensor) || ++m->heartbeats % SCAN_EVERY == 0)
+                (void) place_scan(m->placer, on_scanned, m);
         if (m->watchdog)
                 (void) sd_notify(false, "WATCHDOG=1");
 }
@@ -393,7 +415,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
         r = sensor_set_policy(m->sensor, p);
         if (r < 0)
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING, "Cannot set the pressure triggers: %s", strerror(-r));
-        r = placer_set_policy(m->placer, p);
+        r = placement_set(m, p);
         if (r < 0)
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "Cannot set up placement: %s", strerror(-r));
         if (old) {
@@ -487,6 +509,8 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .walk_longest_usec = l.longest_usec,
                 .walk_cgroups = l.cgroups,
                 .walk_bytes = l.bytes,
+                .exec = l.exec,
+                .exec_reason = l.exec_reason,
                 .watch = l.watch,
                 .watch_reason = l.watch_reason,
                 .credit = l.credit,
@@ -785,7 +809,7 @@ static int manager_start(Manager *m) {
         r = actor_new(m->event, m->config.cgroup_root, leases, on_outcome, m, &m->actor);
         if (r < 0)
                 return fail(r, "cannot open the lease file (is /run full or read-only?)");
-        r = placer_new(m->event, m->config.proc, "/run/systemd", &m->placer);
+        r = placer_new(m->event, m->config.proc, m->config.cgroup_root, "/run/systemd", &m->placer);
         if (r < 0)
                 return fail(r, "cannot set up placement");
         r = server_new(m->event, &server_ops, m, &m->server);
@@ -806,7 +830,7 @@ static int manager_start(Manager *m) {
         r = sensor_set_policy(m->sensor, p);
         if (r < 0)
                 (void) fail(r, "cannot set the pressure triggers");
-        (void) placer_set_policy(m->placer, p);
+        (void) placement_set(m, p);
         m->loaded_usec = m->started_usec = now_usec(CLOCK_MONOTONIC);
 
         step(m, sensor_sample(m->sensor, SAMPLE_ALL, now_usec(CLOCK_MONOTONIC)));

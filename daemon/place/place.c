@@ -153,7 +153,7 @@ static void end_ops(Placer *p, bool all) {
 
 /* The placer */
 
-int placer_new(sd_event *event, const char *proc, const char *run, Placer **ret) {
+int placer_new(sd_event *event, const char *proc, const char *hierarchy, const char *run, Placer **ret) {
         Placer *p = calloc(1, sizeof *p);
 
         if (!p)
@@ -161,9 +161,12 @@ int placer_new(sd_event *event, const char *proc, const char *run, Placer **ret)
         p->event = sd_event_ref(event);
         p->proc = strdup(proc);
         p->run = strdup(run);
-        if (!p->proc || !p->run) {
+        p->hierarchy_fd = open(hierarchy, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        if (!p->proc || !p->run || p->hierarchy_fd < 0) {
+                int r = p->proc && p->run ? -errno : -ENOMEM;
+
                 placer_free(p);
-                return -ENOMEM;
+                return r;
         }
         *ret = p;
         return 0;
@@ -177,6 +180,7 @@ Placer *placer_free(Placer *p) {
         strv_free(p->applied);
         sd_bus_unref(p->bus);
         sd_event_unref(p->event);
+        safe_close(p->hierarchy_fd);
         free(p->proc);
         free(p->run);
         free(p);

@@ -14,6 +14,7 @@
 #include <systemd/sd-event.h>
 
 #include "base/macro.h"
+#include "model/exec.h"
 #include "policy/policy.h"
 
 typedef struct Placer Placer;
@@ -22,8 +23,8 @@ typedef struct Placer Placer;
  * success what the call says below, or NULL. Borrowed. */
 typedef void (*PlaceHandler)(int r, const char *message, void *userdata);
 
-/* proc: "/proc"; run: "/run/systemd" (both injected by tests). */
-int placer_new(sd_event *event, const char *proc, const char *run, Placer **ret);
+/* proc: "/proc"; hierarchy: "/sys/fs/cgroup"; run: "/run/systemd" (injected by tests). */
+int placer_new(sd_event *event, const char *proc, const char *hierarchy, const char *run, Placer **ret);
 Placer *placer_free(Placer *p);
 DEFINE_CLEANUP(Placer *, placer_free)
 
@@ -75,6 +76,13 @@ typedef struct PlaceRun {
         size_t n_pids;
 } PlaceRun;
 int place_run(Placer *p, const PlaceRun *run, PlaceHandler handler, void *userdata);
+
+/* A process just started a program that may be matched: it is moved as place_scan() would move it, and with raw first by
+ * ourselves, which is faster and may wait while memory is short. 1 where it is being moved, 0 where it is nobody's.
+ * Handler as there. */
+int place_exec(Placer *p, const ExecEvent *event, bool raw, PlaceHandler handler, void *userdata);
+/* The programs that place_exec() is for. Borrowed until the next policy. */
+void placer_exec_filter(const Placer *p, ExecFilter *ret);
 
 /* [Match] User= and Executable=: looks through /proc for matching processes outside any service and moves
  * them into scopes of their slices. Costs nothing where no domain has such a match. To be called at start,

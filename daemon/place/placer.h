@@ -28,6 +28,7 @@ struct Placer {
         sd_bus *bus;
         const Policy *policy;
         char *proc, *run;
+        int hierarchy_fd;
         Op *ops;
         char **applied;                 /* "SLICE KEY" that this daemon set */
         struct Scan *scan;
@@ -44,5 +45,20 @@ void op_started(Op *op, int r);
 /* Calls op->step(op, 0, NULL) after usec. */
 int op_wait(Op *op, uint64_t usec);
 
+/* One scope takes what one look finds of a domain in one cgroup. What is more comes with the next look. */
+#define GROUP_PIDS_MAX 64
+
+typedef struct Group {
+        const Domain *domain;
+        char cgroup[1024];
+        bool raw;                       /* they are in the scope's cgroup already */
+        uint32_t pids[GROUP_PIDS_MAX];
+        uint64_t starts[GROUP_PIDS_MAX];
+        size_t n;
+} Group;
+
+/* Looks at a process that just started a program: 1, with *ret, where it is to be moved, and if raw is asked for, and can
+ * be, is moved. */
+int scan_exec(Placer *p, const ExecEvent *event, bool raw, Group *ret);
 void scan_free(struct Scan *s);
 int scan_set_policy(Placer *p);

@@ -14,7 +14,7 @@
 #include "sys/test-systemd.h"
 #include "sys/unit-property.h"
 
-static char base[TEST_DIR_SIZE], proc[96], run[96];
+static char base[TEST_DIR_SIZE], proc[96], run[96], hierarchy[96];
 static sd_event *event;
 static FakeSystemd fake;
 static Placer *placer;
@@ -68,11 +68,12 @@ static int setup(void **state) {
         test_dir_make(base);
         (void) snprintf(proc, sizeof proc, "%s/proc", base);
         (void) snprintf(run, sizeof run, "%s/run", base);
-        test_sh("mkdir -p %s %s/system", proc, run);
+        (void) snprintf(hierarchy, sizeof hierarchy, "%s/cgroup", base);
+        test_sh("mkdir -p %s %s/system %s", proc, run, hierarchy);
         fake = (FakeSystemd) { .answer = answer };
         assert_true(sd_event_new(&event) >= 0);
         fake_systemd_start(&fake, event);
-        assert_int_equal(placer_new(event, proc, run, &placer), 0);
+        assert_int_equal(placer_new(event, proc, hierarchy, run, &placer), 0);
         placer_set_bus(placer, fake.client);
         policy = compile_good(workload_text);
         assert_int_equal(placer_set_policy(placer, policy), 0);
@@ -328,6 +329,78 @@ static void test_scan(void **state) {
         assert_int_equal(place_scan(placer, on_done, NULL), 0);
 }
 
+static void procs_are(const char *cgroup, const char *want) {
+        char path[256], text[64];
+        FILE *f;
+
+        (void) snprintf(path, sizeof path, "%s%s/cgroup.procs", hierarchy, cgroup);
+        f = fopen(path, "re");
+        assert_non_null(f);
+        text[fread(text, 1, sizeof text - 1, f)] = 0;
+        (void) fclose(f);
+        assert_string_equal(text, want);
+}
+
+/* As it starts: into the scope's cgroup by ourselves, then into the scope; back again where systemd refuses. */
+static void test_exec(void **state) {
+        const ExecEvent here = { .pid = 30 }, elsewhere = { .pid = 31 }, gone = { .pid = 32 };
+        ExecFilter filter;
+
+        (void) state;
+        placer_exec_filter(placer, &filter);
+        assert_int_equal(filter.n_uids, 1);
+        assert_int_equal(filter.uids[0], 4242);
+        assert_string_equal(filter.names[0], "ffmpeg");
+        assert_null(filter.names[1]);
+        assert_false(filter.all);
+
+        process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        process(31, "/usr/bin/ffmpeg", "/system.slice/x.service", 0);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30.scope user.slice/session-3.scope && "
+                "touch workload.slice/cgd-workload-30.scope/cgroup.procs user.slice/session-3.scope/cgroup.procs", hierarchy);
+        assert_int_equal(place_exec(placer, &elsewhere, true, on_done, NULL), 0);
+        assert_int_equal(place_exec(placer, &gone, true, on_done, NULL), 0);
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        procs_are("/workload.slice/cgd-workload-30.scope", "30");
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+        assert_int_equal(seen.calls, 0);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30.scope fail"));
+                free(log);
+        }
+        procs_are("/user.slice/session-3.scope", "");
+
+        world.refuse = true;
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        await(1);
+        procs_are("/user.slice/session-3.scope", "30");
+        /* Not asked for again. */
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 0);
+}
+
+/* Where the hierarchy does not let us, systemd alone does it. */
+static void test_exec_without_raw(void **state) {
+        const ExecEvent here = { .pid = 30 };
+
+        (void) state;
+        process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        test_sh("! ls %s/workload.slice 2>/dev/null", hierarchy);
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30.scope fail"));
+                free(log);
+        }
+        placer_set_bus(placer, NULL);
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), -ENOTCONN);
+}
+
 static void test_scan_user(void **state) {
         (void) state;
         process(20, "/usr/bin/make", "/user.slice/user-1.slice/session-3.scope", 0);
@@ -388,6 +461,8 @@ int main(void) {
                 TEST(test_unit),
                 TEST(test_run),
                 TEST(test_scan),
+                TEST(test_exec),
+                TEST(test_exec_without_raw),
                 TEST(test_scan_user),
                 TEST(test_every_directive),
         };

@@ -10,6 +10,7 @@
 
 #include "base/macro.h"
 #include "model/event.h"
+#include "model/exec.h"
 #include "model/sample.h"
 #include "policy/policy.h"
 
@@ -17,6 +18,9 @@ typedef struct Sensor Sensor;
 
 /* Called on the loop for each event; the manager queues it and wakes the tick. */
 typedef void (*SensorHandler)(const Event *event, void *userdata);
+
+/* Called on the loop for each program that the exec filter asks for, as it starts. */
+typedef void (*SensorExecHandler)(const ExecEvent *event, void *userdata);
 
 typedef enum SampleScope {
         SAMPLE_HOST,            /* /proc/meminfo and /proc/pressure only */
@@ -30,8 +34,8 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Has the program of the watch loaded by `loader` (cgd-bpf) in the background, that of the walk the next time, and then
- * those of the io credit, where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
+/* Has the program of the watch loaded by `loader` (cgd-bpf) in the background, the next time that which sees programs start,
+ * where somebody asked for any, then that of the walk, and then those of the io credit, where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
  * What cannot be is done from files, and sensor_level() says why. */
 void sensor_load_bpf(Sensor *s, const char *loader);
 
@@ -43,6 +47,8 @@ typedef struct SensorLevel {
         uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
         size_t cgroups;                 /* … that it saw */
         size_t bytes;                   /* of its maps */
+        bool exec;                      /* programs are seen as they start */
+        const char *exec_reason;        /* why not */
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not */
         bool credit;                    /* it is measured who waits for whom at the disks */
@@ -60,6 +66,11 @@ void sensor_level(const Sensor *s, SensorLevel *ret);
  * sensor_psi_state(). Old triggers are closed off the loop's thread (closing waits for an RCU grace
  * period). */
 int sensor_set_policy(Sensor *s, const Policy *policy);
+
+/* Which programs the handler is to hear of from now on. The filter's arrays are borrowed until the next call. */
+void sensor_set_exec(Sensor *s, const ExecFilter *f, SensorExecHandler handler, void *userdata);
+/* True once after some of them were lost, or where none are seen at all: then they are to be looked for. */
+bool sensor_has_lost_exec(Sensor *s);
 
 /* Takes a sample; never fails as a whole: what cannot be read is absent. Borrowed until the next call. */
 const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec);

@@ -12,6 +12,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "sense/credit.h"
+#include "sense/life.h"
 #include "sense/registry.h"
 #include "sense/sense.h"
 #include "sense/trigger.h"
@@ -61,6 +62,11 @@ struct Sensor {
         bool have_credit;
         Watch watch;
         bool have_watch;
+        Life life;
+        bool have_life;
+        ExecFilter exec;
+        SensorExecHandler exec_handler;
+        void *exec_userdata;
         char *root;
         char reason[256];               /* of sensor_level() */
         bool have_registry, have_triggers;
@@ -131,6 +137,8 @@ Sensor *sensor_free(Sensor *s) {
                 credit_done(&s->credit);
         if (s->have_watch)
                 watch_done(&s->watch);
+        if (s->have_life)
+                life_done(&s->life);
         if (s->have_registry) {
                 walk_done(&s->walk);
                 registry_done(&s->registry);
@@ -150,12 +158,39 @@ static void load_credit(Sensor *s) {
                 (void) credit_load(&s->credit);
 }
 
+/* Likewise with each program that starts. */
+static void load_life(Sensor *s, const char *loader) {
+        if (exec_filter_is_empty(&s->exec))
+                return;
+        if (!s->have_life && life_init(&s->life, s->event, loader, s->exec_handler, s->exec_userdata) == 0) {
+                s->have_life = true;
+                (void) life_set(&s->life, &s->exec);
+        }
+        if (s->have_life)
+                (void) life_load(&s->life);
+}
+
+void sensor_set_exec(Sensor *s, const ExecFilter *f, SensorExecHandler handler, void *userdata) {
+        s->exec = *f;
+        s->exec_handler = handler;
+        s->exec_userdata = userdata;
+        if (s->have_life)
+                (void) life_set(&s->life, f);
+}
+
+bool sensor_has_lost_exec(Sensor *s) {
+        return !s->have_life || !s->life.control || life_has_lost(&s->life);
+}
+
 void sensor_load_bpf(Sensor *s, const char *loader) {
         /* One at a time: each takes 20 MiB for a moment. */
         s->have_watch = s->have_watch || watch_init(&s->watch, s->event, loader, s->handler, s->userdata) == 0;
         if (s->have_watch)
                 (void) watch_load(&s->watch);
         if (s->have_watch && !watch_is_settled(&s->watch))
+                return;
+        load_life(s, loader);
+        if (s->have_life && !life_is_settled(&s->life))
                 return;
         if (!s->walk.census && census_init(&s->census, s->event, s->root, loader) == 0) {
                 s->walk.census = &s->census;
@@ -197,7 +232,10 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 .longest_usec = works ? c->longest_usec : 0,
                 .cgroups = works ? c->n : 0,
                 .bytes = works ? census_bytes(c) : 0,
-                .watch = s->have_watch && s->watch.wakes_fd >= 0,
+                .exec = s->have_life && s->life.control,
+                .exec_reason = exec_filter_is_empty(&s->exec) ? "no policy names a program or a user" :
+                               !s->have_life ? "it is being loaded at the next calm heartbeat" : s->life.loading.reason,
+                .watch = s->have_watch && watch_works(&s->watch),
                 .watch_reason = s->have_watch ? s->watch.loading.reason : "it is being loaded at the next calm heartbeat",
                 .credit = s->have_credit && s->credit.control,
                 .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :

@@ -102,7 +102,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                                 "p50_usec", (json_int_t) latency.p50_usec,
                                 "p99_usec", (json_int_t) latency.p99_usec));
 
-        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o}, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o}, s:{s:b, s:o}, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
                       " s:o, s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
@@ -120,6 +120,9 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                               "samples", (json_int_t) es.samples,
                               "rows_dropped", (json_int_t) es.rows_dropped,
                               "events_dropped", (json_int_t) info.events_dropped,
+                              "exec",
+                                      "seen", (int) info.exec,
+                                      "reason", json_text(info.exec_reason),
                               "memory_watch",
                                       "watched", (int) info.watch,
                                       "reason", json_text(info.watch_reason),

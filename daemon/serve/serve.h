@@ -56,6 +56,8 @@ typedef struct ServerInfo {
         const char *level_reason;       /* why not more; "" = nothing to say */
         uint64_t walk_usec, walk_cgroups, walk_bytes;   /* what the last walk cost, saw, and keeps; 0 at level 1 */
         uint64_t walk_longest_usec;     /* the longest yet */
+        bool exec;                      /* programs are placed as they start */
+        const char *exec_reason;        /* why not; "" = they are */
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not; "" = it does */
         bool credit;                    /* it is measured who waits for whom at the disks */

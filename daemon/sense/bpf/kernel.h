@@ -23,6 +23,7 @@ typedef struct {
 } atomic_long_t;
 
 struct kernfs_node {
+        const char *name;
         u64 id;
 };
 
@@ -71,6 +72,7 @@ struct cgroup {
         int nr_populated_csets;
         int nr_populated_domain_children;
         int nr_populated_threaded_children;
+        int level;
         struct kernfs_node *kn;
         struct cgroup_subsys_state *subsys[1];
         struct cgroup_base_stat bstat;
@@ -145,6 +147,26 @@ struct css_set {
 struct task_struct {
         struct sched_entity se;
         struct css_set *cgroups;
+};
+
+struct qstr {
+        const unsigned char *name;
+};
+
+struct dentry {
+        struct qstr d_name;
+};
+
+struct path {
+        struct dentry *dentry;
+};
+
+struct file {
+        struct path f_path;
+};
+
+struct linux_binprm {
+        struct file *file;
 };
 
 struct bpf_array {

@@ -24,6 +24,16 @@ typedef enum MemwatchFd {
         _MEMWATCH_FD_MAX,
 } MemwatchFd;
 
+/* "life" */
+typedef enum LifeFd {
+        LIFE_LINK,                      /* keeps the program attached */
+        LIFE_RING,                      /* ring buffer of LifeExec */
+        LIFE_CONTROL,                   /* map of one LifeControl */
+        LIFE_USERS,                     /* uid -> a byte */
+        LIFE_NAMES,                     /* LifeName -> a byte */
+        _LIFE_FD_MAX,
+} LifeFd;
+
 /* "iocredit" */
 typedef enum CreditFd {
         CREDIT_CONTROL,                 /* map of one CreditControl */

@@ -16,6 +16,7 @@
 #include "base/macro.h"
 #include "base/str.h"
 #include "sense/bpf/iocredit/load.h"
+#include "sense/bpf/life/load.h"
 #include "sense/bpf/memwatch/load.h"
 #include "sense/bpf/support.h"
 #include "sense/bpf/walk/load.h"
@@ -28,6 +29,7 @@ static const struct {
 } features[] = {
         { "walk", 2, walk_load },
         { "memwatch", 0, memwatch_load },
+        { "life", 0, life_load },
         { "iocredit", 0, iocredit_load },
 };
 
@@ -65,7 +67,7 @@ int main(int argc, char *argv[]) {
                         (void) fprintf(stderr, "cgd-bpf: cannot answer: %s\n", strerror(-r));
                 return r < 0 || a.error < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
         }
-        (void) fprintf(stderr, "usage: cgd-bpf walk HIERARCHY RECORDS | memwatch | iocredit\n"
+        (void) fprintf(stderr, "usage: cgd-bpf walk HIERARCHY RECORDS | memwatch | life | iocredit\n"
                                "Started by cgd, with a socket as descriptor %d.\n", LOADER_FD);
         return 2;
 }

@@ -461,7 +461,7 @@ class VM:
         """Until the BPF programs are loaded or refused, which a calm heartbeat or two begin."""
         def done() -> bool:
             sensing = self.cgctl_json("status")["sensing"]
-            return not any("is being loaded" in (r or "") for r in (sensing["reason"], sensing["memory_watch"]["reason"],
+            return not any("is being loaded" in (r or "") for r in (sensing["reason"], sensing["memory_watch"]["reason"], sensing["exec"]["reason"],
                                                                           sensing["io_credit"]["reason"]))
         check(wait(done, 90, 1), "the BPF programs are not loaded, nor refused")
 

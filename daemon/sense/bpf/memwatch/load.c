@@ -55,6 +55,8 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
         if (!s)
                 return support_fail(ret, -errno, "the program cannot be opened");
         r = bpf_map__set_initial_value(s->maps.rodata, &config, sizeof config);
+        if (r >= 0)
+                r = bpf_map__set_max_entries(s->maps.wakes, config.page_bytes);
         if (r < 0)
                 return support_fail(ret, r, "the program is not what it should be");
         r = memwatch__load(s);

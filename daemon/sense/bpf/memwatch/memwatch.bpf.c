@@ -46,7 +46,7 @@ struct {
         __type(value, Watch);
 } watches SEC(".maps");
 
-/* What it says means nothing: that something is said wakes the daemon. */
+/* What it says means nothing: that something is said wakes the daemon. A page, which the loader knows the size of. */
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
         __uint(max_entries, 4096);
