@@ -336,6 +336,18 @@ static void check_watch(Check *c, const json_t *watch) {
             "seconds later.", "");
 }
 
+static void check_exec(Check *c, const json_t *exec) {
+        char found[512];
+
+        if (json_is_true(json_object_get(exec, "seen"))) {
+                add(c, "cgd", "placement", "ok", "programs that User= and Executable= name are placed as they start", "", "");
+                return;
+        }
+        (void) snprintf(found, sizeof(found), "at heartbeats: %s", field_text(exec, "reason"));
+        add(c, "cgd", "placement", "note", found, "A program that User= or Executable= names runs up to a heartbeat where it was started.",
+            "");
+}
+
 static void check_credit(Check *c, const json_t *credit) {
         char found[512];
 
@@ -386,6 +398,7 @@ static void check_cgd(Check *c, Cli *cli) {
                             "Pressure is seen only where something else wakes it.", "");
                 check_level(c, json_object_get(status, "sensing"));
                 check_watch(c, json_object_get(json_object_get(status, "sensing"), "memory_watch"));
+                check_exec(c, json_object_get(json_object_get(status, "sensing"), "exec"));
                 check_credit(c, json_object_get(json_object_get(status, "sensing"), "io_credit"));
                 json_decref(status);
         }

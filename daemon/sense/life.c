@@ -66,7 +66,7 @@ static void on_start(const void *data, size_t size, void *userdata) {
         Life *l = userdata;
 
         if (size >= sizeof *e)
-                l->handler(&(ExecEvent) { .pid = e->pid, .uid = e->uid }, l->userdata);
+                l->handler(&(ExecEvent) { .pid = e->pid, .uid = e->uid, .usec = e->nsec / 1000 }, l->userdata);
 }
 
 static void drop(Life *l) {

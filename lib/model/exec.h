@@ -25,4 +25,5 @@ static inline bool exec_filter_is_empty(const ExecFilter *f) {
 
 typedef struct ExecEvent {
         uint32_t pid, uid;
+        uint64_t usec;                  /* CLOCK_MONOTONIC, as it started */
 } ExecEvent;

@@ -78,6 +78,38 @@ def test_loose_processes(vm: VM) -> None:
     check(show("settled.service", "ControlGroup") == "/system.slice/settled.service", "taken out of its service")
 
 
+@limited(200)
+def test_placed_as_it_starts(vm: VM) -> None:
+    """With the programs in the kernel nobody waits for a heartbeat, and systemd has the scope as if it had made it."""
+    vm.need_cgd()
+    program = Path("/usr/local/bin/mover")
+    vm.undo.append(lambda: program.unlink(missing_ok=True))
+    shutil.copy("/usr/bin/sleep", program)
+    vm.policy("sideload", f"[Match]\nExecutable={program}\n")
+    vm.wait_sensing()
+    seen = vm.cgctl_json("status")["sensing"]["exec"]
+    check(seen["seen"], f"programs are not seen as they start: {seen}")
+    longest = 0.0
+    for i in range(4):
+        loose = subprocess.Popen(["systemd-run", "--quiet", "--scope", f"--unit=session-d{i}.scope", "--slice=user.slice",
+                                  str(program), "1000"])
+        vm.undo.append(loose.kill)
+        path = Path(f"/proc/{loose.pid}")
+        check(wait(lambda: read(path / "comm").strip() == "mover", 20, 0.001), "it does not start")
+        began = time.monotonic()
+        check(wait(lambda: "/cgd-sideload-" in read(path / "cgroup"), 15, 0.001), f"not moved: {read(path / 'cgroup')}")
+        longest = max(longest, time.monotonic() - began)
+        unit = f"cgd-sideload-{loose.pid}.scope"
+        check(wait(lambda: show(unit, "ActiveState") == "active", 10), f"{unit} is {show(unit, 'ActiveState')}")
+        check(show(unit, "ControlGroup") == f"/sideload.slice/{unit}", show(unit, "ControlGroup"))
+        loose.kill()
+        loose.wait()
+        check(wait(lambda: show(unit, "ActiveState") == "inactive" and not Path(f"/sys/fs/cgroup/sideload.slice/{unit}").exists(), 10),
+              f"{unit} stays when its process is gone")
+    vm.figure("from the start to its place, at most", round(longest * 1000), "ms")
+    check(longest < 1, f"placed {longest:.1f} s after it started")
+
+
 @limited(60)
 def test_resources_follow(vm: VM) -> None:
     vm.need_cgd()

@@ -18,6 +18,7 @@ typedef struct LifeName {
 /* One message in the ring. */
 typedef struct LifeExec {
         __u32 pid, uid;
+        __u64 nsec;                     /* CLOCK_MONOTONIC, as it started */
 } LifeExec;
 
 /* Mapped by the daemon. */

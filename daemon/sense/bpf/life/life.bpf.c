@@ -88,6 +88,7 @@ int exec(struct bpf_raw_tracepoint_args *args) {
         }
         e->pid = (__u32) (bpf_get_current_pid_tgid() >> 32);
         e->uid = uid;
+        e->nsec = bpf_ktime_get_ns();
         bpf_ringbuf_submit(e, 0);
         return 0;
 }
