@@ -14,6 +14,10 @@ def sensing(vm: VM) -> dict:
     return vm.cgctl_json("status")["sensing"]
 
 
+def resident(vm: VM) -> int:
+    return int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{vm.cgd_pid()}/status"))[1])
+
+
 def wait_level(vm: VM, level: str) -> dict:
     def there():
         s = sensing(vm)
@@ -35,7 +39,7 @@ def test_level(vm: VM) -> None:
     vm.figure("cgroups", s["walk_cgroups"])
     vm.figure("walk", s["walk_usec"], "us")
     vm.figure("maps", s["walk_bytes"] >> 10, "KiB")
-    vm.figure("resident", int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{vm.cgd_pid()}/status"))[1]), "KiB")
+    vm.figure("resident", resident(vm), "KiB")
     check("level 2" in vm.cgctl("check", ok=False), "cgctl check does not say so")
     check(s["io_credit"]["measured"], f"who waits for whom is not measured: {s['io_credit']}")
 
@@ -142,9 +146,56 @@ def test_many(vm: VM) -> None:
     vm.figure("cgroups", grown["walk_cgroups"])
     vm.figure("walk", grown["walk_usec"], "us")
     vm.figure("maps", grown["walk_bytes"] >> 10, "KiB")
-    vm.figure("resident", int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1]), "KiB")
+    vm.figure("resident", resident(vm), "KiB")
+    check(resident(vm) <= 12 << 10, f"{resident(vm)} KiB resident with {count} cgroups")
     check(vm.cgd_pid() == pid, "cgd did not live through it")
     remove()
     shrunk = wait(lambda: (s := sensing(vm))["walk_cgroups"] <= before["walk_cgroups"] + 5 and s, 60, 2)
     check(shrunk, f"those that went are still seen: {sensing(vm)}")
     check(len(list(Path(f"/proc/{pid}/fd").iterdir())) < 600, "descriptors stay open")
+
+
+@limited(600)
+def test_come_and_go(vm: VM) -> None:
+    """Thousands of cgroups are made and removed: nothing of them stays, in descriptors, memory or maps."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    top = CGROUP / "cgdchurn.slice"
+    at_a_time = 100
+
+    def remove() -> None:
+        for path in top.iterdir() if top.exists() else ():
+            if path.is_dir():
+                path.rmdir()
+        if top.exists():
+            top.rmdir()
+    vm.undo.append(remove)
+
+    def seen() -> tuple[int, int, int]:
+        return len(list(Path(f"/proc/{vm.cgd_pid()}/fd").iterdir())), resident(vm), sensing(vm)["walk_bytes"]
+
+    def rounds(n: int) -> None:
+        for _ in range(n):
+            for i in range(at_a_time):
+                (top / f"{i}.service").mkdir()
+            # Some of them live to see a heartbeat, most do not.
+            if _ % 10 == 0:
+                looks = sensing(vm)["samples"]
+                check(wait(lambda: sensing(vm)["samples"] > looks, 25, 0.2), "no heartbeat came")
+            for i in range(at_a_time):
+                (top / f"{i}.service").rmdir()
+    top.mkdir()
+    rounds(2)                           # what it keeps for so many once it has seen them
+    before = seen()
+    rounds(100 if full() else 20)
+    remove()
+    looks = sensing(vm)["samples"]
+    check(wait(lambda: sensing(vm)["samples"] > looks + 1, 45, 0.5), "no heartbeat came")
+    after = seen()
+    vm.figure("made and removed", at_a_time * (102 if full() else 22))
+    vm.figure("descriptors", f"{before[0]}, then {after[0]}")
+    vm.figure("resident", f"{before[1]}, then {after[1]}", "KiB")
+    vm.figure("maps", f"{before[2] >> 10}, then {after[2] >> 10}", "KiB")
+    check(after[0] <= before[0] + 4, "descriptors stay open")
+    check(after[1] <= before[1] + 512, "memory grows")
+    check(after[2] == before[2], "maps grow")
