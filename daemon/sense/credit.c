@@ -4,7 +4,7 @@
  *
  * Invariant: a slot's counts belong to its cgroup from since_usec on. The domains' slices keep theirs as long as they
  * live, so that whoever has no slot is counted with his domain; the rest goes to who does most io, and changes hands
- * only when its owner is gone, idle, or does less than half of what the newcomer does.
+ * only when its owner is gone, idle, or did less than half of what the newcomer does, over the last second.
  *
  * Left out on purpose: devices. All disks count together, for it is asked who makes whom wait, wherever; what a device
  * can do is asked of io.stat (lib/engine/caps.c). */
@@ -75,11 +75,12 @@ static size_t slot_of(const Credit *c, uint64_t id) {
         return CREDIT_REST;
 }
 
-static void assign(Credit *c, size_t slot, const Known *n, uint64_t now_usec) {
+static void assign(Credit *c, size_t slot, const Known *n, uint64_t rate, uint64_t now_usec) {
         c->io.slots[slot].cgroup_id = n->id;
         c->io.slots[slot].path = n->path;
         c->io.slots[slot].since_usec = now_usec;
         c->busy_usec[slot] = now_usec;
+        c->rate[slot] = rate;
         __atomic_store_n(&c->control->slots[slot], n->id, __ATOMIC_RELAXED);
 }
 
@@ -88,21 +89,22 @@ static uint64_t work_of(const Known *n, unsigned walk) {
         return n->io && n->io_walk == walk ? n->io->work : 0;
 }
 
-/* The slot that n may have: a free one, or that of somebody who does not need it. CREDIT_REST: none. */
-static size_t slot_for(const Credit *c, const Registry *g, const Known *n, unsigned walk, uint64_t now_usec) {
-        uint64_t least = work_of(n, walk) / 2;
+/* The slot that n, with so much work a second, may have: a free one, or that of somebody who does not need it.
+ * CREDIT_REST: none. */
+static size_t slot_for(const Credit *c, const Registry *g, const Known *n, uint64_t rate, uint64_t now_usec) {
+        uint64_t least = rate / 2;
         size_t best = CREDIT_REST;
 
         for (size_t i = 1; i < IO_SLOTS; i++) {
                 const Known *owner = c->io.slots[i].cgroup_id ? registry_find(g, c->io.slots[i].cgroup_id) : NULL;
-                uint64_t work;
+                bool idle = c->busy_usec[i] + IDLE_USEC < now_usec;
+                uint64_t work = idle ? 0 : c->rate[i];
 
                 if (!owner)
                         return i;
                 if (n->domain || owner->domain || !owner->parent)
                         continue;
-                work = c->busy_usec[i] + IDLE_USEC < now_usec ? 0 : work_of(owner, walk);
-                if (work < least || (work == 0 && c->busy_usec[i] + IDLE_USEC < now_usec)) {
+                if (work < least || idle) {
                         least = work;
                         best = i;
                 }
@@ -111,8 +113,10 @@ static size_t slot_for(const Credit *c, const Registry *g, const Known *n, unsig
 }
 
 static void assign_all(Credit *c, const Registry *g, unsigned walk, uint64_t now_usec) {
+        uint64_t usec = c->usec ? MAX(now_usec - MIN(c->usec, now_usec), UINT64_C(1)) : USEC_PER_SEC;
         size_t domains = 0;
 
+        c->usec = now_usec;
         for (size_t i = 1; i < IO_SLOTS; i++) {
                 const Known *n = c->io.slots[i].cgroup_id ? registry_find(g, c->io.slots[i].cgroup_id) : NULL;
 
@@ -124,22 +128,27 @@ static void assign_all(Credit *c, const Registry *g, unsigned walk, uint64_t now
                 }
                 c->io.slots[i].path = n->path;
                 domains += n->domain;
+                /* Who stands at a cap works in bursts: what he did in the last moment alone says little. */
+                c->rate[i] -= mul_div_u64(c->rate[i], MIN(usec, USEC_PER_SEC), USEC_PER_SEC);
+                c->rate[i] += mul_div_u64(work_of(n, walk), USEC_PER_SEC, MAX(usec, USEC_PER_SEC));
                 if (work_of(n, walk) > 0)
                         c->busy_usec[i] = now_usec;
         }
         /* The kernel's own threads are in the root. */
         for (Known *n = g->root; n; n = known_next(n)) {
                 bool fixed = !n->parent || n->domain;
+                uint64_t rate;
                 size_t slot;
 
                 if (n->gone || slot_of(c, n->id) != CREDIT_REST || (n->domain && domains >= DOMAIN_SLOTS_MAX))
                         continue;
                 if (!fixed && (n->kind == CGROUP_KIND_SLICE || n->kind == CGROUP_KIND_INNER || work_of(n, walk) < WORK_MIN))
                         continue;
-                slot = slot_for(c, g, n, walk, now_usec);
+                rate = mul_div_u64(work_of(n, walk), USEC_PER_SEC, usec);
+                slot = slot_for(c, g, n, rate, now_usec);
                 if (slot == CREDIT_REST)
                         continue;
-                assign(c, slot, n, now_usec);
+                assign(c, slot, n, rate, now_usec);
                 domains += n->domain;
         }
 }

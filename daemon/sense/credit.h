@@ -18,6 +18,8 @@ typedef struct Credit {
         int link_fds[_CREDIT_FD_MAX - CREDIT_LINK_FIRST];
         CreditControl *control;         /* NULL = there are no programs: see loading.reason */
         uint64_t busy_usec[IO_SLOTS];   /* when the slot's owner was last seen at work */
+        uint64_t rate[IO_SLOTS];        /* its work a second, over about a second */
+        uint64_t usec;                  /* of the last look */
         uint64_t device_requests[CREDIT_DEVICES], device_usec[CREDIT_DEVICES];  /* that ended there, and since when none did */
         uint64_t lost_device;           /* of the control block, when it was looked at last */
         IoCredit io;                    /* as of the last credit_read() */

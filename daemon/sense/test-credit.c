@@ -121,6 +121,34 @@ static void test_slots(void **state) {
         assert_int_equal(f->credit.io.slots[slot(f, idle)].since_usec, 3 * USEC_PER_SEC);
 }
 
+/* Who stands at a cap is let through in bursts, and many others do a little all the time. */
+static void test_bursts_keep_their_slot(void **state) {
+        Fixture *f = *state;
+        Known *hog = (make(f, "/a.slice"), make(f, "/a.slice/hog.service")), *others[2 * IO_SLOTS];
+        uint64_t usec = USEC_PER_SEC;
+        size_t mine = CREDIT_REST;
+
+        f->walk = 1;
+        for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof path, "/a.slice/%02zu.service", i);
+                others[i] = make(f, path);
+        }
+        for (int k = 0; k < 40; k++, usec += 100 * USEC_PER_MSEC) {
+                if (k % 3 == 0)
+                        did(f, hog, 4 * MIB);
+                for (size_t i = 0; i < ARRAY_SIZE(others); i++)
+                        if ((i + (size_t) k) % 4 == 0)
+                                did(f, others[i], MIB / 3);
+                look(f, usec);
+                if (k == 0)
+                        mine = slot(f, hog);
+                assert_int_not_equal(mine, CREDIT_REST);
+                assert_int_equal(slot(f, hog), mine);
+        }
+}
+
 static void test_gone(void **state) {
         Fixture *f = *state;
         Known *n = (make(f, "/a.slice"), make(f, "/a.slice/b.service"));
@@ -226,6 +254,7 @@ static void test_real_programs(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_bursts_keep_their_slot, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_counts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_disks_come_and_go, setup, teardown),
