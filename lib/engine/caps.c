@@ -211,6 +211,14 @@ static void cap_measure(const Engine *e, DeviceCap *cap, uint64_t cgroup_id, Tra
         cap->trust_permyriad = PERMYRIAD;
 }
 
+/* At one of its limits it would do less than it does. Who does as little as the floor allows keeps no disk busy. */
+static bool cap_bites(const DeviceCap *cap, const IoLine *rate) {
+        for (int k = 0; k < _IO_KEY_MAX; k++)
+                if (cap->level.v[k] < MIN(cap->original.v[k], rate->v[k]))
+                        return true;
+        return false;
+}
+
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d) {
         bool buffered = caps_buffered(row);
         /* What it does now; a longer window may hold the time before it began. */
@@ -243,13 +251,20 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                         cap_direction(cap, &rates[i], IO_READ_BYTES, IO_READS, false, d);
                 if (writes >= mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD))
                         cap_direction(cap, &rates[i], IO_WRITE_BYTES, IO_WRITES, buffered, d);
-                c->n_caps++;
+                c->n_caps += cap_bites(cap, &rates[i]);
         }
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
         c->cap_hurt_usec = e->now;
         c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
+}
+
+bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, const Domain *d) {
+        static Containment trial;
+
+        trial = (Containment) { .cgroup_id = row->id };
+        return caps_begin(e, &trial, scope, row, d);
 }
 
 /* Ours where it is below what was there. */

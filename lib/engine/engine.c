@@ -388,6 +388,10 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 lever = RESOURCE_MEMORY;
                 blame_leak(e, victim, &scope, &b);
         }
+        /* What is not there yet to be seen, the dirt of others that is on its way, leaves whoever does a little. */
+        if (lever == RESOURCE_IO && b.culprit && !containment_find(e, b.culprit->id) &&
+            contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
+                b.culprit = NULL;
         harmless = scope.resource == RESOURCE_MEMORY && b.culprit && !containment_find(e, b.culprit->id) &&
                    !took_from_somebody(e, o, b.culprit);
         if (!b.culprit || harmless) {

@@ -155,6 +155,8 @@ bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c);
 bool caps_buffered(const CgroupSample *row);
 /* Half of the measured rate on each device of the scope. False where nothing was measured. */
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d);
+/* Would a cap now limit what it does? */
+bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, const Domain *d);
 /* Half of what they are. False at the floor. */
 bool caps_lower(Engine *e, Containment *c, const Domain *d);
 /* A quarter more, remembering where from. False: not worth a write. */

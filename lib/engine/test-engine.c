@@ -576,6 +576,23 @@ static void test_harmless_io_is_left(void **state _unused_) {
 }
 
 /* A service that has lost its cache reads it back: that is what was done to it. */
+/* A flood that is not to be seen yet, and one who does a little all the time: to cap him would help nobody. */
+static void test_little_io_is_no_flood(void **state _unused_) {
+        int little = victim_and_flood("/sideload.slice/little.service", 40, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        int dirty = world_add(&w, "/sideload.slice/dirty.service", CGROUP_KIND_UNIT, 120 * MIB);
+
+        w.c[web].operations = 10;
+        w.c[dirty].buffered = w.c[dirty].writes = true;
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[dirty].operations = 1;
+        w.c[dirty].io_bytes = 4096;
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_non_null(first_incident("io"));
+        assert_int_equal(w.c[little].touched, 0);
+        assert_int_equal(w.c[world_find(&w, "/sideload.slice")].touched, 0);
+}
+
 static void test_refaults_are_not_blamed(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 0, 4096), web = world_find(&w, "/workload.slice/web.service");
 
@@ -777,6 +794,7 @@ int main(void) {
                 T(test_device_that_does_less),
                 T(test_floor_of_caps),
                 T(test_harmless_io_is_left),
+                T(test_little_io_is_no_flood),
                 T(test_refaults_are_not_blamed),
                 T(test_own_io_is_own_trouble),
                 T(test_swap_traffic_is_the_leak),
