@@ -62,7 +62,8 @@ struct Manager {
         uint64_t events_dropped;
 
         uint64_t started_usec, loaded_usec, heartbeat_usec;
-        unsigned heartbeats;            /* at which processes were not looked for */
+        bool scan_due;                  /* processes are to be looked for */
+        unsigned heartbeats;            /* at which they were not */
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
@@ -227,13 +228,15 @@ static void on_scanned(int r, const char *message, void *userdata) {
 static void on_exec(const ExecEvent *event, void *userdata) {
         Manager *m = userdata;
 
-        (void) place_exec(m->placer, event, !m->plan.sample_cgroups, on_scanned, m);
+        if (place_exec(m->placer, event, !m->plan.sample_cgroups, on_scanned, m) < 0)
+                m->scan_due = true;
 }
 
 static int placement_set(Manager *m, const Policy *policy) {
         ExecFilter filter;
         int r;
 
+        m->scan_due = true;
         r = placer_set_policy(m->placer, policy);
         placer_exec_filter(m->placer, &filter);
         sensor_set_exec(m->sensor, &filter, on_exec, m);
@@ -265,8 +268,8 @@ static void heartbeat(Manager *m) {
         if (!m->bus)
                 (void) bus_connect(m);
         /* Programs are seen as they start; now and then who became another user without starting one is looked for. */
-        if (sensor_has_lost_exec(m->sensor) || ++m->heartbeats % SCAN_EVERY == 0)
-                (void) place_scan(m->placer, on_scanned, m);
+        if (sensor_has_lost_exec(m->sensor) || m->scan_due || ++m->heartbeats % SCAN_EVERY == 0)
+                m->scan_due = place_scan(m->placer, on_scanned, m) < 0;
         if (m->watchdog)
                 (void) sd_notify(false, "WATCHDOG=1");
 }

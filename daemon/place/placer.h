@@ -5,6 +5,7 @@
 
 #include "base/str.h"
 #include "place/place.h"
+#include "sys/unit.h"
 
 typedef struct Op Op;
 
@@ -51,7 +52,7 @@ int op_wait(Op *op, uint64_t usec);
 typedef struct Group {
         const Domain *domain;
         char cgroup[1024];
-        bool raw;                       /* they are in the scope's cgroup already */
+        char scope[1024 + UNIT_NAME_SIZE];      /* the scope's cgroup, where we put them there already; else "" */
         uint32_t pids[GROUP_PIDS_MAX];
         uint64_t starts[GROUP_PIDS_MAX];
         size_t n;

@@ -247,6 +247,7 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
         if (!g && *n_groups < GROUPS_MAX) {
                 g = &groups[(*n_groups)++];
                 g->domain = d;
+                g->scope[0] = 0;
                 g->n = 0;
                 strcpy(g->cgroup, cgroup);
         }
@@ -273,27 +274,28 @@ static int enter(const Placer *p, const char *cgroup, uint32_t pid) {
 
 /* The cgroup that systemd will make for the scope, made before it does, which it then takes over: a hundred times as
  * fast. Where that cannot be, systemd alone does it. */
-static bool move_raw(Placer *p, Group *g) {
-        char unit[UNIT_NAME_SIZE], cgroup[1024 + UNIT_NAME_SIZE];
+static void move_raw(Placer *p, Group *g) {
+        char unit[UNIT_NAME_SIZE], path[sizeof g->scope + 1];
 
         scope_name(g, unit);
-        if ((size_t) snprintf(cgroup, sizeof cgroup, ".%s/%s", g->domain->cgroup, unit) >= sizeof cgroup ||
-            (mkdirat(p->hierarchy_fd, cgroup, 0755) < 0 && errno != EEXIST))
-                return false;
-        g->raw = enter(p, cgroup + 1, g->pids[0]) >= 0;
-        if (!g->raw)
-                (void) unlinkat(p->hierarchy_fd, cgroup, AT_REMOVEDIR);
-        return g->raw;
+        if ((size_t) snprintf(path, sizeof path, ".%s/%s", g->domain->cgroup, unit) >= sizeof path ||
+            (mkdirat(p->hierarchy_fd, path, 0755) < 0 && errno != EEXIST))
+                return;
+        if (enter(p, path + 1, g->pids[0]) >= 0)
+                strcpy(g->scope, path + 1);
+        else
+                (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }
 
-/* systemd wants none of it: as it was. Children that came meanwhile stay, and so does the cgroup, for them. */
+/* It is no scope's: as it was. Children that came meanwhile stay, and so does the cgroup, for them. */
 static void move_back(Placer *p, const Group *g) {
-        char unit[UNIT_NAME_SIZE], cgroup[1024 + UNIT_NAME_SIZE];
+        char path[sizeof g->scope + 1];
 
-        scope_name(g, unit);
+        if (!*g->scope)
+                return;
         (void) enter(p, g->cgroup, g->pids[0]);
-        if ((size_t) snprintf(cgroup, sizeof cgroup, ".%s/%s", g->domain->cgroup, unit) < sizeof cgroup)
-                (void) unlinkat(p->hierarchy_fd, cgroup, AT_REMOVEDIR);
+        (void) snprintf(path, sizeof path, ".%s", g->scope);
+        (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }
 
 static void scan_op_done(Op *op) {
@@ -304,8 +306,7 @@ static void scan_moved(Op *op, int r, const char *message) {
         if (r < 0) {
                 if (op->placer->scan)
                         refuse(op->placer->scan, op->data);
-                if (((Group *) op->data)->raw)
-                        move_back(op->placer, op->data);
+                move_back(op->placer, op->data);
                 op_finish(op, r, message);
                 return;
         }
@@ -401,7 +402,7 @@ int scan_exec(Placer *p, const ExecEvent *event, bool raw, Group *ret) {
         if (n == 0)
                 return 0;
         if (raw)
-                (void) move_raw(p, ret);
+                move_raw(p, ret);
         return 1;
 }
 
@@ -415,7 +416,7 @@ int place_exec(Placer *p, const ExecEvent *event, bool raw, PlaceHandler handler
         if (r <= 0)
                 return r;
         r = move(p, &g, handler, userdata);
-        if (r < 0 && g.raw)
+        if (r < 0)
                 move_back(p, &g);
         return r < 0 ? r : 1;
 }

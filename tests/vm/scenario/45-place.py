@@ -59,25 +59,6 @@ def test_run(vm: VM) -> None:
     sh("systemctl", "stop", unit)
 
 
-@limited(90)
-def test_loose_processes(vm: VM) -> None:
-    """A process in a session's scope and one in a slice itself are found by their executable; one in a
-    service is left where it is."""
-    vm.need_cgd()
-    program = Path("/usr/local/bin/mover")  # /run is noexec
-    vm.undo.append(lambda: program.unlink(missing_ok=True))
-    shutil.copy("/usr/bin/sleep", program)
-    loose = subprocess.Popen(["systemd-run", "--quiet", "--scope", "--unit=session-c99.scope", "--slice=user.slice",
-                              str(program), "1000"])
-    vm.start("settled", [str(program), "1001"], slice="system.slice")
-    vm.undo.append(loose.kill)
-    path = Path(f"/proc/{loose.pid}/cgroup")
-    check(wait(lambda: "session-c99.scope" in read(path), 10), read(path))
-    vm.policy("sideload", f"[Match]\nExecutable={program}\n")
-    check(wait(lambda: "0::/sideload.slice/cgd-sideload-" in read(path), 15), f"not moved: {read(path)}")
-    check(show("settled.service", "ControlGroup") == "/system.slice/settled.service", "taken out of its service")
-
-
 @limited(200)
 def test_placed_as_it_starts(vm: VM) -> None:
     """With the programs in the kernel nobody waits for a heartbeat, and systemd has the scope as if it had made it."""
@@ -108,6 +89,25 @@ def test_placed_as_it_starts(vm: VM) -> None:
               f"{unit} stays when its process is gone")
     vm.figure("from the start to its place, at most", round(longest * 1000), "ms")
     check(longest < 1, f"placed {longest:.1f} s after it started")
+
+
+@limited(90)
+def test_loose_processes(vm: VM) -> None:
+    """A process in a session's scope and one in a slice itself are found by their executable; one in a
+    service is left where it is. They run when the policy comes, so nothing tells of them as they start."""
+    vm.need_cgd()
+    program = Path("/usr/local/bin/mover")  # /run is noexec
+    vm.undo.append(lambda: program.unlink(missing_ok=True))
+    shutil.copy("/usr/bin/sleep", program)
+    loose = subprocess.Popen(["systemd-run", "--quiet", "--scope", "--unit=session-c99.scope", "--slice=user.slice",
+                              str(program), "1000"])
+    vm.start("settled", [str(program), "1001"], slice="system.slice")
+    vm.undo.append(loose.kill)
+    path = Path(f"/proc/{loose.pid}/cgroup")
+    check(wait(lambda: "session-c99.scope" in read(path), 10), read(path))
+    vm.policy("sideload", f"[Match]\nExecutable={program}\n")
+    check(wait(lambda: "0::/sideload.slice/cgd-sideload-" in read(path), 15), f"not moved: {read(path)}")
+    check(show("settled.service", "ControlGroup") == "/system.slice/settled.service", "taken out of its service")
 
 
 @limited(60)
