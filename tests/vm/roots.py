@@ -18,6 +18,9 @@ from pathlib import Path
 from typing import Iterator
 
 SUITES = ("bookworm", "trixie")
+# What is to come: the last suite with the kernel of its backports. What fails on it is a warning.
+CANARY = "canary"
+CANARY_SUITE, CANARY_KERNEL = "trixie", "trixie-backports"
 
 BUILD_PACKAGES = (
     "gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libjansson-dev libsmartcols-dev"
@@ -140,14 +143,23 @@ def finish_run_tree(root: Path) -> None:
     subprocess.run(["chroot", str(root), "passwd", "-q", "-d", "root"], check=True)
 
 
+def sources(kind: str, suite: str, packages: list[str]) -> tuple[str, list[str], list[str]]:
+    """The suite proper, the lines for apt, and the packages, each with the release that it comes from if not that."""
+    if suite != CANARY:
+        return suite, [f"deb {mirror()} {suite} main"], packages
+    lines = [f"deb {mirror()} {s} main" for s in (CANARY_SUITE, CANARY_KERNEL)]
+    return CANARY_SUITE, lines, [f"{p}/{CANARY_KERNEL}" if kind == "run" and p.startswith("linux-image") else p for p in packages]
+
+
 def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
+    proper, lines, packages = sources(kind, suite, packages)
     part = target.with_name(target.name + ".part")
     shutil.rmtree(part, ignore_errors=True)
     argv = ["mmdebstrap", "--mode=root", "--variant=minbase", "--include=" + ",".join(packages),
             "--aptopt=Acquire::Languages \"none\"", "--aptopt=APT::Install-Recommends \"false\""]
     for path in ("man", "locale", "doc", "info"):
         argv.append(f"--dpkgopt=path-exclude=/usr/share/{path}/*")
-    argv += [suite, str(part), f"deb {mirror()} {suite} main"]
+    argv += [proper, str(part), *lines]
     run_logged(argv, target.with_name(f"{kind}-{suite}.log"), f"making the {suite} {kind} tree")
     if kind == "run":
         finish_run_tree(part)
@@ -156,6 +168,8 @@ def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
 
 def tree(kind: str, suite: str, progress) -> Path:
     """The tree of that kind ('build' or 'run'), made now if it is not cached."""
+    if kind == "build" and suite == CANARY:
+        suite = CANARY_SUITE
     packages = RUN_PACKAGES if kind == "run" else BUILD_PACKAGES + BUILD_PACKAGES_OF[suite]
     cache = cache_dir()
     target = cache / f"{kind}-{suite}-{tree_hash(packages, FILES if kind == 'run' else {})}"

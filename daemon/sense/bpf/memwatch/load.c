@@ -40,7 +40,6 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
         static const char *const refusals[] = {
                 [MEMWATCH_NO_CONTROLLER] = "the unified hierarchy has no memory controller",
                 [MEMWATCH_NO_NODE] = "this kernel's memory nodes cannot be found",
-                [MEMWATCH_NO_TIMER] = "the kernel gives no timer",
         };
         _cleanup_(skeleton_destroyp) struct memwatch *s = NULL;
         MemwatchConfig config = {
@@ -65,6 +64,8 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
         r = bpf_prog_test_run_opts(bpf_program__fd(s->progs.start), &opts);
         if (r < 0)
                 return support_fail(ret, r, "the program cannot be started");
+        if ((int) opts.retval < 0)
+                return support_fail(ret, (int) opts.retval, "the kernel gives no timer");
         if (opts.retval != MEMWATCH_STARTED)
                 return support_fail(ret, -EOPNOTSUPP, opts.retval < ARRAY_SIZE(refusals) ? refusals[opts.retval] : "it failed");
         return support_keep((int[_MEMWATCH_FD_MAX]) {

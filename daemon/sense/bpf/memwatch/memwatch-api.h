@@ -13,10 +13,9 @@ typedef struct MemwatchConfig {
         __u64 total_pages;
 } MemwatchConfig;
 
-/* What the program that starts it returns. */
+/* What the program that starts it returns; a negative errno of bpf_timer_init() and its like. */
 typedef enum MemwatchStart {
         MEMWATCH_STARTED,
         MEMWATCH_NO_CONTROLLER,         /* no memory controller in the unified hierarchy */
         MEMWATCH_NO_NODE,               /* no memory node was found */
-        MEMWATCH_NO_TIMER,
 } MemwatchStart;

@@ -10,6 +10,7 @@
  * The nodes' counters have names in no table that a program may read without CAP_SYSLOG; so they are found from where
  * every memory cgroup points to them. A node, once there, stays. */
 
+#include <linux/errno.h>
 #include <linux/bpf.h>
 
 #include "../kernel.h"
@@ -132,6 +133,7 @@ int start(void *unused) {
         __u64 subsys = (__u64) group + bpf_core_field_offset(struct cgroup, subsys), memcg, per_node;
         __u32 zero = 0, found = 0;
         Watch *w;
+        long r;
 
         memcg = counter(subsys, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
         if (!memcg)
@@ -147,10 +149,14 @@ int start(void *unused) {
         if (!found)
                 return MEMWATCH_NO_NODE;
         w = bpf_map_lookup_elem(&watches, &zero);
-        if (!w || bpf_timer_init(&w->timer, &watches, CLOCK_MONOTONIC) != 0 || bpf_timer_set_callback(&w->timer, look) != 0 ||
-            bpf_timer_start(&w->timer, 0, 0) != 0)
-                return MEMWATCH_NO_TIMER;
-        return MEMWATCH_STARTED;
+        if (!w)
+                return -ENOENT;
+        r = bpf_timer_init(&w->timer, &watches, CLOCK_MONOTONIC);
+        if (r == 0)
+                r = bpf_timer_set_callback(&w->timer, look);
+        if (r == 0)
+                r = bpf_timer_start(&w->timer, 0, 0);
+        return r < 0 ? (int) r : MEMWATCH_STARTED;
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";
