@@ -31,7 +31,8 @@ CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.
 # Without la57=off 6.12 panics early under QEMU 7.2; with cmpxchg16b it now and then double faults in
 # kmalloc, because the emulation spoils the flags. The allocator has another way when it is told. "rep stosb" is
 # emulated a byte at a time, and on a busy computer a program was seen for a minute in the clearing of one huge page:
-# without erms the kernel clears eight bytes at a time.
+# without erms the kernel clears eight bytes at a time. Kernels from 6.18 on give a BPF program no timer without
+# cmpxchg16b: on the canary the memory watch is refused.
 CPU = "max,la57=off,cx16=off,erms=off,fsrm=off"
 
 

@@ -20,7 +20,6 @@
 /* uid -> 1 */
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
         __uint(max_entries, LIFE_USERS_MAX);
         __type(key, __u32);
         __type(value, __u8);
@@ -29,7 +28,6 @@ struct {
 /* file name -> 1 */
 struct {
         __uint(type, BPF_MAP_TYPE_HASH);
-        __uint(map_flags, BPF_F_NO_PREALLOC);
         __uint(max_entries, LIFE_NAMES_MAX);
         __type(key, LifeName);
         __type(value, __u8);
