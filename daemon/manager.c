@@ -516,6 +516,7 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .exec_reason = l.exec_reason,
                 .watch = l.watch,
                 .watch_reason = l.watch_reason,
+                .watch_woken = l.watch_woken,
                 .credit = l.credit,
                 .credit_reason = l.credit_reason,
                 .credit_lost = l.credit_lost,

@@ -51,6 +51,7 @@ typedef struct SensorLevel {
         const char *exec_reason;        /* why not */
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not */
+        uint64_t watch_woken;           /* times yet */
         bool credit;                    /* it is measured who waits for whom at the disks */
         const char *credit_reason;      /* why not */
         uint64_t credit_lost;           /* requests that were not counted for want of room */

@@ -237,6 +237,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                                !s->have_life ? "it is being loaded at the next calm heartbeat" : s->life.loading.reason,
                 .watch = s->have_watch && watch_works(&s->watch),
                 .watch_reason = s->have_watch ? s->watch.loading.reason : "it is being loaded at the next calm heartbeat",
+                .watch_woken = s->have_watch ? s->watch.woken : 0,
                 .credit = s->have_credit && s->credit.control,
                 .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :
                                  !s->have_credit ? "it is being loaded at the next calm heartbeat" : s->credit.loading.reason,

@@ -12,6 +12,7 @@ static void on_wake(const void *data _unused_, size_t size _unused_, void *userd
         uint64_t now = 0;
 
         (void) sd_event_now(w->loading.event, CLOCK_MONOTONIC, &now);
+        w->woken++;
         w->handler(&(Event) { .type = EVENT_STIR, .usec = now }, w->userdata);
 }
 

@@ -14,6 +14,7 @@ typedef struct Watch {
         Loading loading;
         int timer_fd;
         Ring wakes;                     /* not open = there is none: see loading.reason */
+        uint64_t woken;                 /* times yet */
         SensorHandler handler;
         void *userdata;
 } Watch;

@@ -60,6 +60,7 @@ typedef struct ServerInfo {
         const char *exec_reason;        /* why not; "" = they are */
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not; "" = it does */
+        uint64_t watch_woken;           /* times yet */
         bool credit;                    /* it is measured who waits for whom at the disks */
         const char *credit_reason;      /* why not; "" = it is */
         uint64_t credit_lost, credit_bytes;     /* requests that were not counted; what its map takes */

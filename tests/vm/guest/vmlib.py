@@ -185,15 +185,14 @@ class Unit:
         return read(self.path / "memory.high")
 
     def kernel_seconds(self) -> float:
-        """CPU time that its main process has spent in the kernel."""
-        fields = read(f"/proc/{self.show('MainPID')}/stat").rpartition(")")[2].split()
-        return int(fields[12]) / os.sysconf("SC_CLK_TCK") if fields else 0.0
+        """CPU time that it has spent in the kernel."""
+        found = re.search(r"system_usec (\d+)", read(self.path / "cpu.stat"))
+        return int(found[1]) / 1e6 if found else 0.0
 
-    def spins(self, seconds: float = 5) -> bool:
-        """It runs in the kernel all the time and gets nothing."""
-        spent, memory = self.kernel_seconds(), self.memory()
-        time.sleep(seconds)
-        return self.kernel_seconds() - spent > 0.8 * seconds and abs(self.memory() - memory) < 1 << 20
+    def spins(self) -> bool:
+        """It runs in the kernel all the time and gets nothing, which takes seconds to see."""
+        spinning = Spinning(self)
+        return bool(wait(lambda: spinning.seen(monotonic()), 6, 0.5))
 
     def wait_gone(self, timeout: float) -> float | None:
         """Seconds (CLOCK_MONOTONIC) at which it was seen gone, None if it is still there."""
@@ -202,6 +201,31 @@ class Unit:
     def stop(self) -> None:
         sh("systemctl", "kill", "--signal=KILL", self.name, ok=False)
         sh("systemctl", "stop", self.name, ok=False)
+
+    def discard(self) -> None:
+        """As if it had not been started."""
+        self.stop()
+        sh("systemctl", "reset-failed", self.name, ok=False)
+
+
+class Spinning:
+    """Looks whether a program that nobody holds runs in the kernel for seconds and gets no memory."""
+    SECONDS = 5
+
+    def __init__(self, unit: Unit) -> None:
+        self.unit = unit
+        self.since = self.spent = 0.0
+        self.memory = -1 << 40
+
+    def seen(self, now: float) -> bool:
+        memory = self.unit.memory()
+        if abs(memory - self.memory) > 1 << 20 or self.unit.high() not in ("max", ""):
+            self.since, self.spent, self.memory = now, self.unit.kernel_seconds(), memory
+        elif now - self.since > self.SECONDS:
+            spent, since = self.unit.kernel_seconds() - self.spent, now - self.since
+            self.since, self.spent = now, self.unit.kernel_seconds()
+            return spent > 0.8 * since
+        return False
 
 
 class Victim(Unit):
@@ -277,8 +301,13 @@ class Pair:
 
     def follow(self, seconds: float) -> None:
         """Until the service's time is over; tells how it goes every few seconds."""
-        told = 0.0
+        told = looked = 0.0
+        spinning = Spinning(self.hog)
         while (now := monotonic()) < self.start + seconds:
+            if self.gone is None and now - looked >= 1 and (looked := now) and spinning.seen(now):
+                self.watch.stop()
+                self.service.discard()
+                raise Stuck(self.hog.name, f"nobody holds it, and it stays at {self.hog.memory() >> 20} MiB")
             if self.gone is None and not self.hog.alive():
                 self.gone = now
                 self.vm.log(f"{now - self.start:5.1f} s  the neighbour is gone")
@@ -433,8 +462,7 @@ class VM:
             if not unit.spins():
                 raise
             self.log(f"{e}\nOnce more.")
-            unit.stop()
-            sh("systemctl", "reset-failed", e.unit, ok=False)
+            unit.discard()
             return attempt()
 
     def watch(self, follow: str = "", name: str = "watch") -> Watch:
@@ -445,7 +473,7 @@ class VM:
              slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
              shape: str = "leak", victim: dict | None = None, **hog) -> "Pair":
         """The main job: the service, and after lead seconds its neighbour.  Waits for the end of both."""
-        return Pair(self, seconds, lead, slices, shape, victim or {}, hog)
+        return self.once_more(lambda: Pair(self, seconds, lead, slices, shape, victim or {}, hog))
 
     def victim_figures(self, result: dict, prefix: str = "") -> None:
         self.figure(prefix + "kept", round(result["kept_permyriad"] / 100, 2), "%")

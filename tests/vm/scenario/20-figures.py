@@ -4,7 +4,7 @@
 What is right or wrong whatever the machine (who was touched, what was given back, how often it was killed) always
 decides. How many requests were kept depends on what else the computer does; so it is measured beside the same
 service with no neighbour in the same boot, and decides by itself only where all is asked for (./dev bench)."""
-from vmlib import VM, Pair, check, full, kept_between, limited
+from vmlib import VM, check, full, kept_between, limited
 
 # Seven minutes; on the other suite 30-shapes, 40-undo and 47-here contain the same leaks.
 QUICK_ON = "bookworm"
@@ -17,7 +17,7 @@ MARGIN = 20
 def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True, seconds: int = SECONDS,
          margin: int = MARGIN, may_pass: bool = False) -> None:
     vm.need_cgd()
-    pair = Pair(vm, seconds, LEAD, ("workload.slice", "sideload.slice"), "leak", {}, {"rate": rate})
+    pair = vm.pair(seconds=seconds, lead=LEAD, rate=rate)
     result = pair.result
     calm = kept_between(result, pair.start - LEAD + 0.5, pair.start)
     kept = kept_between(result, pair.start, pair.start + seconds - LEAD)
