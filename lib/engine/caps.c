@@ -168,12 +168,26 @@ bool caps_buffered(const CgroupSample *row) {
         return dirty + writeback >= BUFFERED_BYTES;
 }
 
+/* Bytes a second that it sent off to a device. */
+static uint64_t asked_writes(const Engine *e, uint64_t cgroup_id, TrackWindow w, const IoLine *device) {
+        const Track *t = tracks_find(&e->tracks, cgroup_id);
+        IoLine lines[IO_DEVICES_MAX];
+        const IoLine *l;
+        uint64_t usec;
+        size_t n;
+
+        if (!t || !track_io(&e->tracks, t, w, lines, &n, &usec) || !(l = io_line_find(lines, n, device)))
+                return 0;
+        return mul_div_u64(l->v[IO_WRITE_BYTES], USEC_PER_SEC, usec);
+}
+
 /* What a writer gets the device to write a second, roughly: in the longer window it may have begun late, and in the
  * shorter one its bursts show. */
 static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *device) {
         static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
         const CgroupSample *c = sample_find(e->sample, cgroup_id);
         uint64_t sum = 0;
+        unsigned n_known = 0;
 
         for (size_t i = 0; c && i < ARRAY_SIZE(windows); i++) {
                 IoLine done[IO_DEVICES_MAX];
@@ -185,14 +199,24 @@ static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *de
         }
 
         for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
-                IoLine lines[IO_DEVICES_MAX];
+                uint64_t own = asked_writes(e, cgroup_id, windows[i], device), all = 0;
+                IoLine lines[IO_DEVICES_MAX], done;
                 const IoLine *l;
                 size_t n;
 
-                if (io_rates(e, cgroup_id, windows[i], lines, &n) && (l = io_line_find(lines, n, device)))
+                /* His share of what all got done, where his own is not known yet. */
+                if (waits_device_done(&e->waits, e->sample->credit, device, windows[i], &done)) {
+                        for (size_t k = 1; k < e->sample->n_cgroups; k++)
+                                if (e->sample->cgroups[k].parent_id == e->sample->cgroups[0].id)
+                                        all += asked_writes(e, e->sample->cgroups[k].id, windows[i], device);
+                        sum += own > 0 ? mul_div_u64(done.v[IO_WRITE_BYTES], own, MAX(all, own)) : 0;
+                        n_known += own > 0;
+                } else if (io_rates(e, cgroup_id, windows[i], lines, &n) && (l = io_line_find(lines, n, device))) {
                         sum += l->v[IO_WRITE_BYTES];
+                        n_known++;
+                }
         }
-        return sum / ARRAY_SIZE(windows);
+        return n_known > 0 ? sum / n_known : 0;
 }
 
 /* What it has of the device, and all have. */

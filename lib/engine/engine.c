@@ -538,6 +538,9 @@ static void policy_bind(Engine *e, const Policy *policy) {
 }
 
 static void sample_take(Engine *e, const Sample *s) {
+        /* The recent window must not begin at the last heartbeat. */
+        bool after_rest = e->now - e->cgroups_usec > 5 * HOT_USEC;
+
         e->sample = NULL;
         if (!s)
                 return;
@@ -546,9 +549,8 @@ static void sample_take(Engine *e, const Sample *s) {
         forecast_update(&e->forecast, s);
         if (s->n_cgroups == 0)
                 return;
-        /* After rest the recent window must not begin at the last heartbeat. */
-        tracks_update(&e->tracks, s, e->now - e->cgroups_usec > 5 * HOT_USEC, e->config.page_bytes);
-        waits_update(&e->waits, s);
+        tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
+        waits_update(&e->waits, s, after_rest);
         latencies_update(&e->latencies, s);
         e->cgroups_usec = s->usec;
         if (s->complete)

@@ -262,7 +262,7 @@ static void blame_io(void (*waits)(void), Blame *ret, BlameScope *ret_scope) {
                 }
                 credit.usec = s.usec;
                 tracks_update(&tracks, &s, false, PAGE);
-                waits_update(&w, &s);
+                waits_update(&w, &s, false);
                 if (look == 0) {
                         s.usec += 100 * USEC_PER_MSEC;
                         waits();
@@ -359,6 +359,41 @@ static void test_slot_changed_hands(void **state _unused_) {
         assert_int_equal(b.whole_waited_usec, 0);
 }
 
+/* A slot that was given a moment ago lacks what was on its way when it was; all together it is known what was done. */
+static void test_done_of_a_new_slot(void **state _unused_) {
+        CgroupSample table[] = { { .id = 1, .path = "/" }, { .id = 3, .parent_id = 1, .path = "/hog.service" } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = ARRAY_SIZE(table), .credit = &credit };
+        IoLine lines[IO_DEVICES_MAX], disk = { .major = 254 }, all;
+        Waits w = {};
+        size_t n;
+
+        credit.n_devices = 1;
+        for (size_t k = 0; k < IO_SLOTS; k++)
+                credit.done[k][0].major = 254;
+        credit.slots[SLOT_HOG].cgroup_id = 3;
+        credit.slots[SLOT_HOG].path = "/hog.service";
+        credit.slots[SLOT_HOG].since_usec = s.usec;
+        for (int look = 0; look < 40; look++, s.usec += 100 * USEC_PER_MSEC) {
+                credit.usec = s.usec;
+                waits_update(&w, &s, look == 10);
+                /* After a rest it is known again when there are two looks. */
+                assert_int_equal(waits_device_done(&w, &credit, &disk, WINDOW_LAST, &all), look != 0);
+                assert_int_equal(waits_device_done(&w, &credit, &disk, WINDOW_RECENT, &all), look != 0 && look != 10);
+                if (look > 10)
+                        assert_int_equal(all.v[IO_WRITE_BYTES], 50 * MIB);
+                assert_int_equal(waits_done(&w, &credit, &table[1], WINDOW_LAST, lines, &n), look > 10);
+                if (look > 10)
+                        assert_int_equal(lines[0].v[IO_WRITE_BYTES], 50 * MIB);
+                /* What was on its way at first is counted under who had the slot before. */
+                credit.done[look < 10 ? SLOT_REST : SLOT_HOG][0].v[IO_WRITE_BYTES] += 5 * MIB;
+        }
+        /* What was done in a long time says nothing of the last moment. */
+        s.usec += USEC_PER_SEC;
+        credit.usec = s.usec;
+        waits_update(&w, &s, false);
+        assert_false(waits_device_done(&w, &credit, &disk, WINDOW_LAST, &all));
+}
+
 /* Each bucket ends where the next begins, and none is wider than a quarter of where it lies. */
 static void test_latency_buckets(void **state _unused_) {
         for (uint32_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
@@ -390,6 +425,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_waits_for_the_kernel, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_a_slice, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_done_of_a_new_slot, setup_credit, teardown),
                 cmocka_unit_test(test_latency_buckets),
         };
 

@@ -7,11 +7,6 @@
 #include "base/units.h"
 #include "engine/track.h"
 
-/* Below this a delta says nothing: jitter of the sampling itself. */
-#define WINDOW_MIN_USEC (UINT64_C(80) * 1000)
-/* Two looks that are farther apart say nothing of the last moment. */
-#define WINDOW_LAST_MAX_USEC (UINT64_C(400) * 1000)
-
 static const uint64_t window_usec[_WINDOW_MAX] = {
         [WINDOW_RECENT] = TRACK_RECENT_USEC,
         [WINDOW_LONG] = TRACK_LONG_USEC,
@@ -134,7 +129,7 @@ static int64_t gauge_delta(uint64_t later, uint64_t earlier) {
 static bool intake_between(const TrackPoint *from, const TrackPoint *to, uint64_t page_bytes, Intake *ret) {
         int64_t bytes, swapped, stolen;
 
-        if (from->usec == 0 || to->usec < from->usec + WINDOW_MIN_USEC || !from->have_memory || !to->have_memory)
+        if (from->usec == 0 || to->usec < from->usec + TRACK_MIN_USEC || !from->have_memory || !to->have_memory)
                 return false;
 
         bytes = gauge_delta(to->current, from->current);
@@ -417,8 +412,8 @@ bool track_io(const Tracks *t, const Track *track, TrackWindow w, IoLine ret[IO_
         if (!io)
                 return false;
         from = w == WINDOW_LAST ? &io->previous : &io->older[w];
-        if (from->usec == 0 || io->last.usec - from->usec < WINDOW_MIN_USEC ||
-            (w == WINDOW_LAST && (io->last.usec - from->usec > WINDOW_LAST_MAX_USEC || io->last.usec < track->last.usec)))
+        if (from->usec == 0 || io->last.usec - from->usec < TRACK_MIN_USEC ||
+            (w == WINDOW_LAST && (io->last.usec - from->usec > TRACK_LAST_MAX_USEC || io->last.usec < track->last.usec)))
                 return false;
         for (size_t i = 0; i < io->last.n; i++) {
                 const IoLine *before = io_line_find(from->lines, from->n, &io->last.lines[i]);
@@ -436,7 +431,7 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
         const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
         uint64_t usec = to->usec - from->usec;
 
-        if (from->usec == 0 || usec < WINDOW_MIN_USEC || !from->have_psi || !to->have_psi)
+        if (from->usec == 0 || usec < TRACK_MIN_USEC || !from->have_psi || !to->have_psi)
                 return false;
         *ret_some_permyriad = (unsigned) MIN(
                 mul_div_u64(counter_delta(to->memory_some, from->memory_some), PERMYRIAD, usec), PERMYRIAD);

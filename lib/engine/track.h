@@ -19,6 +19,10 @@
 /* The recent window tells who takes in now, the long one who took in before the alarm. */
 #define TRACK_RECENT_USEC (UINT64_C(500) * 1000)
 #define TRACK_LONG_USEC (UINT64_C(5) * 1000 * 1000)
+/* Below this a delta says nothing: jitter of the sampling itself. */
+#define TRACK_MIN_USEC (UINT64_C(80) * 1000)
+/* Two looks that are farther apart say nothing of the last moment. */
+#define TRACK_LAST_MAX_USEC (UINT64_C(400) * 1000)
 
 typedef enum TrackWindow {
         WINDOW_RECENT,

@@ -23,8 +23,10 @@
 /* The slot of a slice stands for those in it who do little. Where it has more than this, somebody who does much has no
  * slot yet, or his requests of before he had one are still under way. */
 #define MANY_PERMYRIAD 2000
+/* Requests count for the slot that they began under; so long after somebody got his, what ends is in it. */
+#define SETTLE_USEC USEC_PER_SEC
 
-void waits_update(Waits *w, const Sample *s) {
+void waits_update(Waits *w, const Sample *s, bool after_rest) {
         const IoCredit *c = s->credit;
 
         if (!c) {
@@ -35,7 +37,7 @@ void waits_update(Waits *w, const Sample *s) {
         w->last.usec = c->usec;
         memcpy(w->last.wait_usec, c->wait_usec, sizeof(w->last.wait_usec));
         memcpy(w->last.done, c->done, sizeof(w->last.done));
-        if (w->older.usec == 0)
+        if (w->older.usec == 0 || after_rest)
                 w->older = w->newer = w->last;
         else if (c->usec - w->newer.usec >= TRACK_RECENT_USEC) {
                 w->older = w->newer;
@@ -87,12 +89,32 @@ void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, Wa
                 shares_since(&w->older, &w->last, credit, victim, ret);
 }
 
+/* Where the window begins; NULL = it is not known what was done in it. */
+static const WaitPoint *window_begin(const Waits *w, const IoCredit *credit, TrackWindow window) {
+        const WaitPoint *from = window == WINDOW_LAST ? &w->previous : &w->older, *to = &w->last;
+
+        if (!credit || credit->usec != to->usec || window == WINDOW_LONG || from->usec == 0 || to->usec < from->usec + TRACK_MIN_USEC ||
+            (window == WINDOW_LAST && to->usec - from->usec > TRACK_LAST_MAX_USEC))
+                return NULL;
+        return from;
+}
+
+static void add_done(const WaitPoint *from, const WaitPoint *to, size_t slot, size_t device, IoLine *sum) {
+        for (int i = 0; i < _IO_KEY_MAX; i++)
+                sum->v[i] += to->done[slot][device].v[i] - MIN(from->done[slot][device].v[i], to->done[slot][device].v[i]);
+}
+
+static void to_rates(const WaitPoint *from, const WaitPoint *to, IoLine *sum) {
+        for (int i = 0; i < _IO_KEY_MAX; i++)
+                sum->v[i] = mul_div_u64(sum->v[i], USEC_PER_SEC, to->usec - from->usec);
+}
+
 bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
                 IoLine ret[static IO_DEVICES_MAX], size_t *ret_n) {
-        const WaitPoint *from = window == WINDOW_LAST ? &w->previous : &w->older, *to = &w->last;
+        const WaitPoint *from = window_begin(w, credit, window), *to = &w->last;
         bool own = false;
 
-        if (!credit || window == WINDOW_LONG || from->usec == 0 || credit->usec != to->usec || from->usec >= to->usec)
+        if (!from)
                 return false;
         for (size_t d = 0; d < credit->n_devices; d++)
                 ret[d] = (IoLine) { .major = credit->done[0][d].major, .minor = credit->done[0][d].minor };
@@ -101,16 +123,28 @@ bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, T
                         continue;
                 if (credit->slots[k].since_usec > from->usec)
                         return false;
-                own = own || credit->slots[k].cgroup_id == c->id;
+                own = own || (credit->slots[k].cgroup_id == c->id && credit->slots[k].since_usec + SETTLE_USEC <= from->usec);
                 for (size_t d = 0; d < credit->n_devices; d++)
-                        for (int i = 0; i < _IO_KEY_MAX; i++)
-                                ret[d].v[i] += to->done[k][d].v[i] - MIN(from->done[k][d].v[i], to->done[k][d].v[i]);
+                        add_done(from, to, k, d, &ret[d]);
         }
         for (size_t d = 0; d < credit->n_devices; d++)
-                for (int i = 0; i < _IO_KEY_MAX; i++)
-                        ret[d].v[i] = mul_div_u64(ret[d].v[i], USEC_PER_SEC, to->usec - from->usec);
+                to_rates(from, to, &ret[d]);
         *ret_n = credit->n_devices;
         return own;
+}
+
+bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret) {
+        const WaitPoint *from = window_begin(w, credit, window);
+
+        for (size_t d = 0; from && d < credit->n_devices; d++)
+                if (io_same_device(&credit->done[0][d], device)) {
+                        *ret = (IoLine) { .major = device->major, .minor = device->minor };
+                        for (size_t k = 0; k < IO_SLOTS; k++)
+                                add_done(from, &w->last, k, d, ret);
+                        to_rates(from, &w->last, ret);
+                        return true;
+                }
+        return false;
 }
 
 uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path) {

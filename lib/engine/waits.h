@@ -28,15 +28,19 @@ typedef struct WaitShares {
         uint64_t slot_usec[IO_SLOTS];
 } WaitShares;
 
-void waits_update(Waits *w, const Sample *s);
+/* after_rest: the windows must not begin at the last heartbeat. */
+void waits_update(Waits *w, const Sample *s, bool after_rest);
 
 /* The last moment, or the last half second where too little ended in that. */
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret);
 
 /* What a cgroup and those below it got done on each device over a window, as rates a second. False where that is not
- * known: it has no slot, somebody in it had none yet, or the window is the long one. */
+ * known: it has no slot or has one only since lately, somebody in it had none yet, or the window is the long one. */
 bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
                 IoLine ret[static IO_DEVICES_MAX], size_t *ret_n);
+
+/* What everybody together got done on a device. False where that is not known. */
+bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
 /* Of these those for c or whoever is below it, in microseconds. */
 uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path);
