@@ -34,6 +34,8 @@
 
 /* Heartbeats. */
 #define SCAN_EVERY 6
+/* So long after one BPF feature was asked for the next one is. */
+#define LOADING_USEC USEC_PER_SEC
 #define EVENTS_MAX 256
 #define OUTCOMES_MAX 128
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
@@ -263,8 +265,8 @@ static void heartbeat(Manager *m) {
         m->heartbeat_usec = now_usec(CLOCK_MONOTONIC);
         tell_level(m);
         /* It takes a second of a processor and 20 MiB: not in the middle of trouble, nor while everything starts. */
-        if (!m->plan.sample_cgroups)
-                sensor_load_bpf(m->sensor, m->config.bpf_loader);
+        if (!m->plan.sample_cgroups && sensor_load_bpf(m->sensor, m->config.bpf_loader))
+                m->plan.next_usec = MIN(m->plan.next_usec, m->heartbeat_usec + LOADING_USEC);
         if (!m->bus)
                 (void) bus_connect(m);
         /* Programs are seen as they start; now and then who became another user without starting one is looked for. */

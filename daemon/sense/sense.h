@@ -34,10 +34,11 @@ int sensor_new(sd_event *event, const char *root, const char *proc, SensorHandle
 Sensor *sensor_free(Sensor *s);
 DEFINE_CLEANUP(Sensor *, sensor_free)
 
-/* Has the program of the watch loaded by `loader` (cgd-bpf) in the background, the next time that which sees programs start,
- * where somebody asked for any, then that of the walk, and then those of the io credit, where an alarm asks about io; once all is there, or refused, it does nothing. To be called when it is calm.
- * What cannot be is done from files, and sensor_level() says why. */
-void sensor_load_bpf(Sensor *s, const char *loader);
+/* Has `loader` (cgd-bpf) load one BPF feature in the background: the memory watch, then what sees programs start (where
+ * somebody asked for any), the walk, and the io credit (where an alarm asks about io). To be called when it is calm. True
+ * as long as there is more to come; once all is there, or refused, nothing is done. What cannot be loaded is done from
+ * files, and sensor_level() says why. */
+bool sensor_load_bpf(Sensor *s, const char *loader);
 
 typedef struct SensorLevel {
         unsigned level;                 /* 1: files, 2: the walk */

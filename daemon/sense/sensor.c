@@ -182,24 +182,25 @@ bool sensor_has_lost_exec(Sensor *s) {
         return !s->have_life || !s->life.control || life_has_lost(&s->life);
 }
 
-void sensor_load_bpf(Sensor *s, const char *loader) {
+bool sensor_load_bpf(Sensor *s, const char *loader) {
         /* One at a time: each takes 20 MiB for a moment. */
         s->have_watch = s->have_watch || watch_init(&s->watch, s->event, loader, s->handler, s->userdata) == 0;
         if (s->have_watch)
                 (void) watch_load(&s->watch);
         if (s->have_watch && !watch_is_settled(&s->watch))
-                return;
+                return true;
         load_life(s, loader);
         if (s->have_life && !life_is_settled(&s->life))
-                return;
+                return true;
         if (!s->walk.census && census_init(&s->census, s->event, s->root, loader) == 0) {
                 s->walk.census = &s->census;
                 (void) census_load(&s->census, s->registry.n_known + CENSUS_SPARE(s->registry.n_known));
         }
         if (!s->walk.census || loading_is_on(&s->census.loading))
-                return;
+                return s->walk.census;
         s->have_credit = s->have_credit || credit_init(&s->credit, s->event, loader) == 0;
         load_credit(s);
+        return s->have_credit && loading_is_on(&s->credit.loading);
 }
 
 /* A map that is too small is replaced by a larger one, at the heartbeat's pace. */
