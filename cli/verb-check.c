@@ -169,9 +169,32 @@ static void check_cgroups(Check *c) {
                     "Run kernel 5.14 or newer.");
 }
 
+/* Source: Documentation/admin-guide/sysctl/vm.rst, dirty_bytes and dirty_ratio. The kernel takes a ratio of what is free
+ * or page cache, which MemAvailable is near to. */
+static void check_dirty(Check *c, uint64_t available) {
+        char text[64], found[128], a[FORMAT_MAX];
+        unsigned long long bytes = 0, ratio = 0;
+
+        if (read_below(c, "/proc/sys/vm/dirty_bytes", text, sizeof(text)) >= 0)
+                (void) sscanf(text, "%llu", &bytes);
+        if (read_below(c, "/proc/sys/vm/dirty_ratio", text, sizeof(text)) >= 0)
+                (void) sscanf(text, "%llu", &ratio);
+        if (bytes > 0) {
+                (void) snprintf(found, sizeof(found), "%s at most wait to be written (vm.dirty_bytes)", bytes_format_human(bytes, a));
+                add(c, "Memory", "dirty", "ok", found, "", "");
+        } else if (ratio > 0) {
+                (void) snprintf(found, sizeof(found), "%s may wait to be written (vm.dirty_ratio, %llu %%)",
+                                bytes_format_human(available / 100 * ratio, a), ratio);
+                add(c, "Memory", "dirty", "note", found,
+                    "Whoever syncs waits for what others wrote on the same file system. cgd caps who floods a disk so, "
+                    "but what is dirty by then still has to be written.",
+                    "To bound it: vm.dirty_bytes, /usr/share/doc/cgd/dirty.conf tells how.");
+        }
+}
+
 static void check_memory(Check *c) {
         char text[8192], found[128], a[FORMAT_MAX], *p;
-        unsigned long long total = 0, swap = 0;
+        unsigned long long total = 0, available = 0, swap = 0;
 
         if (read_below(c, "/proc/meminfo", text, sizeof(text)) < 0) {
                 add(c, "Memory", "memory", "missing", "/proc/meminfo cannot be read",
@@ -180,6 +203,8 @@ static void check_memory(Check *c) {
         }
         if ((p = strstr(text, "MemTotal:")))
                 (void) sscanf(p + 9, "%llu", &total);
+        if ((p = strstr(text, "MemAvailable:")))
+                (void) sscanf(p + 13, "%llu", &available);
         if ((p = strstr(text, "SwapTotal:")))
                 (void) sscanf(p + 10, "%llu", &swap);
         add(c, "Memory", "memory", "ok", bytes_format_human(total * 1024, a), "", "");
@@ -192,6 +217,7 @@ static void check_memory(Check *c) {
                     "once instead of "
                     "slowly: less can be undone, more has to be killed.",
                     "A swap file or zram of an eighth of the memory is enough.");
+        check_dirty(c, available * 1024);
 }
 
 /* iocost is on for a disk where io.cost.qos of the root says so. Source: cgroup-v2.rst, "IO Interface Files". */

@@ -198,7 +198,8 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
                                 memcpy(l->v, device->done[i], sizeof l->v);
                         }
                 }
-                c->io.n_devices = MIN(c->io.n_devices + (device->device != 0), (size_t) IO_DEVICES_MAX);
+                if (device->device != 0 && c->io.n_devices < IO_DEVICES_MAX)
+                        c->io.busy_usec[c->io.n_devices++] = device->busy / 1000;
         }
         return &c->io;
 }

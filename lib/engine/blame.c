@@ -24,6 +24,8 @@
 #define DESCEND_PERMYRIAD 6000
 /* What its parent took in itself, or in children that are gone, is not the child's. */
 #define EXPLAINED_PERMYRIAD 5000
+/* With less than this it does not matter whom the root's slot stands for. */
+#define ROOT_PERMYRIAD 2000
 
 const CgroupSample *sample_find(const Sample *s, uint64_t id) {
         for (size_t i = 0; i < s->n_cgroups; i++)
@@ -88,31 +90,6 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, co
         ret->waited_usec = waits_for(&scope->waits, scope->credit, c->path);
         ret->rate = mul_div_u64(ret->waited_usec, USEC_PER_SEC, ret->usec);
         return true;
-}
-
-void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Waits *w, const Sample *s, const char *victim,
-                 uint64_t page_bytes) {
-        *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes };
-        if (r != RESOURCE_IO || streq(victim, "/"))
-                return;
-        ret->victim = victim;
-        waits_shares(w, s->credit, victim, &ret->waits);
-        ret->credit = ret->waits.known ? s->credit : NULL;
-        for (size_t i = 0; i < s->n_cgroups; i++) {
-                const Track *track = streq(s->cgroups[i].path, victim) ? tracks_find(t, s->cgroups[i].id) : NULL;
-                uint64_t usec, sum = 0;
-
-                /* One that stands still now still uses the disks that it used a moment ago. */
-                if (!track || !track_io(t, track, WINDOW_LONG, ret->devices, &ret->n_devices, &usec))
-                        continue;
-                for (size_t k = 0; k < ret->n_devices; k++)
-                        sum += ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES];
-                for (size_t k = 0; k < ret->n_devices; k++)
-                        ret->weight[k] = sum == 0 ? 0 : mul_div_u64(ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES],
-                                                                    PERMYRIAD, sum);
-                if (sum == 0)
-                        ret->n_devices = 0;
-        }
 }
 
 /* What a slice took in, at least what the largest one in it did: its own growth is that of those who live, less
@@ -276,6 +253,42 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         for (size_t i = 0; ret->culprit && i < ret->n_candidates; i++)
                 if (ret->candidates[i].cgroup_id == ret->culprit->id)
                         ret->candidates[i].share_permyriad = ret->share_permyriad;
+}
+
+/* Much was waited for the root's slot, and who does most of the work was counted there until a moment ago. */
+static bool worker_is_new(const Tracks *t, const Sample *s, const BlameScope *scope) {
+        Blame b;
+
+        if (waits_for_root(&scope->waits, s->credit) < mul_div_u64(scope->waits.whole_usec, ROOT_PERMYRIAD, PERMYRIAD))
+                return false;
+        blame_find(t, s, WINDOW_LAST, EXPLAINED_PERMYRIAD, 0, scope, &b);
+        return b.culprit && (b.culprit->kind == CGROUP_KIND_SLICE || !waits_settled(s->credit, b.culprit->id));
+}
+
+void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Waits *w, const Sample *s, const char *victim,
+                 uint64_t page_bytes) {
+        *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes };
+        if (r != RESOURCE_IO || streq(victim, "/"))
+                return;
+        ret->victim = victim;
+        waits_shares(w, s->credit, victim, &ret->waits);
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                const Track *track = streq(s->cgroups[i].path, victim) ? tracks_find(t, s->cgroups[i].id) : NULL;
+                uint64_t usec, sum = 0;
+
+                /* One that stands still now still uses the disks that it used a moment ago. */
+                if (!track || !track_io(t, track, WINDOW_LONG, ret->devices, &ret->n_devices, &usec))
+                        continue;
+                for (size_t k = 0; k < ret->n_devices; k++)
+                        sum += ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES];
+                for (size_t k = 0; k < ret->n_devices; k++)
+                        ret->weight[k] = sum == 0 ? 0 : mul_div_u64(ret->devices[k].v[IO_READS] + ret->devices[k].v[IO_WRITES],
+                                                                    PERMYRIAD, sum);
+                if (sum == 0)
+                        ret->n_devices = 0;
+        }
+        if (ret->waits.known && !worker_is_new(t, s, ret))
+                ret->credit = s->credit;
 }
 
 unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t cgroup_id, uint64_t noise,

@@ -36,6 +36,8 @@
 #define LEFT_PERMYRIAD 1000
 /* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth. */
 #define PROBE_WAITS 60
+/* Busy without a break. One that works on many requests at once is busy long before it is full. */
+#define FULL_PERMYRIAD 9500
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
@@ -61,6 +63,23 @@ static bool in_scope(const BlameScope *scope, const IoLine *device) {
                 if (io_same_device(&scope->devices[i], device))
                         return scope->weight[i] >= DEVICE_WEIGHT_MIN;
         return scope->n_devices == 0;
+}
+
+static bool any_in_scope(const BlameScope *scope, const IoLine *lines, size_t n) {
+        for (size_t i = 0; i < n; i++)
+                if (in_scope(scope, &lines[i]))
+                        return true;
+        return false;
+}
+
+/* The device that the victim uses most; NULL. */
+static const IoLine *busiest_of(const BlameScope *scope) {
+        size_t best = 0;
+
+        for (size_t i = 1; i < scope->n_devices; i++)
+                if (scope->weight[i] > scope->weight[best])
+                        best = i;
+        return scope->n_devices > 0 ? &scope->devices[best] : NULL;
 }
 
 static uint64_t work_of(uint64_t bytes, uint64_t operations) {
@@ -168,55 +187,56 @@ bool caps_buffered(const CgroupSample *row) {
         return dirty + writeback >= BUFFERED_BYTES;
 }
 
-/* Bytes a second that it sent off to a device. */
-static uint64_t asked_writes(const Engine *e, uint64_t cgroup_id, TrackWindow w, const IoLine *device) {
+/* Bytes of its that a device may have written over a window: sent off in it, or still on their way. */
+static uint64_t sent_writes(const Engine *e, uint64_t cgroup_id, TrackWindow w, const IoLine *device) {
         const Track *t = tracks_find(&e->tracks, cgroup_id);
         IoLine lines[IO_DEVICES_MAX];
         const IoLine *l;
         uint64_t usec;
         size_t n;
 
-        if (!t || !track_io(&e->tracks, t, w, lines, &n, &usec) || !(l = io_line_find(lines, n, device)))
+        if (!t)
                 return 0;
-        return mul_div_u64(l->v[IO_WRITE_BYTES], USEC_PER_SEC, usec);
+        l = track_io(&e->tracks, t, w, lines, &n, &usec) ? io_line_find(lines, n, device) : NULL;
+        return (l ? l->v[IO_WRITE_BYTES] : 0) + track_writeback(&e->tracks, t);
 }
 
-/* What a writer gets the device to write a second, roughly: in the longer window it may have begun late, and in the
- * shorter one its bursts show. */
-static uint64_t write_rate(const Engine *e, uint64_t cgroup_id, const IoLine *device) {
-        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
-        const CgroupSample *c = sample_find(e->sample, cgroup_id);
-        uint64_t sum = 0;
-        unsigned n_known = 0;
+/* What a writer got the device to write a second over a window. LIMIT_MAX where that is not known. */
+static uint64_t writes_over(const Engine *e, const CgroupSample *c, TrackWindow w, const IoLine *device) {
+        uint64_t own = sent_writes(e, c->id, w, device), all = 0;
+        IoLine lines[IO_DEVICES_MAX], done;
+        const IoLine *l;
+        size_t n;
 
-        for (size_t i = 0; c && i < ARRAY_SIZE(windows); i++) {
-                IoLine done[IO_DEVICES_MAX];
-                const IoLine *l;
-                size_t n;
-
-                if (waits_done(&e->waits, e->sample->credit, c, windows[i], done, &n) && (l = io_line_find(done, n, device)))
-                        return l->v[IO_WRITE_BYTES];
+        if (waits_done(&e->waits, e->sample->credit, c, w, lines, &n) && (l = io_line_find(lines, n, device)))
+                return l->v[IO_WRITE_BYTES];
+        /* His share of what all got done, where his own is not known yet. */
+        if (own > 0 && waits_device_done(&e->waits, e->sample->credit, device, w, &done)) {
+                for (size_t i = 1; i < e->sample->n_cgroups; i++)
+                        if (e->sample->cgroups[i].parent_id == e->sample->cgroups[0].id)
+                                all += sent_writes(e, e->sample->cgroups[i].id, w, device);
+                return mul_div_u64(done.v[IO_WRITE_BYTES], own, MAX(all, own));
         }
+        if (io_rates(e, c->id, w, lines, &n) && (l = io_line_find(lines, n, device)))
+                return l->v[IO_WRITE_BYTES];
+        return LIMIT_MAX;
+}
+
+/* … while it was busy, for he may have begun within the window. The first moments flatter a device that takes bursts, or
+ * has a cache; a few large requests are a poor measure, and count for half at least of what the longer window says. */
+static uint64_t write_rate(const Engine *e, const CgroupSample *c, const IoLine *device) {
+        static const TrackWindow windows[] = { WINDOW_RECENT, WINDOW_LAST };
+        uint64_t rate = LIMIT_MAX;
 
         for (size_t i = 0; i < ARRAY_SIZE(windows); i++) {
-                uint64_t own = asked_writes(e, cgroup_id, windows[i], device), all = 0;
-                IoLine lines[IO_DEVICES_MAX], done;
-                const IoLine *l;
-                size_t n;
+                uint64_t v = writes_over(e, c, windows[i], device);
 
-                /* His share of what all got done, where his own is not known yet. */
-                if (waits_device_done(&e->waits, e->sample->credit, device, windows[i], &done)) {
-                        for (size_t k = 1; k < e->sample->n_cgroups; k++)
-                                if (e->sample->cgroups[k].parent_id == e->sample->cgroups[0].id)
-                                        all += asked_writes(e, e->sample->cgroups[k].id, windows[i], device);
-                        sum += own > 0 ? mul_div_u64(done.v[IO_WRITE_BYTES], own, MAX(all, own)) : 0;
-                        n_known += own > 0;
-                } else if (io_rates(e, cgroup_id, windows[i], lines, &n) && (l = io_line_find(lines, n, device))) {
-                        sum += l->v[IO_WRITE_BYTES];
-                        n_known++;
-                }
+                if (v == LIMIT_MAX)
+                        continue;
+                v = mul_div_u64(v, PERMYRIAD, MAX(waits_busy(&e->waits, e->sample->credit, device, windows[i]), LEFT_PERMYRIAD));
+                rate = rate == LIMIT_MAX ? v : MIN(rate, MAX(v, rate / 2));
         }
-        return n_known > 0 ? sum / n_known : 0;
+        return rate == LIMIT_MAX ? 0 : rate;
 }
 
 /* What it has of the device, and all have. */
@@ -248,6 +268,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         /* What it does now; a longer window may hold the time before it began. */
         TrackWindow w = WINDOW_LAST;
         IoLine rates[IO_DEVICES_MAX];
+        const IoLine *busiest;
         size_t n;
 
         c->n_caps = 0;
@@ -256,8 +277,11 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
                 if (!io_rates(e, row->id, w, rates, &n))
                         return false;
         }
+        /* What it first sent off stands in no io.stat until it is let in to the device's queue. */
+        if (buffered && !any_in_scope(scope, rates, n) && n < IO_DEVICES_MAX && (busiest = busiest_of(scope)))
+                rates[n++] = (IoLine) { .major = busiest->major, .minor = busiest->minor };
         for (size_t i = 0; buffered && i < n; i++)
-                rates[i].v[IO_WRITE_BYTES] = write_rate(e, row->id, &rates[i]);
+                rates[i].v[IO_WRITE_BYTES] = write_rate(e, row, &rates[i]);
         for (size_t i = 0; i < n; i++) {
                 uint64_t reads = work_of(rates[i].v[IO_READ_BYTES], rates[i].v[IO_READS]),
                          writes = work_of(rates[i].v[IO_WRITE_BYTES], rates[i].v[IO_WRITES]);
@@ -343,6 +367,48 @@ static void cap_learn(const Engine *e, const Containment *c, DeviceCap *cap) {
                         cap->measured.v[i] = mul_div_u64(cap->measured.v[i], use.all[k], cap->full[k]);
                 cap->full[k] = use.all[k];
         }
+}
+
+/* It is busy all the time, most of that is his, and what all do together is less than his cap: so that is what it can do.
+ * What was measured first may have been a burst, or have gone into a cache, or he had only just begun. */
+static bool cap_calibrate(const Engine *e, const Containment *c, const CgroupSample *row, DeviceCap *cap) {
+        IoLine all, rates[IO_DEVICES_MAX];
+        const IoLine *rate;
+        size_t n;
+
+        if (cap->share_permyriad == 0 || waits_busy(&e->waits, e->sample->credit, &cap->level, WINDOW_RECENT) < FULL_PERMYRIAD ||
+            !waits_device_done(&e->waits, e->sample->credit, &cap->level, WINDOW_RECENT, &all) ||
+            !waits_done(&e->waits, e->sample->credit, row, WINDOW_RECENT, rates, &n) ||
+            !(rate = io_line_find(rates, n, &cap->level)))
+                return false;
+        for (int k = 0; k < _IO_KEY_MAX; k++)
+                if (is_capped(cap, k) && (all.v[k] >= cap->level.v[k] || rate->v[k] < all.v[k] / 2))
+                        return false;
+        cap_measure(e, cap, c->cgroup_id, WINDOW_RECENT, rate);
+        return true;
+}
+
+bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d) {
+        bool lower = false;
+
+        /* The window must not reach back to before the last change. */
+        if (e->waits.older.usec < c->cap_usec)
+                return false;
+        for (size_t i = 0; i < c->n_caps; i++) {
+                DeviceCap *cap = &c->caps[i];
+
+                if (!cap_calibrate(e, c, row, cap))
+                        continue;
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        uint64_t level = MAX(cap_room(e, c, cap, k), cap_floor(k, d));
+
+                        if (!is_capped(cap, k) || level >= cap->level.v[k])
+                                continue;
+                        cap->level.v[k] = level;
+                        lower = true;
+                }
+        }
+        return lower;
 }
 
 bool caps_raise(Engine *e, Containment *c) {

@@ -30,8 +30,14 @@
 #define RELAPSE_USEC (3 * USEC_PER_SEC)
 /* Who works in bursts uses little of a cap between them; without it for so long it is not needed. */
 #define UNBOUND_USEC (3 * USEC_PER_SEC)
-/* What a writer had on its way when it was capped and squeezed is waited for as long. */
+/* What a writer had on its way when it was capped and squeezed is waited for: so long; and where more than so much of it
+ * is left, longer. */
 #define WRITE_SETTLE_USEC (1500 * USEC_PER_MSEC)
+#define WRITE_BACKLOG_USEC (500 * USEC_PER_MSEC)
+#define WRITE_SETTLE_MAX_USEC (5 * USEC_PER_SEC)
+/* A lower cap makes it take longer, for whoever waits for a journal commit behind it, and for itself, which cannot even be
+ * stopped before its fdatasync() is through. Never longer than this. */
+#define WRITE_DRAIN_USEC (10 * USEC_PER_SEC)
 #define FAILURES_MAX 3
 /* What is ours is not given up as soon: a minute of trying. */
 #define RESTORE_FAILURES_MAX 60
@@ -636,6 +642,24 @@ static void stuck_look(Containment *c, const Track *t, bool pushing, unsigned fu
                 c->stuck_usec = 0;
 }
 
+/* How long what it has on its way to the disk will take as it is capped. */
+static uint64_t backlog_usec(const Containment *c, const CgroupSample *row) {
+        uint64_t dirty = 0, writeback = 0, level = 0;
+
+        (void) cgroup_sample_get(row, CGROUP_FILE_DIRTY, &dirty);
+        (void) cgroup_sample_get(row, CGROUP_FILE_WRITEBACK, &writeback);
+        for (size_t i = 0; i < c->n_caps; i++)
+                if (c->caps[i].level.v[IO_WRITE_BYTES] < c->caps[i].original.v[IO_WRITE_BYTES])
+                        level += c->caps[i].level.v[IO_WRITE_BYTES];
+        return level > 0 ? mul_div_u64(dirty + writeback, USEC_PER_SEC, level) : 0;
+}
+
+static bool writes_settle(const Engine *e, const Containment *c, const CgroupSample *row) {
+        uint64_t usec = e->now - MAX(c->cap_usec, c->step_usec);
+
+        return usec < WRITE_SETTLE_USEC || (usec < WRITE_SETTLE_MAX_USEC && backlog_usec(c, row) > WRITE_BACKLOG_USEC);
+}
+
 static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         bool pushing, binds, hurts;
 
@@ -662,12 +686,15 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
                 caps_back(e, c, d);
                 if (plan_caps(e, plan, c, ENTRY_BACK, d))
                         mark_incidents(e, c, RESOURCE_IO);
-        } else if (c->for_writes && e->now - MAX(c->cap_usec, c->step_usec) < WRITE_SETTLE_USEC) {
+        } else if (caps_correct(e, c, row, d)) {
+                if (plan_caps(e, plan, c, ENTRY_ACTION, d))
+                        mark_incidents(e, c, RESOURCE_IO);
+        } else if (c->for_writes && writes_settle(e, c, row)) {
                 return;
         } else if (hurts) {
                 c->cap_rise_usec = 0;
-                if (e->now - c->cap_usec >= d->contain.step_usec && caps_lower(e, c, d) &&
-                    plan_caps(e, plan, c, ENTRY_ACTION, d))
+                if (e->now - c->cap_usec >= d->contain.step_usec && 2 * backlog_usec(c, row) <= WRITE_DRAIN_USEC &&
+                    caps_lower(e, c, d) && plan_caps(e, plan, c, ENTRY_ACTION, d))
                         mark_incidents(e, c, RESOURCE_IO);
         } else if (e->now - c->cap_evidence_usec >= d->contain.lease_usec)
                 plan_caps_back(e, plan, c, ENTRY_EXPIRED, d);

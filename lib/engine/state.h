@@ -159,6 +159,8 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
 bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, const Domain *d);
 /* Half of what they are. False at the floor. */
 bool caps_lower(Engine *e, Containment *c, const Domain *d);
+/* Measures a device anew where it is seen to be full. True: a cap was lowered for that. */
+bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d);
 /* A quarter more, remembering where from. False: not worth a write. */
 bool caps_raise(Engine *e, Containment *c);
 /* Back to before the last rise and a little below. */

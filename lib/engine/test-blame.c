@@ -293,6 +293,12 @@ static void waits_kernel(void) {
         credit_wait(SLOT_WEB, SLOT_ROOT, 70);
 }
 
+/* Who does most of the work has no slot, and was counted there. */
+static void waits_newcomer(void) {
+        waits_kernel();
+        credit.slots[SLOT_STREAM].since_usec = USEC_PER_SEC;
+}
+
 static void waits_slice(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 20);
         credit_wait(SLOT_WEB, SLOT_SIDELOAD, 50);
@@ -337,6 +343,16 @@ static void test_waits_for_the_kernel(void **state _unused_) {
         blame_io(waits_kernel, &b, &scope);
         assert_null(b.culprit);
         assert_int_equal(b.whole_waited_usec, 80 * USEC_PER_MSEC);
+}
+
+/* The kernel, or who does most of the work and has had no slot for long: the waits do not tell. */
+static void test_waits_for_a_newcomer(void **state _unused_) {
+        BlameScope scope;
+        Blame b;
+
+        blame_io(waits_newcomer, &b, &scope);
+        assert_int_equal(b.whole_waited_usec, 0);
+        assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
 }
 
 /* Somebody in it has no slot yet: not a word on who it is. */
@@ -423,6 +439,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_makes_wait, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_hardly_waits, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_the_kernel, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_waits_for_a_newcomer, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_a_slice, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_done_of_a_new_slot, setup_credit, teardown),

@@ -727,6 +727,68 @@ static void test_buffered_writer(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+static uint64_t write_cap(int i) {
+        return w.c[i].io_max[0].v[IO_WRITE_BYTES];
+}
+
+/* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
+static void test_disk_that_took_a_burst(void **state _unused_) {
+        uint64_t lowest = LIMIT_MAX;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 100 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 60 * MIB && write_cap(writer) < LIMIT_MAX);
+        w.disk_bytes = 60 * MIB;
+        for (int i = 0; i < 400; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                lowest = MIN(lowest, write_cap(writer));
+        }
+        assert_true(lowest >= 40 * MIB);
+        assert_true(write_cap(writer) >= 44 * MIB && write_cap(writer) <= 54 * MIB);
+}
+
+/* A writer's first requests stand in no io.stat while they wait to be let in to the queue: what is on its way tells. */
+static void test_writes_not_yet_counted(void **state _unused_) {
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = w.c[writer].unseen = true;
+        w.c[writer].backlog = 150 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
+}
+
+/* While what it had on its way drains, nothing is gained by a lower cap, and afterwards only by one that lets it drain. */
+static void test_backlog_may_drain(void **state _unused_) {
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+
+        w.disk_operations = 4000;
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].backlog = 150 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
+        world_run(&w, 4500 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB);
+        /* It goes on hurting. */
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(write_cap(writer) >= 15 * MIB && write_cap(writer) <= 40 * MIB);
+}
+
 static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
         EngineStatus s;
         Plan plan;
@@ -803,6 +865,9 @@ int main(void) {
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
+                T(test_disk_that_took_a_burst),
+                T(test_writes_not_yet_counted),
+                T(test_backlog_may_drain),
                 T(test_work_on_a_disk_is_no_stir),
                 T(test_foreign_io_max_is_left),
         };

@@ -234,6 +234,7 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                 share = MIN(share, w->disk_operations * usec / USEC_PER_SEC * PERMYRIAD / operations);
         if (bytes > w->disk_bytes * usec / USEC_PER_SEC)
                 share = MIN(share, w->disk_bytes * usec / USEC_PER_SEC * PERMYRIAD / bytes);
+        w->busy_usec[disk] += MIN(MAX(operations * USEC_PER_SEC / w->disk_operations, bytes * USEC_PER_SEC / w->disk_bytes), usec);
         for (int i = 0; i < w->n; i++) {
                 WorldCgroup *c = &w->c[i];
                 uint64_t want, got;
@@ -249,7 +250,7 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                         io_stall(w, i, usec * 4 / 100);
                 c->rest = got == want ? MIN(c->rest + c->operations * usec - MIN(want * USEC_PER_SEC, c->rest + c->operations * usec),
                                             USEC_PER_SEC) : 0;
-                for (int k = i; k >= 0; k = w->c[k].parent) {
+                for (int k = i; k >= 0 && (k == i || !c->unseen); k = w->c[k].parent) {
                         w->c[k].done[disk].v[c->writes ? IO_WRITES : IO_READS] += got;
                         w->c[k].done[disk].v[c->writes ? IO_WRITE_BYTES : IO_READ_BYTES] += got * c->io_bytes;
                 }
@@ -264,7 +265,7 @@ static uint64_t writeback(const World *w, int i) {
         for (int k = i + 1; k < w->n; k++)
                 if (w->c[k].parent == i && !w->c[k].gone)
                         sum_below += writeback(w, k);
-        return sum_below + (c->buffered && c->operations > 0 && c->current > 8 * MIB ? (c->current - 8 * MIB) / 2 : 0);
+        return sum_below + c->backlog + (c->buffered && c->operations > 0 && c->current > 8 * MIB ? (c->current - 8 * MIB) / 2 : 0);
 }
 
 /* Who syncs waits for all that is on its way. */
@@ -392,10 +393,33 @@ static void world_act(World *w, const Action *a) {
         }
 }
 
+/* Everybody who works and is seen has a slot. */
+static const IoCredit *credit_of(World *w) {
+        size_t slot = 1;
+
+        if (!w->credited)
+                return NULL;
+        w->credit = (IoCredit) { .usec = w->now, .n_devices = WORLD_DISKS };
+        memcpy(w->credit.busy_usec, w->busy_usec, sizeof(w->busy_usec));
+        for (int d = 0; d < WORLD_DISKS; d++)
+                w->credit.done[0][d] = (IoLine) { .major = w->c[0].done[d].major, .minor = w->c[0].done[d].minor };
+        for (int i = 1; i < w->n && slot < IO_SLOTS; i++) {
+                if (!w->c[i].leaf || w->c[i].io_bytes == 0)
+                        continue;
+                if (!w->c[i].unseen) {
+                        w->credit.slots[slot].cgroup_id = w->c[i].id;
+                        w->credit.slots[slot].path = w->c[i].path;
+                        w->credit.slots[slot].since_usec = 1;
+                }
+                memcpy(w->credit.done[slot++], w->c[i].done, sizeof(w->c[i].done));
+        }
+        return &w->credit;
+}
+
 static void world_tick(World *w, bool all, bool cgroups) {
         static IoLine io[WORLD_MAX][WORLD_DISKS];
         CgroupSample rows[WORLD_MAX];
-        Sample s = { .usec = w->now, .cgroups = rows, .complete = all };
+        Sample s = { .usec = w->now, .cgroups = rows, .complete = all, .credit = credit_of(w) };
         EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
         Event gone = { .type = EVENT_CGROUP_GONE, .usec = w->now, .cgroup_id = w->vanished };
         Outcome outcomes[PLAN_ACTIONS_MAX];
@@ -435,7 +459,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 r->io = io[i];
                 r->io_max = c->io_max;
                 r->n_io_max = WORLD_DISKS;
-                for (int d = 0; d < WORLD_DISKS; d++)
+                for (int d = 0; d < WORLD_DISKS && !c->unseen; d++)
                         if (c->done[d].v[IO_READS] + c->done[d].v[IO_WRITES] > 0)
                                 io[i][r->n_io++] = c->done[d];
         }

@@ -32,6 +32,8 @@ typedef struct WorldCgroup {
         uint64_t operations, io_bytes;  /* wants so many a second, of so many bytes each … */
         bool writes;
         bool buffered;                  /* writes through the page cache: half of what it may use is on its way at a time */
+        uint64_t backlog;               /* … and this much, that never gets less */
+        bool unseen;                    /* what it writes stands in no io.stat yet */
         bool swaps;                     /* what grows goes to swap, on the first disk, and makes io there */
         int taken_by;                   /* swaps: it is driven out by this one, which takes the memory; 0 = it grows itself */
         int disk;                       /* … on this disk */
@@ -60,6 +62,9 @@ typedef struct World {
         uint64_t ache_until;            /* … and so until then */
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */
         bool refuse_writes;
+        bool credited;                  /* the kernel's credit of io is there; nobody waits by it */
+        IoCredit credit;
+        uint64_t busy_usec[WORLD_DISKS];
 } World;
 
 void world_init(World *w, uint64_t total, uint64_t swap_total);

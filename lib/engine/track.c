@@ -264,13 +264,13 @@ static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t u
 
         if (!c->io)
                 return;
-        if (p.n == 0 && !io) {
+        if (!cgroup_sample_get(c, CGROUP_FILE_WRITEBACK, &p.writeback))
+                p.writeback = 0;
+        if (p.n == 0 && p.writeback == 0 && !io) {
                 track->idle_usec = usec;
                 return;
         }
         memcpy(p.lines, c->io, p.n * sizeof(IoLine));
-        if (!cgroup_sample_get(c, CGROUP_FILE_WRITEBACK, &p.writeback))
-                p.writeback = 0;
         if (!io)
                 io = io_add(t, track, &p, born_usec);
         else if (restart)

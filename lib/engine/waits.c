@@ -37,6 +37,7 @@ void waits_update(Waits *w, const Sample *s, bool after_rest) {
         w->last.usec = c->usec;
         memcpy(w->last.wait_usec, c->wait_usec, sizeof(w->last.wait_usec));
         memcpy(w->last.done, c->done, sizeof(w->last.done));
+        memcpy(w->last.busy_usec, c->busy_usec, sizeof(w->last.busy_usec));
         if (w->older.usec == 0 || after_rest)
                 w->older = w->newer = w->last;
         else if (c->usec - w->newer.usec >= TRACK_RECENT_USEC) {
@@ -144,6 +145,32 @@ bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *dev
                         to_rates(from, &w->last, ret);
                         return true;
                 }
+        return false;
+}
+
+unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window) {
+        const WaitPoint *from = window_begin(w, credit, window), *to = &w->last;
+
+        for (size_t d = 0; from && d < credit->n_devices; d++)
+                if (io_same_device(&credit->done[0][d], device))
+                        return (unsigned) MIN(mul_div_u64(to->busy_usec[d] - MIN(from->busy_usec[d], to->busy_usec[d]), PERMYRIAD,
+                                                          to->usec - from->usec), (uint64_t) PERMYRIAD);
+        return PERMYRIAD;
+}
+
+uint64_t waits_for_root(const WaitShares *shares, const IoCredit *credit) {
+        uint64_t sum = 0;
+
+        for (size_t k = 0; k < IO_SLOTS; k++)
+                if (credit->slots[k].cgroup_id == 0 || streq(credit->slots[k].path, "/"))
+                        sum += shares->slot_usec[k];
+        return sum;
+}
+
+bool waits_settled(const IoCredit *credit, uint64_t cgroup_id) {
+        for (size_t k = 1; k < IO_SLOTS; k++)
+                if (credit->slots[k].cgroup_id == cgroup_id)
+                        return credit->slots[k].since_usec + SETTLE_USEC <= credit->usec;
         return false;
 }
 

@@ -13,6 +13,7 @@ typedef struct WaitPoint {
         uint64_t usec;                  /* 0 = none */
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS];
         IoLine done[IO_SLOTS][IO_DEVICES_MAX];
+        uint64_t busy_usec[IO_DEVICES_MAX];
 } WaitPoint;
 
 /* The older of two anchors is between one and two of TRACK_RECENT_USEC old, as those of the tracks are. */
@@ -42,5 +43,14 @@ bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, T
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
+/* The share of a window in which a device had a request under way, in 1/10000; PERMYRIAD where that is not known. */
+unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window);
+
 /* Of these those for c or whoever is below it, in microseconds. */
 uint64_t waits_for(const WaitShares *shares, const IoCredit *credit, const char *path);
+
+/* Of these those for the kernel itself and for whoever has no slot. */
+uint64_t waits_for_root(const WaitShares *shares, const IoCredit *credit);
+
+/* It has had a slot for long enough that what is on its way is counted there. */
+bool waits_settled(const IoCredit *credit, uint64_t cgroup_id);

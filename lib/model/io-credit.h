@@ -23,5 +23,6 @@ typedef struct IoCredit {
         uint64_t latency[IO_SLOTS][LATENCY_BUCKETS];    /* requests, ever */
         /* What was done, ever, by device; in io.stat it stands as soon as it is asked for. */
         IoLine done[IO_SLOTS][IO_DEVICES_MAX];
+        uint64_t busy_usec[IO_DEVICES_MAX];     /* with a request under way, ever, likewise */
         size_t n_devices;
 } IoCredit;

@@ -158,6 +158,18 @@ def test_c_sync(vm: VM) -> None:
     check(vm.kills() == 0, "somebody was killed for io")
 
 
+@only_full
+@limited(300)
+def test_c_sync_little_dirty(vm: VM) -> None:
+    """With the opt-in of policies/dirty.conf: what is dirty when the neighbour is capped is a quarter of a second's work."""
+    for name, fallback, size in (("dirty_background", 10, MACHINE["bps"] // 16), ("dirty", 20, MACHINE["bps"] // 4)):
+        Path(f"/proc/sys/vm/{name}_bytes").write_text(str(size))
+        vm.undo.append(lambda name=name, fallback=fallback: Path(f"/proc/sys/vm/{name}_ratio").write_text(str(fallback)))
+    check("at most wait to be written" in vm.cgctl("check", ok=False), "the check does not see the bound on what is dirty")
+    flood(vm, "sync", {"count": 4, "size": "64M"}, 97, share=75)
+    check(vm.kills() == 0, "somebody was killed for io")
+
+
 @limited(400)
 def test_d_leak_and_reads(vm: VM) -> None:
     """A leak goes into swap on the disk that the others need, and somebody floods that as well."""

@@ -32,6 +32,7 @@ typedef enum CreditDone {
 
 typedef struct CreditDevice {
         __u64 device;                           /* major << 32 | minor; 0 = free, and taken by the first to come */
+        __u64 busy;                             /* nanoseconds with a request under way, as of the last that ended */
         __u64 wait[CREDIT_SLOTS][CREDIT_SLOTS]; /* [who waited][for whom], for ever */
         __u64 done[CREDIT_SLOTS][_CREDIT_DONE_MAX];     /* when it was done, not when it was asked for as in io.stat */
         __u32 latency[CREDIT_SLOTS][LATENCY_BUCKETS];   /* requests, from when they were queued to their end */
@@ -47,4 +48,4 @@ typedef struct CreditControl {
         CreditDevice devices[CREDIT_DEVICES];
 } CreditControl;
 
-_Static_assert(sizeof(CreditDevice) == 8 + 8 * CREDIT_SLOTS * (CREDIT_SLOTS + _CREDIT_DONE_MAX) + 4 * CREDIT_SLOTS * LATENCY_BUCKETS, "no padding");
+_Static_assert(sizeof(CreditDevice) == 16 + 8 * CREDIT_SLOTS * (CREDIT_SLOTS + _CREDIT_DONE_MAX) + 4 * CREDIT_SLOTS * LATENCY_BUCKETS, "no padding");

@@ -30,6 +30,7 @@ struct device {
         struct bpf_spin_lock lock;
         u32 total;
         u64 nsec;                       /* when the clocks were set */
+        u64 busy;                       /* nanoseconds with a request under way */
         u64 clock[CREDIT_SLOTS];        /* nanoseconds << CREDIT_SHIFT */
         u32 in_flight[CREDIT_SLOTS];
 };
@@ -123,6 +124,7 @@ static __always_inline void advance(struct device *d, u64 now) {
         if (now <= d->nsec)
                 return;
         if (d->total > 0) {
+                d->busy += now - d->nsec;
                 share = ((now - d->nsec) << CREDIT_SHIFT) / d->total;
                 for (int i = 0; i < CREDIT_SLOTS; i++)
                         d->clock[i] += d->in_flight[i] * share;
@@ -250,6 +252,7 @@ static __always_inline int end(u64 *ctx, int counts, u32 bytes) {
                 bpf_spin_lock(&d->lock);
                 advance(d, now);
                 leave(d, slot);
+                control.devices[device].busy = d->busy;
                 if (counts)
                         count(&control.devices[device], d, n, slot, now, flags, bytes);
                 bpf_spin_unlock(&d->lock);
