@@ -32,6 +32,7 @@ typedef enum CliTakes {
         TAKES_DAEMON = 1 << 6,          /* --socket */
         TAKES_COMMAND = 1 << 7,         /* what follows is a command: its options are not ours */
         TAKES_SINCE = 1 << 8,
+        TAKES_DRILL = 1 << 9,           /* --for, --repeat, --slo */
 } CliTakes;
 
 typedef enum JsonForm {
@@ -39,6 +40,8 @@ typedef enum JsonForm {
         JSON_PRETTY,
         JSON_SHORT,
 } JsonForm;
+
+#define CLI_SLO_MAX 10
 
 typedef struct Cli Cli;
 
@@ -55,8 +58,11 @@ struct Cli {
         const Verb *verb;
         JsonForm json;
         bool no_pager, background;
-        unsigned limit;
+        unsigned limit, repeat;
         uint64_t since_usec;            /* so long ago; 0 = not given */
+        uint64_t for_usec;
+        const char *slo[CLI_SLO_MAX];
+        size_t n_slo;
         const char *from, *host, *socket, *domain, *root;
         View view;
         sd_bus *bus;
@@ -107,6 +113,7 @@ CliExit verb_set_mode(Cli *cli, int argc, char **argv);
 CliExit verb_run(Cli *cli, int argc, char **argv);
 CliExit verb_place(Cli *cli, int argc, char **argv);
 CliExit verb_release(Cli *cli, int argc, char **argv);
+CliExit verb_drill(Cli *cli, int argc, char **argv);
 CliExit verb_check(Cli *cli, int argc, char **argv);
 CliExit verb_version(Cli *cli, int argc, char **argv);
 CliExit verb_help(Cli *cli, int argc, char **argv);

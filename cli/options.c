@@ -23,6 +23,9 @@ typedef enum OptionId {
         OPTION_BACKGROUND,
         OPTION_ROOT,
         OPTION_SINCE,
+        OPTION_FOR,
+        OPTION_REPEAT,
+        OPTION_SLO,
 } OptionId;
 
 typedef struct Option {
@@ -43,6 +46,9 @@ static const Option options[] = {
         { OPTION_FROM, "from", "FILE", TAKES_FROM, "show a document saved with --json ('-': stdin)" },
         { OPTION_LIMIT, "limit", "N", TAKES_LIMIT, "show at most N (default 20, 0: all)" },
         { OPTION_SINCE, "since", "SPAN", TAKES_SINCE, "look back so far, such as 5min (default 15min)" },
+        { OPTION_FOR, "for", "SPAN", TAKES_DRILL, "do harm for so long each time (default 20s)" },
+        { OPTION_REPEAT, "repeat", "N", TAKES_DRILL, "do each scenario N times (default 1)" },
+        { OPTION_SLO, "slo", "OBJECTIVE", TAKES_DRILL, "what must hold, such as isol-p01=95; may be repeated" },
         { OPTION_DOMAIN, "domain", "NAME", TAKES_DOMAIN, "the domain to run in (needed)" },
         { OPTION_BACKGROUND, "background", NULL, TAKES_BACKGROUND,
           "as a service of its own; do not wait for it" },
@@ -116,6 +122,26 @@ static CliExit option_take(Cli *cli, const Option *o, const char *value) {
                         return CLI_USAGE;
                 }
                 return CLI_DONE;
+        case OPTION_FOR:
+                if (usec_parse(value, &cli->for_usec) < 0 || cli->for_usec < 5 * USEC_PER_SEC || cli->for_usec > 10 * USEC_PER_MINUTE) {
+                        cli_error("--for=%s: a span of time from 5s to 10min", value);
+                        return CLI_USAGE;
+                }
+                return CLI_DONE;
+        case OPTION_REPEAT:
+                if (u64_parse(value, &n) < 0 || n == 0 || n > 50) {
+                        cli_error("--repeat=%s: a number from 1 to 50", value);
+                        return CLI_USAGE;
+                }
+                cli->repeat = (unsigned) n;
+                return CLI_DONE;
+        case OPTION_SLO:
+                if (cli->n_slo == CLI_SLO_MAX) {
+                        cli_error("--slo=%s: at most %d objectives", value, CLI_SLO_MAX);
+                        return CLI_USAGE;
+                }
+                cli->slo[cli->n_slo++] = value;
+                return CLI_DONE;
         case OPTION_DOMAIN:
                 cli->domain = value;
                 return CLI_DONE;
@@ -179,6 +205,8 @@ CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
         int at;
 
         cli->limit = 20;
+        cli->repeat = 1;
+        cli->for_usec = 20 * USEC_PER_SEC;
         if (options_read(cli, argc, argv, false, &given) != CLI_DONE)
                 return CLI_USAGE;
         at = optind;

@@ -3,6 +3,7 @@
 /* The verbs, one row each with their help. To add one: a row here, and a file verb-NAME.c. */
 
 #include "cli.h"
+#include "drill/drill.h"
 
 #define LISTING (TAKES_JSON | TAKES_FROM | TAKES_DAEMON)
 
@@ -70,6 +71,12 @@ const Verb verbs[] = {
         { "release", "UNIT...", "take units out of their domain again",
           "Undoes the placement of each UNIT until the next boot or 'cgctl place'.",
           1, -1, TAKES_DAEMON, verb_release },
+        { "drill", "[SCENARIO...]", "rehearse a failure in a bounded slice, and judge",
+          "Rehearses each SCENARIO, or all, on this machine: in " DRILL_SLICE ", whose memory is bounded, runs a service and "
+          "somebody who does it harm, once while cgd only looks on and once while it contains, and tells what the service "
+          "kept of its requests, how soon cgd acted, whether on the right one and on nobody else. Exits 3 where an objective "
+          "(--slo=) is missed. Refuses where the machine is in trouble already. The scenarios: 'cgctl drill list'.",
+          0, -1, TAKES_JSON | TAKES_FROM | TAKES_DAEMON | TAKES_DRILL, verb_drill },
         { "check", "", "what this machine offers cgd, and what it lacks",
           "Looks at the kernel, pressure figures, controllers, the cgroup hierarchy, swap and who else acts "
           "on memory trouble, and tells for each lack what it costs and what to do. Exits 3 if something "

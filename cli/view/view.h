@@ -94,4 +94,5 @@ void view_blame(const View *v, const json_t *j, Str *out);
 void view_incidents(const View *v, const json_t *j, Str *out);
 void view_why(const View *v, const json_t *j, Str *out);
 void view_tree(const View *v, const json_t *j, Str *out);
+void view_drill(const View *v, const json_t *j, Str *out);
 void view_check(const View *v, const json_t *j, Str *out);

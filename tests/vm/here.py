@@ -75,6 +75,7 @@ class Here:
         RUNTIME.mkdir(exist_ok=True)
         vmlib.RUN = RUNTIME
         vmlib.TESTS = build / "tests/load"
+        vmlib.LOADS = build / "cli/drill"
 
     def slices(self) -> None:
         for name, text in {TOP: f"[Slice]\nMemoryMax={self.bound}\nMemorySwapMax={self.bound}\n", WORK: "[Slice]\n",

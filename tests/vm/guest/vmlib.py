@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Callable, Iterator
 
 TESTS = Path("/usr/libexec/cgd-tests")
+LOADS = Path("/usr/libexec/cgd")
 CGROUP = Path("/sys/fs/cgroup")
 RUN = Path("/run/vmtest")
 POLICIES = Path("/run/cgd/policies")
@@ -427,7 +428,7 @@ class VM:
                anon: str = "160M", file: str = "64M", options: tuple[str, ...] = (), properties: tuple[str, ...] = ()) -> Victim:
         """Start the service; returns once its working set is warm and its clock runs."""
         output = RUN / f"{name}.json"
-        argv = [str(TESTS / "cgd-victim"), f"--anon={anon}", f"--output={output}", *options]
+        argv = [str(LOADS / "cgd-victim"), f"--anon={anon}", f"--output={output}", *options]
         if size(file):
             argv.append(f"--file=/data/{name}.dat:{file}")
         if seconds:
@@ -438,7 +439,7 @@ class VM:
     def hog(self, shape: str = "leak", slice: str = "sideload.slice", name: str = "hog",
             properties: tuple[str, ...] = (), **options) -> Unit:
         """Start a neighbour: vm.hog('leak', rate='100M', total='400M', seconds=60)."""
-        argv = [str(TESTS / "cgd-hog"), shape]
+        argv = [str(LOADS / "cgd-hog"), shape]
         argv += [f"--{k.replace('_', '-')}={v}" for k, v in options.items()]
         return self.start(name, argv, slice=slice, properties=properties)
 

@@ -5,13 +5,14 @@ import subprocess
 import sys
 from pathlib import Path
 
-from vmlib import CGD_UNIT, TESTS, VM, check, limited, sh
+from vmlib import CGD_UNIT, LOADS, TESTS, VM, check, limited, sh
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "trixie"
 PROGRAM = Path("/job/here.py")
 # Where ./dev build puts what is installed here elsewhere.
-BUILT = {"daemon/cgd": "/usr/libexec/cgd/cgd", "cli/cgctl": "/usr/bin/cgctl", "tests/load": str(TESTS)}
+BUILT = {"daemon/cgd": "/usr/libexec/cgd/cgd", "cli/cgctl": "/usr/bin/cgctl", "tests/load": str(TESTS),
+         "cli/drill": str(LOADS)}
 
 
 @limited(400)

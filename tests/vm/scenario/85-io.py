@@ -8,7 +8,7 @@ no neighbour in the same run."""
 import os
 from pathlib import Path
 
-from vmlib import CGROUP, TESTS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
+from vmlib import CGROUP, LOADS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
 
 MACHINE = {"iops": 800, "bps": 60_000_000}
 # Ten minutes, and nothing in it differs much between the suites.
@@ -32,7 +32,7 @@ def io_of(unit: Path, device: str) -> dict[str, int]:
 
 def prepare(shape: str, options: dict) -> None:
     """The file that a shape works on, made before anybody is measured."""
-    argv = [str(TESTS / "cgd-hog"), shape, "--prepare"]
+    argv = [str(LOADS / "cgd-hog"), shape, "--prepare"]
     sh(*argv, *(f"--{k}={v}" for k, v in options.items()), timeout=150)
     Path("/proc/sys/vm/drop_caches").write_text("3")
 

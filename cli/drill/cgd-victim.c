@@ -197,6 +197,22 @@ static int latency_compare(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
+/* The 95th percentile of each second's latencies; 0 where nothing was done. The log is in the order of its times. */
+static void report_seconds(const Victim *v, uint64_t span, uint32_t *scratch, FILE *f) {
+        size_t i = 0;
+
+        fprintf(f, "\"p95_usec\":[");
+        for (uint64_t second = 0; second <= span / USEC_PER_SEC; second++) {
+                size_t n = 0;
+
+                for (; i < v->n_log && (uint64_t) v->log[i].at_usec10 * 10 < (second + 1) * USEC_PER_SEC; i++)
+                        scratch[n++] = v->log[i].latency_usec;
+                qsort(scratch, n, sizeof(*scratch), latency_compare);
+                fprintf(f, "%s%u", second ? "," : "", n ? scratch[n * 95 / 100] : 0);
+        }
+        fprintf(f, "],");
+}
+
 static void victim_report(Victim *v, uint64_t t0, uint64_t t1, uint64_t planned) {
         uint64_t silence = 0, silence_at = 0, last = 0, span = t1 - t0;
         size_t n_buckets = (size_t) (span / (BUCKET_MSEC * USEC_PER_MSEC)) + 1, n = v->n_log;
@@ -231,11 +247,13 @@ static void victim_report(Victim *v, uint64_t t0, uint64_t t1, uint64_t planned)
         }
         fprintf(f, "{\"t0_usec\":%llu,\"t1_usec\":%llu,\"rate\":%u,\"planned\":%llu,\"done\":%zu,"
                 "\"kept_permyriad\":%llu,\"longest_silence_ms\":%llu,\"longest_silence_at_ms\":%llu,"
-                "\"p50_usec\":%u,\"p99_usec\":%u,\"max_usec\":%u,\"bucket_ms\":%u,\"buckets\":[",
+                "\"p50_usec\":%u,\"p99_usec\":%u,\"max_usec\":%u,",
                 (unsigned long long) t0, (unsigned long long) t1, v->rate, (unsigned long long) planned, n,
                 (unsigned long long) (planned ? n * 10000 / planned : 0),
                 (unsigned long long) (silence / USEC_PER_MSEC), (unsigned long long) (silence_at / USEC_PER_MSEC),
-                latency[n / 2], latency[n * 99 / 100], n ? latency[n - 1] : 0, BUCKET_MSEC);
+                latency[n / 2], latency[n * 99 / 100], n ? latency[n - 1] : 0);
+        report_seconds(v, span, latency, f);
+        fprintf(f, "\"bucket_ms\":%u,\"buckets\":[", BUCKET_MSEC);
         for (size_t i = 0; i < n_buckets; i++)
                 fprintf(f, "%s%u", i ? "," : "", buckets[i]);
         fprintf(f, "]}\n");

@@ -1,0 +1,259 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The stage of a drill: one slice with bounded memory, swap and tasks, two slices in it, a policy for each, and the
+ * services.
+ *
+ * Invariant: whatever becomes of cgctl, nothing outlives its time. Every service has RuntimeMaxSec=, what it takes is
+ * bounded by the slice's limits, which are runtime properties of a unit, and the policies lie below /run; the next drill
+ * removes what is left.
+ *
+ * systemctl and systemd-run do the work: they wait for jobs, and an operator can type what they were given. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <ftw.h>
+#include <spawn.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "base/macro.h"
+#include "base/str.h"
+#include "base/units.h"
+#include "cli.h"
+#include "drill/drill.h"
+#include "sys/small-file.h"
+
+#define LOCK_PATH "/run/cgd-drill.lock"
+#define FILES_DIR "/var/lib/cgd/drill"
+#define REPORT_PATH FILES_DIR "/victim.json"
+#define POLICY_DIR "/run/cgd/policies"
+#define CGROUP_PATH "/sys/fs/cgroup/" DRILL_SLICE
+#define MIB (UINT64_C(1) << 20)
+/* A share of the machine, and no more than shows what there is to show. */
+#define BOUND_SHARE 4
+#define BOUND_MIN (192 * MIB)
+#define BOUND_MAX (1024 * MIB)
+#define TASKS_MAX "600"
+/* A service that was left alone is ended so long after its time. */
+#define SPARE_SECONDS 30
+
+/* As the shipped workload and sideload, but for the slices; the service is promised what it works with. */
+static const char victim_policy[] =
+        "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
+        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\n"
+        "[Alarm memory]\nMemoryPressureAbove=some 5%% over 1s\n[Alarm io]\nIOPressureAbove=some 30%% over 500ms\n"
+        "[Contain]\nMode=contain\nSteps=hold squeeze\n";
+static const char culprit_policy[] =
+        "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: who does the harm\n"
+        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n"
+        "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
+        "KillAfterSec=10s\nKillBudget=100 per 10min\n";
+
+/* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
+static int run_argv(const char *const argv[], bool quiet) {
+        posix_spawn_file_actions_t actions;
+        extern char **environ;
+        int status;
+        pid_t pid;
+
+        if (posix_spawn_file_actions_init(&actions) != 0)
+                return -1;
+        (void) posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+        (void) posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
+        if (quiet)
+                (void) posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
+        errno = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *) argv, environ);
+        (void) posix_spawn_file_actions_destroy(&actions);
+        if (errno != 0) {
+                cli_error("drill: cannot run %s: %s", argv[0], strerror(errno));
+                return -1;
+        }
+        while (waitpid(pid, &status, 0) < 0)
+                if (errno != EINTR)
+                        return -1;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static uint64_t meminfo(const char *key) {
+        char text[8192], *p;
+        uint64_t kib = 0;
+
+        if (file_read_at(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) >= 0 && (p = strstr(text, key)))
+                (void) sscanf(p + strlen(key), ": %" SCNu64, &kib);
+        return kib << 10;
+}
+
+static int make_dir(const char *path, mode_t mode) {
+        return mkdir(path, mode) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+static int write_file(const char *path, const char *text) {
+        _cleanup_fclose_ FILE *f = fopen(path, "we");
+
+        return !f || fputs(text, f) < 0 || fflush(f) != 0 ? -errno : 0;
+}
+
+static int remove_one(const char *path, _unused_ const struct stat *st, _unused_ int type, _unused_ struct FTW *ftw) {
+        (void) remove(path);
+        return 0;
+}
+
+/* Whatever a drill has made, if it is there. */
+static void clear(void) {
+        static const char *const slices[] = { DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE };
+
+        drill_services_stop();
+        (void) run_argv((const char *[]){ "systemctl", "stop", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, true);
+        for (size_t i = 0; i < ARRAY_SIZE(slices); i++) {
+                char path[128];
+
+                (void) snprintf(path, sizeof(path), "/run/systemd/system.control/%s.d", slices[i]);
+                (void) nftw(path, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+        }
+        (void) nftw(FILES_DIR, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+        (void) unlink(POLICY_DIR "/" DRILL_VICTIM ".policy");
+        (void) unlink(POLICY_DIR "/" DRILL_CULPRIT ".policy");
+}
+
+static bool write_policies(const DrillStage *s) {
+        char text[2048];
+        int r;
+
+        (void) snprintf(text, sizeof(text), victim_policy, s->bound_bytes / 3 / MIB);
+        if ((r = make_dir("/run/cgd", 0755)) < 0 || (r = make_dir(POLICY_DIR, 0755)) < 0 ||
+            (r = write_file(POLICY_DIR "/" DRILL_VICTIM ".policy", text)) < 0 ||
+            (r = write_file(POLICY_DIR "/" DRILL_CULPRIT ".policy", culprit_policy)) < 0) {
+                cli_error("drill: cannot write policies to " POLICY_DIR ": %s", strerror(-r));
+                return false;
+        }
+        return true;
+}
+
+static bool make_slices(const DrillStage *s) {
+        char memory[64], swap[64];
+
+        (void) snprintf(memory, sizeof(memory), "MemoryMax=%" PRIu64, s->bound_bytes);
+        (void) snprintf(swap, sizeof(swap), "MemorySwapMax=%" PRIu64, s->bound_bytes / 2);
+        if (run_argv((const char *[]){ "systemctl", "set-property", "--runtime", DRILL_SLICE, memory, swap, "TasksMax=" TASKS_MAX, NULL },
+                     false) != 0 ||
+            run_argv((const char *[]){ "systemctl", "start", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, false) != 0) {
+                cli_error("drill: cannot make " DRILL_SLICE "; nothing was started");
+                return false;
+        }
+        return true;
+}
+
+bool drill_stage_open(DrillStage *s) {
+        uint64_t total = meminfo("MemTotal"), available = meminfo("MemAvailable");
+        int r;
+
+        *s = (DrillStage) { .lock_fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600),
+                            .bound_bytes = CLAMP(total / BOUND_SHARE, BOUND_MIN, BOUND_MAX) / MIB * MIB };
+        if (s->lock_fd < 0 || flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
+                cli_error(s->lock_fd >= 0 && errno == EWOULDBLOCK ? "drill: another drill is running" :
+                                                                    "drill: cannot lock " LOCK_PATH ": %s", strerror(errno));
+                s->lock_fd = safe_close(s->lock_fd);
+                return false;
+        }
+        clear();
+        if (available < s->bound_bytes + total / 10) {
+                char a[FORMAT_MAX], b[FORMAT_MAX];
+
+                cli_error("drill: %s of memory are available, and a drill needs %s and a tenth of the machine left over",
+                          bytes_format_human(available, a), bytes_format_human(s->bound_bytes, b));
+                s->lock_fd = safe_close(s->lock_fd);
+                return false;
+        }
+        r = make_dir("/var/lib/cgd", 0755);
+        if (r < 0 || (r = make_dir(FILES_DIR, 0700)) < 0) {
+                cli_error("drill: cannot make " FILES_DIR ": %s", strerror(-r));
+                drill_stage_close(s);
+                return false;
+        }
+        if (!make_slices(s) || !write_policies(s)) {
+                drill_stage_close(s);
+                return false;
+        }
+        return true;
+}
+
+void drill_stage_close(DrillStage *s) {
+        clear();
+        s->lock_fd = safe_close(s->lock_fd);
+}
+
+bool drill_victim_start(const DrillStage *s, unsigned seconds) {
+        char anon[64], file[128], length[32], life[64];
+
+        (void) unlink(REPORT_PATH);
+        (void) snprintf(anon, sizeof(anon), "--anon=%" PRIu64 "M", s->bound_bytes / 5 / MIB);
+        (void) snprintf(file, sizeof(file), "--file=" FILES_DIR "/victim.dat:%" PRIu64 "M", s->bound_bytes / 10 / MIB);
+        (void) snprintf(length, sizeof(length), "--seconds=%u", seconds);
+        (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + SPARE_SECONDS);
+        if (run_argv((const char *[]){ "systemd-run", "--quiet", "--collect", "--unit=" DRILL_VICTIM, "--slice=" DRILL_VICTIM_SLICE,
+                                       "--property=Type=notify", "--property=TimeoutStartSec=60", life, "--",
+                                       LIBEXECDIR "/cgd-victim", anon, file, length, "--output=" REPORT_PATH, NULL }, false) != 0) {
+                cli_error("drill: the service " DRILL_VICTIM ".service does not start; see 'journalctl -u " DRILL_VICTIM "'");
+                return false;
+        }
+        return true;
+}
+
+json_t *drill_victim_report(unsigned wait_seconds) {
+        for (unsigned i = 0; i < wait_seconds * 10; i++) {
+                json_t *j = json_load_file(REPORT_PATH, 0, NULL);
+
+                if (j || access(CGROUP_PATH "/" DRILL_VICTIM_SLICE "/" DRILL_VICTIM ".service", F_OK) < 0)
+                        return j ?: json_load_file(REPORT_PATH, 0, NULL);
+                (void) nanosleep(&(struct timespec){ .tv_nsec = 100000000 }, NULL);
+        }
+        return NULL;
+}
+
+bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds) {
+        for (unsigned n = 0; n < MAX(scenario->n_culprits, 1U); n++) {
+                char unit[64], rate[64], size[64], length[32], life[64];
+                const char *argv[24] = { "systemd-run", "--quiet", "--collect", unit, "--slice=" DRILL_CULPRIT_SLICE, life };
+                size_t k = 6;
+
+                (void) snprintf(unit, sizeof(unit), n == 0 ? "--unit=" DRILL_CULPRIT : "--unit=" DRILL_CULPRIT "-%u", n + 1);
+                (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + SPARE_SECONDS);
+                (void) snprintf(length, sizeof(length), "--seconds=%u", seconds);
+                if (scenario->restarts) {
+                        argv[k++] = "--property=Restart=always";
+                        argv[k++] = "--property=RestartSec=0";
+                        argv[k++] = "--property=StartLimitIntervalSec=0";
+                }
+                argv[k++] = "--";
+                argv[k++] = LIBEXECDIR "/cgd-hog";
+                argv[k++] = scenario->shape;
+                argv[k++] = length;
+                if (scenario->rate_divisor > 0) {
+                        (void) snprintf(rate, sizeof(rate), "--rate=%" PRIu64 "K", s->bound_bytes / scenario->rate_divisor >> 10);
+                        argv[k++] = rate;
+                }
+                if (scenario->size_divisor > 0) {
+                        (void) snprintf(size, sizeof(size), "--size=%" PRIu64 "K", s->bound_bytes / scenario->size_divisor >> 10);
+                        argv[k++] = size;
+                }
+                for (size_t i = 0; i < ARRAY_SIZE(scenario->options) && scenario->options[i]; i++)
+                        argv[k++] = scenario->options[i];
+                if (run_argv(argv, false) != 0) {
+                        cli_error("drill: cannot start %s", unit + strlen("--unit="));
+                        return false;
+                }
+        }
+        return true;
+}
+
+void drill_services_stop(void) {
+        static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2.service", DRILL_VICTIM ".service" };
+
+        for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
+                (void) run_argv((const char *[]){ "systemctl", "kill", "--signal=KILL", units[i], NULL }, true);
+                (void) run_argv((const char *[]){ "systemctl", "stop", units[i], NULL }, true);
+                (void) run_argv((const char *[]){ "systemctl", "reset-failed", units[i], NULL }, true);
+        }
+}

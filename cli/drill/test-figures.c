@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Figures of a drill, from a report made up here: five calm seconds at 100 requests/s, then ten of a flood. */
+
+#include "base/test.h"
+#include "base/units.h"
+#include "drill/drill.h"
+
+#define T0 (UINT64_C(1000) * USEC_PER_SEC)
+
+/* In second `bad` of the flood the service stands still for `lost` tenths. */
+static json_t *report_of(unsigned bad, unsigned lost, json_int_t slow_usec) {
+        json_t *buckets = json_array(), *p95 = json_array();
+
+        for (unsigned i = 0; i < 15 * 10; i++)
+                assert_int_equal(json_array_append_new(buckets, json_integer(i / 10 == 5 + bad && i % 10 < lost ? 0 : 10)), 0);
+        for (unsigned i = 0; i < 15; i++)
+                assert_int_equal(json_array_append_new(p95, json_integer(i == 5 + bad ? slow_usec : 2000)), 0);
+        return json_pack("{s:I, s:i, s:i, s:i, s:o, s:o}", "t0_usec", (json_int_t) T0, "rate", 100, "bucket_ms", 100,
+                         "longest_silence_ms", 100 * (int) lost, "buckets", buckets, "p95_usec", p95);
+}
+
+static uint64_t figure(const json_t *j, const char *object, const char *key) {
+        const json_t *v = json_object_get(object ? json_object_get(j, object) : j, key);
+
+        assert_true(json_is_integer(v));
+        return (uint64_t) json_integer_value(v);
+}
+
+static void test_isolation_and_impact(void **state _unused_) {
+        json_t *report = report_of(3, 4, 5000), *j = drill_figures(report, T0 + 5 * USEC_PER_SEC, T0 + 15 * USEC_PER_SEC);
+
+        assert_int_equal(json_array_size(json_object_get(j, "seconds")), 10);
+        assert_int_equal(figure(j, "isolation", "min"), 6000);
+        assert_int_equal(figure(j, "isolation", "p01"), 6000);
+        assert_int_equal(figure(j, "isolation", "p10"), 6000);
+        assert_int_equal(figure(j, "isolation", "p50"), 10000);
+        assert_int_equal(figure(j, "isolation", "mean"), 9600);
+        assert_int_equal(figure(j, NULL, "relief_ms"), 4000);
+        assert_int_equal(figure(j, "latency_impact", "p99"), 15000);
+        assert_int_equal(figure(j, "latency_impact", "mean"), 1500);
+        assert_int_equal(figure(j, NULL, "longest_silence_ms"), 400);
+        json_decref(j);
+        json_decref(report);
+}
+
+static void test_nothing_done_is_a_second(void **state _unused_) {
+        json_t *report = report_of(0, 10, 0), *j = drill_figures(report, T0 + 5 * USEC_PER_SEC, T0 + 15 * USEC_PER_SEC);
+
+        assert_int_equal(figure(j, "isolation", "min"), 0);
+        assert_int_equal(figure(j, "latency_impact", "p99"), (USEC_PER_SEC - 2000) * PERMYRIAD / 2000);
+        json_decref(j);
+        json_decref(report);
+}
+
+static void test_dead_service(void **state _unused_) {
+        json_t *j = drill_figures(NULL, T0, T0 + 10 * USEC_PER_SEC);
+
+        assert_true(json_is_true(json_object_get(j, "victim_died")));
+        assert_int_equal(figure(j, "isolation", "mean"), 0);
+        assert_int_equal(json_array_size(json_object_get(j, "seconds")), 10);
+        json_decref(j);
+}
+
+static void test_median(void **state _unused_) {
+        json_t *docs = json_pack("[{s:i,s:{s:i},s:i,s:b},{s:i,s:{s:i},s:n},{s:i,s:{s:i},s:i}]", "a", 3, "b", "c", 10, "d", 1, "e", 1,
+                                 "a", 1, "b", "c", 30, "d", "a", 2, "b", "c", 20, "d", 5);
+        json_t *m = drill_median(docs);
+
+        assert_int_equal(figure(m, NULL, "a"), 2);
+        assert_int_equal(figure(m, "b", "c"), 20);
+        /* One of them had none. */
+        assert_null(json_object_get(m, "d"));
+        assert_null(json_object_get(m, "e"));
+        json_decref(m);
+        json_decref(docs);
+}
+
+static void test_objectives(void **state _unused_) {
+        static const char *const wrong[] = { "isol-p01", "isol-p01=", "isol-p02=95", "isol-p01=101", "silence=x", "=5", "silence=infinity" };
+        json_t *run = json_pack("{s:{s:i},s:i}", "isolation", "p01", 9500, "longest_silence_ms", 300), *j;
+        DrillObjective o;
+
+        for (size_t i = 0; i < ARRAY_SIZE(wrong); i++)
+                assert_int_equal(drill_objective_parse(wrong[i], &o), -EINVAL);
+        assert_int_equal(drill_objective_parse("isol-p01=95", &o), 0);
+        assert_int_equal(o.value, 9500);
+        j = drill_objective_judge(&o, run);
+        assert_true(json_is_true(json_object_get(j, "met")));
+        json_decref(j);
+        assert_int_equal(drill_objective_parse("isol-p01=95.01%", &o), 0);
+        j = drill_objective_judge(&o, run);
+        assert_true(json_is_false(json_object_get(j, "met")));
+        json_decref(j);
+        assert_int_equal(drill_objective_parse("silence=299ms", &o), 0);
+        j = drill_objective_judge(&o, run);
+        assert_true(json_is_false(json_object_get(j, "met")));
+        json_decref(j);
+        /* What was not measured is not met. */
+        assert_int_equal(drill_objective_parse("first-step=1s", &o), 0);
+        j = drill_objective_judge(&o, run);
+        assert_true(json_is_false(json_object_get(j, "met")));
+        json_decref(j);
+        json_decref(run);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_isolation_and_impact),
+                cmocka_unit_test(test_nothing_done_is_a_second),
+                cmocka_unit_test(test_dead_service),
+                cmocka_unit_test(test_median),
+                cmocka_unit_test(test_objectives),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}

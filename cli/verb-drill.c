@@ -1,0 +1,375 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl drill`: each scenario once while cgd looks on and once while it contains, so that both are measured on the same
+ * machine at the same time of day; then what came out, judged. */
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <time.h>
+
+#include "base/units.h"
+#include "cli.h"
+#include "drill/drill.h"
+#include "sys/small-file.h"
+
+#define CALM_SECONDS 5
+#define INCIDENTS_MAX 50
+/* Until cgd has given back everything and closed its incidents. */
+#define SETTLE_SECONDS 40
+/* Where the service keeps this much without containment, the scenario proves nothing. */
+#define HARMLESS_PERMYRIAD 9900
+/* A machine on which somebody waits so much, in 1/100 of the last ten seconds, is in trouble. */
+#define PRESSURE_MAX 10
+
+static const DrillScenario scenarios[] = {
+        { "leak", "memory taken fast and never given back", "leak", 4, 0, {}, false, 1, false },
+        { "slow-leak", "memory taken slowly", "leak", 15, 0, {}, false, 1, false },
+        { "many", "twenty processes that leak a little each", "many", 4, 0, { "--count=20" }, false, 1, false },
+        { "fork", "children that take memory and stay", "fork", 4, 60, {}, false, 1, false },
+        { "tmpfs", "a growing file in memory", "tmpfs", 4, 0, {}, false, 1, false },
+        { "refuse", "a leak that ignores signals", "refuse", 4, 0, {}, false, 1, false },
+        { "restart", "a leak that is started again at once", "leak", 4, 0, {}, true, 1, false },
+        { "two", "two leaks at a time", "leak", 8, 0, {}, false, 2, false },
+        { "harmless", "memory taken and given back, within what is free", "heavy", 10, 10, {}, false, 1, true },
+};
+
+static volatile sig_atomic_t stopped;
+
+static void on_signal(int sig) {
+        stopped = sig;
+}
+
+static uint64_t now_usec(void) {
+        struct timespec ts;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
+        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
+}
+
+/* False: it was asked to stop. */
+static bool sleep_until(uint64_t usec) {
+        struct timespec ts = { .tv_sec = (time_t) (usec / USEC_PER_SEC), .tv_nsec = (long) (usec % USEC_PER_SEC) * 1000 };
+
+        while (!stopped && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
+                ;
+        return !stopped;
+}
+
+static int fill_incidents(sd_bus_message *m, _unused_ void *arg) {
+        return sd_bus_message_append(m, "u", (uint32_t) INCIDENTS_MAX);
+}
+
+static int fill_mode(sd_bus_message *m, void *arg) {
+        return sd_bus_message_append(m, "ss", DRILL_CULPRIT, (const char *) arg);
+}
+
+static bool in_drill(const char *cgroup) {
+        return strncmp(cgroup, "/" DRILL_SLICE "/", strlen("/" DRILL_SLICE "/")) == 0;
+}
+
+static bool is_culprit(const char *cgroup) {
+        static const char prefix[] = "/" DRILL_SLICE "/" DRILL_CULPRIT_SLICE;
+
+        return strncmp(cgroup, prefix, strlen(prefix)) == 0;
+}
+
+/* Why there should be no drill now, or NULL. */
+static const char *trouble(const json_t *status) {
+        static const char *const files[] = { "/proc/pressure/memory", "/proc/pressure/io" };
+
+        if (json_array_size(json_object_get(status, "incidents")) > 0 || json_array_size(json_object_get(status, "contained")) > 0)
+                return "there is an incident already; see 'cgctl status'";
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                char text[512], *full;
+                double avg10 = 0;
+
+                if (file_read_at(AT_FDCWD, files[i], text, sizeof(text)) >= 0 && (full = strstr(text, "full avg10=")) &&
+                    sscanf(full, "full avg10=%lf", &avg10) == 1 && avg10 > PRESSURE_MAX)
+                        return i == 0 ? "everybody waits for memory already; see /proc/pressure/memory" :
+                                        "everybody waits for io already; see /proc/pressure/io";
+        }
+        return NULL;
+}
+
+/* Processor time and memory of cgd, which is one thread. */
+static void cgd_usage(uint64_t pid, uint64_t *ret_cpu_usec, uint64_t *ret_bytes) {
+        char path[64], text[4096], *p;
+        uint64_t nsec = 0, kib = 0;
+
+        (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/schedstat", pid);
+        if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0)
+                (void) sscanf(text, "%" SCNu64, &nsec);
+        (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/status", pid);
+        if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0 && (p = strstr(text, "VmRSS:")))
+                (void) sscanf(p, "VmRSS: %" SCNu64, &kib);
+        *ret_cpu_usec = nsec / 1000;
+        *ret_bytes = kib << 10;
+}
+
+/* Waits until nothing of the drill is held and none of its incidents is open. False: in vain. */
+static bool settle(Cli *cli) {
+        for (unsigned i = 0; i < SETTLE_SECONDS * 2; i++) {
+                json_t *status, *list[2], *item;
+                bool busy = false;
+                size_t k;
+
+                if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
+                        return false;
+                list[0] = json_object_get(status, "contained");
+                list[1] = json_object_get(status, "incidents");
+                json_array_foreach(list[0], k, item)
+                        busy = busy || in_drill(field_text(item, "cgroup"));
+                json_array_foreach(list[1], k, item)
+                        busy = busy || streq(field_text(item, "domain"), DRILL_VICTIM) || in_drill(field_text(item, "culprit"));
+                json_decref(status);
+                if (!busy)
+                        return true;
+                (void) nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
+        }
+        return false;
+}
+
+static void set_msec(json_t *run, const char *key, uint64_t usec, uint64_t since_usec) {
+        if (usec != 0)
+                (void) json_object_set_new(run, key, json_integer((json_int_t) ((usec - MIN(since_usec, usec)) / USEC_PER_MSEC)));
+}
+
+/* What cgd did since `begin`: the first alarm and step, whom it blamed, and whom it touched that is no culprit. */
+static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin) {
+        json_t *incidents, *i, *others = json_array();
+        uint64_t alarm = 0, step = 0;
+        const char *culprit = NULL;
+        CliExit r;
+        size_t k;
+
+        r = client_json(cli, &incidents, "ListIncidents", fill_incidents, NULL);
+        if (r != CLI_DONE) {
+                json_decref(others);
+                return r;
+        }
+        json_array_foreach(incidents, k, i) {
+                uint64_t started = field_usec(i, "started"), first = json_is_null(json_object_get(i, "first_step")) ? 0 :
+                                                                     field_usec(i, "first_step");
+                const char *who = field_text(i, "culprit");
+
+                if (started < begin)
+                        continue;
+                /* Newest first: the last one here is the first one. */
+                if (streq(field_text(i, "domain"), DRILL_VICTIM) || is_culprit(who))
+                        alarm = started;
+                if (first == 0)
+                        continue;
+                step = step == 0 ? first : MIN(step, first);
+                culprit = who;
+                if (!is_culprit(who))
+                        (void) json_array_append_new(others, json_string(who));
+        }
+        set_msec(run, "alarm_ms", alarm, begin);
+        set_msec(run, "first_step_ms", step, begin);
+        (void) json_object_set_new(run, "culprit", culprit ? json_string(culprit) : json_null());
+        (void) json_object_set_new(run, "others_touched", others);
+        json_decref(incidents);
+        return CLI_DONE;
+}
+
+/* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. */
+static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t pid) {
+        unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
+        uint64_t begin, cpu[2], bytes;
+        json_t *report, *run;
+
+        if (client_call(cli, NULL, "SetMode", fill_mode, (void *) (contain ? "policy" : "off")) != CLI_DONE ||
+            !drill_victim_start(stage, CALM_SECONDS + seconds + 2) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
+                return NULL;
+        cgd_usage(pid, &cpu[0], &bytes);
+        begin = now_usec();
+        if (!drill_culprits_start(stage, scenario, seconds + 1) || !sleep_until(begin + seconds * USEC_PER_SEC))
+                return NULL;
+        report = drill_victim_report(SETTLE_SECONDS);
+        cgd_usage(pid, &cpu[1], &bytes);
+        run = drill_figures(report, begin, begin + seconds * USEC_PER_SEC);
+        json_decref(report);
+        if (!run || tell_incidents(cli, run, begin) != CLI_DONE) {
+                json_decref(run);
+                return NULL;
+        }
+        drill_services_stop();
+        (void) json_object_set_new(run, "given_back", json_boolean(settle(cli)));
+        (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
+                                                         "resident_bytes", (json_int_t) bytes));
+        return run;
+}
+
+static void fault(json_t *faults, const char *text) {
+        json_t *f;
+        size_t i;
+
+        json_array_foreach(faults, i, f)
+                if (streq(json_string_value(f), text))
+                        return;
+        (void) json_array_append_new(faults, json_string(text));
+}
+
+/* What is wrong whatever the objectives are. */
+static void look_for_faults(const DrillScenario *scenario, const json_t *run, json_t *faults) {
+        bool acted = json_is_string(json_object_get(run, "culprit"));
+
+        if (field_true(run, "victim_died"))
+                fault(faults, "the service died");
+        if (json_array_size(json_object_get(run, "others_touched")) > 0)
+                fault(faults, "somebody else was touched");
+        if (scenario->harmless && acted)
+                fault(faults, "a harmless neighbour was touched");
+        if (!field_true(run, "given_back"))
+                fault(faults, "not everything was given back");
+}
+
+/* The scenario's document: the runs, their medians, and the verdict. Takes the reference to runs. */
+static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObjective *objectives, size_t n_objectives) {
+        json_t *halves[2] = { json_array(), json_array() }, *judged = json_array(), *faults = json_array(), *pair, *with, *without;
+        bool met = true;
+        size_t i;
+
+        json_array_foreach(runs, i, pair) {
+                (void) json_array_append(halves[0], json_object_get(pair, "without"));
+                (void) json_array_append(halves[1], json_object_get(pair, "with"));
+                look_for_faults(scenario, json_object_get(pair, "with"), faults);
+        }
+        without = drill_median(halves[0]);
+        with = drill_median(halves[1]);
+        for (i = 0; i < n_objectives; i++) {
+                json_t *j;
+
+                /* Nothing is to be done there, so there is no step to come in time. */
+                if (scenario->harmless && streq(objectives[i].name, "first-step"))
+                        continue;
+                j = drill_objective_judge(&objectives[i], with);
+                met = met && field_true(j, "met");
+                (void) json_array_append_new(judged, j);
+        }
+        met = met && json_array_size(faults) == 0;
+        json_decref(halves[0]);
+        json_decref(halves[1]);
+        return json_pack("{s:s, s:s, s:b, s:b, s:b, s:o, s:o, s:o, s:o, s:o}", "scenario", scenario->name, "summary", scenario->summary,
+                         "harmless", scenario->harmless, "met", met, "proves_nothing",
+                         !scenario->harmless && field_u64(json_object_get(without, "isolation"), "p01") >= HARMLESS_PERMYRIAD,
+                         "faults", faults, "objectives", judged, "without", without, "with", with, "runs", runs);
+}
+
+static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, const DrillObjective *objectives,
+                        size_t n_objectives, uint64_t pid) {
+        json_t *runs = json_array();
+
+        for (unsigned n = 0; n < cli->repeat; n++) {
+                json_t *without, *with;
+
+                if (isatty(STDERR_FILENO))
+                        (void) fprintf(stderr, "%s, %u of %u: %s\n", scenario->name, n + 1, cli->repeat, scenario->summary);
+                without = phase(cli, stage, scenario, false, pid);
+                with = without ? phase(cli, stage, scenario, true, pid) : NULL;
+                if (!with) {
+                        json_decref(without);
+                        json_decref(runs);
+                        return NULL;
+                }
+                (void) json_array_append_new(runs, json_pack("{s:o, s:o}", "without", without, "with", with));
+        }
+        return judge(scenario, runs, objectives, n_objectives);
+}
+
+static const DrillScenario *scenario_find(const char *name) {
+        for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+                if (streq(scenarios[i].name, name))
+                        return &scenarios[i];
+        return NULL;
+}
+
+static CliExit list_scenarios(const Cli *cli) {
+        _cleanup_str_ Str text = {};
+
+        for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+                str_appendf(&text, "%-12s %s\n", scenarios[i].name, scenarios[i].summary);
+        return output_text(cli, &text);
+}
+
+static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, const DrillObjective *objectives, size_t n_objectives,
+                     uint64_t pid, json_t **ret) {
+        json_t *results = json_array();
+        bool met = true;
+
+        for (size_t i = 0; i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
+                const DrillScenario *scenario = argc > 0 ? scenario_find(argv[i]) : &scenarios[i];
+                json_t *result = rehearse(cli, stage, scenario, objectives, n_objectives, pid);
+
+                if (!result) {
+                        if (stopped)
+                                cli_error("drill: stopped; what it had set up is gone");
+                        json_decref(results);
+                        return CLI_FAILED;
+                }
+                met = met && field_true(result, "met");
+                (void) json_array_append_new(results, result);
+        }
+        *ret = json_pack("{s:I, s:I, s:I, s:b, s:o}", "bound_bytes", (json_int_t) stage->bound_bytes, "for_usec",
+                         (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "met", met, "scenarios", results);
+        return met ? CLI_DONE : CLI_FALSE;
+}
+
+CliExit verb_drill(Cli *cli, int argc, char **argv) {
+        DrillObjective objectives[CLI_SLO_MAX];
+        json_t *status, *result = NULL;
+        const char *why;
+        DrillStage stage;
+        CliExit r, shown;
+        uint64_t pid;
+
+        if (cli->from) {
+                r = client_json(cli, &result, "", NULL, NULL);
+                return r != CLI_DONE ? r : output_document(cli, result, view_drill);
+        }
+        if (argc == 1 && streq(argv[0], "list"))
+                return list_scenarios(cli);
+        if (cli->n_slo == 0)
+                cli->slo[cli->n_slo++] = "isol-p01=95";
+        for (size_t i = 0; i < cli->n_slo; i++)
+                if (drill_objective_parse(cli->slo[i], &objectives[i]) < 0) {
+                        cli_error("--slo=%s: FIGURE=VALUE, where FIGURE is one of %s", cli->slo[i], drill_objective_names());
+                        return CLI_USAGE;
+                }
+        for (int i = 0; i < argc; i++)
+                if (!scenario_find(argv[i])) {
+                        _cleanup_free_ char *name = str_escape(argv[i]);
+
+                        cli_error("%s: there is no such scenario; see 'cgctl drill list'", name ? name : "");
+                        return CLI_USAGE;
+                }
+        if (geteuid() != 0) {
+                cli_error("drill: it starts services and bounds them, which only root may do");
+                return CLI_FAILED;
+        }
+        if ((r = client_json(cli, &status, "GetStatus", NULL, NULL)) != CLI_DONE)
+                return r;
+        pid = field_u64(status, "pid");
+        why = trouble(status);
+        json_decref(status);
+        if (why) {
+                cli_error("drill: not now: %s", why);
+                return CLI_FAILED;
+        }
+        (void) sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        (void) sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        (void) sigaction(SIGHUP, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        if (!drill_stage_open(&stage))
+                return CLI_FAILED;
+        r = client_call(cli, NULL, "Reload", NULL, NULL);
+        if (r == CLI_DONE)
+                r = drill(cli, &stage, argc, argv, objectives, cli->n_slo, pid, &result);
+        drill_stage_close(&stage);
+        if (client_is_running(cli) && client_call(cli, NULL, "Reload", NULL, NULL) != CLI_DONE && r == CLI_DONE)
+                r = CLI_FAILED;
+        if (!result)
+                return r == CLI_DONE ? CLI_FAILED : r;
+        shown = output_document(cli, result, view_drill);
+        return shown != CLI_DONE ? shown : r;
+}

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`cgctl drill`: a rehearsal in its own slice, its verdict, and that nothing of it is left, however it ended."""
+import json
+import os
+import signal
+import subprocess
+from pathlib import Path
+
+from vmlib import CGROUP, VM, check, full, limited, sh, wait
+
+# What it is about is the same on both: one is enough unless all is asked for.
+QUICK_ON = "bookworm"
+SLICE = CGROUP / "cgddrill.slice"
+POLICIES = Path("/run/cgd/policies")
+
+
+def drill(*argv: str) -> tuple[int, dict, str]:
+    p = subprocess.run(["cgctl", "drill", "--json=short", *argv], capture_output=True, text=True, timeout=600, check=False)
+    return p.returncode, json.loads(p.stdout) if p.stdout else {}, p.stderr
+
+
+def leftovers() -> list[str]:
+    return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), *POLICIES.glob("drill-*"),
+                             *Path("/run/systemd/system.control").glob("cgddrill*")) if p.exists()]
+
+
+@limited(500)
+def test_rehearsal(vm: VM) -> None:
+    """A leak is contained in there and a harmless neighbour is not; nobody outside is touched."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    before = vm.limits()
+    watch = vm.watch()
+    status, result, said = drill("leak", "harmless", "--for=15s", "--slo=isol-mean=50")
+    watch.stop()
+    vm.log(json.dumps(result, indent=1))
+    saved = Path("/run/vmtest/drill.json")
+    saved.write_text(json.dumps(result))
+    vm.log(sh("cgctl", "drill", f"--from={saved}"))
+    check(status in (0, 3), f"exit {status}: {said}")
+    check((status == 0) == result["met"], "the exit status is not the verdict")
+    leak, harmless = result["scenarios"]
+    run = leak["runs"][0]
+    vm.figure("kept of the worst second in a hundred, without", leak["without"]["isolation"]["p01"] / 100, "%")
+    vm.figure("with", leak["with"]["isolation"]["p01"] / 100, "%")
+    vm.figure("kept in all, without", leak["without"]["isolation"]["mean"] / 100, "%")
+    vm.figure("with", leak["with"]["isolation"]["mean"] / 100, "%")
+    vm.figure("first step", run["with"].get("first_step_ms", "never"), "ms")
+    vm.figure("after the alarm", run["with"].get("first_step_ms", 0) - run["with"].get("alarm_ms", 0), "ms")
+    check((run["with"]["culprit"] or "").endswith("/drill-culprit.service"), f"culprit: {run['with']['culprit']}")
+    check(run["without"]["culprit"] is None, f"touched while it should look on: {run['without']['culprit']}")
+    check(not leak["faults"], f"leak: {leak['faults']}")
+    check(not harmless["faults"], f"harmless: {harmless['faults']}")
+    check(leak["with"]["isolation"]["mean"] >= leak["without"]["isolation"]["mean"], "the service kept less with containment")
+    touched = {r["path"] for r in watch.changes() if "cgddrill" not in r["path"]}
+    check(not touched, f"touched outside: {sorted(touched)}")
+    check(not leftovers(), f"left: {leftovers()}")
+    check(not vm.changed_limits(before), f"limits changed: {vm.changed_limits(before)}")
+    check("drill" not in sh("cgctl", "domains"), "the drill's domains are still in force")
+    if full():
+        check(leak["with"]["isolation"]["p01"] >= 9800, "less than 98 % kept in the worst second of a hundred")
+
+
+@limited(200)
+def test_killed(vm: VM) -> None:
+    """cgctl is interrupted, and killed outright; the next one clears up."""
+    vm.need_cgd()
+    for sig in (signal.SIGINT, signal.SIGKILL):
+        p = subprocess.Popen(["cgctl", "drill", "leak", "--for=60s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
+            busy = subprocess.run(["cgctl", "drill", "leak"], capture_output=True, text=True, timeout=60, check=False)
+            check(busy.returncode == 1 and "drill" in busy.stderr, f"a second drill: exit {busy.returncode}: {busy.stderr}")
+            p.send_signal(sig)
+            said = p.communicate(timeout=90)[1]
+        finally:
+            p.kill()
+        if sig == signal.SIGINT:
+            check(p.returncode == 1 and "stopped" in said, f"exit {p.returncode}: {said}")
+            check(not leftovers(), f"left after an interrupt: {leftovers()}")
+    check(leftovers(), "nothing is left after SIGKILL: the test proves nothing")
+    wait(lambda: not vm.cgctl_json("status")["incidents"], 60, 0.5)
+    status, result, said = drill("harmless", "--for=5s")
+    check(status in (0, 3), f"exit {status}: {said}")
+    check(not leftovers(), f"left after the next drill: {leftovers()}")
+    check(os.path.exists("/run/cgd/private"), "cgd has lost its socket")
