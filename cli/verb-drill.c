@@ -61,7 +61,21 @@ static int fill_incidents(sd_bus_message *m, _unused_ void *arg) {
 }
 
 static int fill_mode(sd_bus_message *m, void *arg) {
-        return sd_bus_message_append(m, "ss", DRILL_CULPRIT, (const char *) arg);
+        return sd_bus_message_append(m, "ss", ((const char **) arg)[0], ((const char **) arg)[1]);
+}
+
+/* Both, for while cgd looks on nothing may be done to anybody. */
+static CliExit set_modes(Cli *cli, const char *mode) {
+        static const char *const domains[] = { DRILL_VICTIM, DRILL_CULPRIT };
+        CliExit r = CLI_DONE;
+
+        for (size_t i = 0; r == CLI_DONE && i < ARRAY_SIZE(domains); i++)
+                r = client_call(cli, NULL, "SetMode", fill_mode, (void *) (const char *[]){ domains[i], mode });
+        return r;
+}
+
+static bool is_drill(const char *domain) {
+        return streq(domain, DRILL_WHOLE) || streq(domain, DRILL_VICTIM);
 }
 
 static bool in_drill(const char *cgroup) {
@@ -121,7 +135,7 @@ static bool settle(Cli *cli) {
                 json_array_foreach(list[0], k, item)
                         busy = busy || in_drill(field_text(item, "cgroup"));
                 json_array_foreach(list[1], k, item)
-                        busy = busy || streq(field_text(item, "domain"), DRILL_VICTIM) || in_drill(field_text(item, "culprit"));
+                        busy = busy || is_drill(field_text(item, "domain")) || in_drill(field_text(item, "culprit"));
                 json_decref(status);
                 if (!busy)
                         return true;
@@ -156,7 +170,7 @@ static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin) {
                 if (started < begin)
                         continue;
                 /* Newest first: the last one here is the first one. */
-                if (streq(field_text(i, "domain"), DRILL_VICTIM) || is_culprit(who))
+                if (is_drill(field_text(i, "domain")) || is_culprit(who))
                         alarm = started;
                 if (first == 0)
                         continue;
@@ -179,7 +193,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         uint64_t begin, cpu[2], bytes;
         json_t *report, *run;
 
-        if (client_call(cli, NULL, "SetMode", fill_mode, (void *) (contain ? "policy" : "off")) != CLI_DONE ||
+        if (set_modes(cli, contain ? "policy" : "off") != CLI_DONE ||
             !drill_victim_start(stage, CALM_SECONDS + seconds + 2) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
                 return NULL;
         cgd_usage(pid, &cpu[0], &bytes);
@@ -365,9 +379,10 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
         r = client_call(cli, NULL, "Reload", NULL, NULL);
         if (r == CLI_DONE)
                 r = drill(cli, &stage, argc, argv, objectives, cli->n_slo, pid, &result);
-        drill_stage_close(&stage);
+        drill_policies_remove();
         if (client_is_running(cli) && client_call(cli, NULL, "Reload", NULL, NULL) != CLI_DONE && r == CLI_DONE)
                 r = CLI_FAILED;
+        drill_stage_close(&stage);
         if (!result)
                 return r == CLI_DONE ? CLI_FAILED : r;
         shown = output_document(cli, result, view_drill);

@@ -12,6 +12,7 @@
 #define DRILL_SLICE "cgddrill.slice"
 #define DRILL_VICTIM_SLICE "cgddrill-victim.slice"
 #define DRILL_CULPRIT_SLICE "cgddrill-culprit.slice"
+#define DRILL_WHOLE "drill"                     /* the domain of all of it */
 #define DRILL_VICTIM "drill-victim"             /* domains, and services in their slices */
 #define DRILL_CULPRIT "drill-culprit"
 #define DRILL_CULPRITS_MAX 2
@@ -48,6 +49,9 @@ typedef struct DrillStage {
 /* Clears what a drill that was killed has left, and sets up this one's slices and policies; cgd has to be told to
  * reload. False: told why; what was made is gone again. */
 bool drill_stage_open(DrillStage *s);
+/* Ends the services and removes the policies; then cgd has to be told to reload, which gives back what it set on the
+ * slices; and then they go. */
+void drill_policies_remove(void);
 void drill_stage_close(DrillStage *s);
 
 /* Starts the service, ready when it returns; it ends by itself. */

@@ -39,7 +39,11 @@
 /* A service that was left alone is ended so long after its time. */
 #define SPARE_SECONDS 30
 
-/* As the shipped workload and sideload, but for the slices; the service is promised what it works with. */
+/* As the shipped workload and sideload, but for the slices; the service is promised what it works with. The whole has an
+ * alarm where the machine has its forecast, which there is none of for a slice. */
+static const char whole_policy[] =
+        "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: all of it\n"
+        "Slice=" DRILL_SLICE "\nRank=900\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
 static const char victim_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
         "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\n"
@@ -49,7 +53,7 @@ static const char culprit_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: who does the harm\n"
         "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n"
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
-        "KillAfterSec=10s\nKillBudget=100 per 10min\n";
+        "KillAfterSec=10s\nKillBudget=16 per 10min\n";
 
 /* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
 static int run_argv(const char *const argv[], bool quiet) {
@@ -100,11 +104,18 @@ static int remove_one(const char *path, _unused_ const struct stat *st, _unused_
         return 0;
 }
 
+void drill_policies_remove(void) {
+        drill_services_stop();
+        (void) unlink(POLICY_DIR "/" DRILL_WHOLE ".policy");
+        (void) unlink(POLICY_DIR "/" DRILL_VICTIM ".policy");
+        (void) unlink(POLICY_DIR "/" DRILL_CULPRIT ".policy");
+}
+
 /* Whatever a drill has made, if it is there. */
 static void clear(void) {
         static const char *const slices[] = { DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE };
 
-        drill_services_stop();
+        drill_policies_remove();
         (void) run_argv((const char *[]){ "systemctl", "stop", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, true);
         for (size_t i = 0; i < ARRAY_SIZE(slices); i++) {
                 char path[128];
@@ -113,8 +124,6 @@ static void clear(void) {
                 (void) nftw(path, remove_one, 4, FTW_DEPTH | FTW_PHYS);
         }
         (void) nftw(FILES_DIR, remove_one, 4, FTW_DEPTH | FTW_PHYS);
-        (void) unlink(POLICY_DIR "/" DRILL_VICTIM ".policy");
-        (void) unlink(POLICY_DIR "/" DRILL_CULPRIT ".policy");
 }
 
 static bool write_policies(const DrillStage *s) {
@@ -123,6 +132,7 @@ static bool write_policies(const DrillStage *s) {
 
         (void) snprintf(text, sizeof(text), victim_policy, s->bound_bytes / 3 / MIB);
         if ((r = make_dir("/run/cgd", 0755)) < 0 || (r = make_dir(POLICY_DIR, 0755)) < 0 ||
+            (r = write_file(POLICY_DIR "/" DRILL_WHOLE ".policy", whole_policy)) < 0 ||
             (r = write_file(POLICY_DIR "/" DRILL_VICTIM ".policy", text)) < 0 ||
             (r = write_file(POLICY_DIR "/" DRILL_CULPRIT ".policy", culprit_policy)) < 0) {
                 cli_error("drill: cannot write policies to " POLICY_DIR ": %s", strerror(-r));

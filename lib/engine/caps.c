@@ -304,7 +304,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
         c->cap_hurt_usec = e->now;
-        c->cap_evidence_usec = c->cap_binds_usec = e->now;
+        c->cap_begun_usec = c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
 

@@ -18,6 +18,8 @@
 /* … and this share of what was taken in over the long window makes a recent culprit believable. */
 #define FAIR_SHARE_PERMYRIAD 2500
 #define SLICE_LOOK_USEC (400 * USEC_PER_MSEC)
+/* What somebody had on its way when he was capped counts for his slice before it counts for him. */
+#define SLICE_SETTLE_USEC (5 * USEC_PER_SEC)
 #define SECOND_LOOK_USEC USEC_PER_SEC
 /* Less io than this in the window is no reason for anybody's trouble. */
 #define IO_NOISE (UINT64_C(1) << 20)
@@ -369,6 +371,17 @@ static void blame_leak(const Engine *e, const Domain *victim, const BlameScope *
         b->share_permyriad = blame_share(&e->tracks, e->sample, WINDOW_LAST, leak.culprit->id, 0, scope);
 }
 
+static bool caps_settle_within(const Engine *e, const char *slice) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
+                const Containment *c = &e->containments[i];
+
+                if (c->cgroup_id != 0 && c->n_caps > 0 && e->now - c->cap_begun_usec < SLICE_SETTLE_USEC &&
+                    path_within(c->path, slice) && !streq(c->path, slice))
+                        return true;
+        }
+        return false;
+}
+
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         bool harmless;
@@ -415,6 +428,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
             (verdict != VERDICT_CULPRIT || (b.culprit->kind == CGROUP_KIND_SLICE && e->now - i->started_usec < SLICE_LOOK_USEC)))
                 return;
         if (scope.resource == RESOURCE_IO && verdict != VERDICT_CULPRIT && incident_keeps(e, o, i))
+                return;
+        if (scope.resource == RESOURCE_IO && b.culprit->kind == CGROUP_KIND_SLICE && caps_settle_within(e, b.culprit->path))
                 return;
         /* An incident in which something was done stays the account of that; who comes after him and may not be
          * touched is one entry in it. */

@@ -65,7 +65,8 @@ typedef struct Containment {
         uint64_t kill_target;           /* cgroup that was killed */
         DeviceCap caps[IO_DEVICES_MAX];
         size_t n_caps;                  /* 0 = its io is not ours */
-        uint64_t cap_usec;              /* when the caps were last changed */
+        uint64_t cap_begun_usec;        /* when it was first capped … */
+        uint64_t cap_usec;              /* … and when the caps were last changed */
         uint64_t cap_rise_usec;         /* last rise; 0 = they do not rise */
         uint64_t cap_wait_usec;         /* between calm and the next rise; doubles at each relapse */
         uint64_t cap_hurt_usec;         /* last time that a cap was lowered because it hurt, or begun */

@@ -51,13 +51,13 @@ def test_rehearsal(vm: VM) -> None:
     check(run["without"]["culprit"] is None, f"touched while it should look on: {run['without']['culprit']}")
     check(not leak["faults"], f"leak: {leak['faults']}")
     check(not harmless["faults"], f"harmless: {harmless['faults']}")
-    check(leak["with"]["isolation"]["mean"] >= leak["without"]["isolation"]["mean"], "the service kept less with containment")
     touched = {r["path"] for r in watch.changes() if "cgddrill" not in r["path"]}
     check(not touched, f"touched outside: {sorted(touched)}")
     check(not leftovers(), f"left: {leftovers()}")
     check(not vm.changed_limits(before), f"limits changed: {vm.changed_limits(before)}")
     check("drill" not in sh("cgctl", "domains"), "the drill's domains are still in force")
     if full():
+        check(leak["with"]["isolation"]["mean"] >= leak["without"]["isolation"]["mean"], "the service kept less with containment")
         check(leak["with"]["isolation"]["p01"] >= 9800, "less than 98 % kept in the worst second of a hundred")
 
 
