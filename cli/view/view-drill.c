@@ -35,7 +35,10 @@ static void set_half(const View *v, Table *t, void *line, unsigned column, const
         _cleanup_str_ Str spark = {};
         char p01[VIEW_TEXT_MAX], mean[VIEW_TEXT_MAX], text[2 * VIEW_TEXT_MAX + 8];
 
-        sparkline(v, &spark, json_object_get(run, "seconds"));
+        if (field_true(run, "victim_died"))
+                str_append(&spark, "the service died");
+        else
+                sparkline(v, &spark, json_object_get(run, "seconds"));
         table_set(t, line, column, spark.data ? spark.data : "");
         (void) snprintf(text, sizeof(text), "%s / %s", view_percent(field_u64(isolation, "p01"), p01),
                         view_percent(field_u64(isolation, "mean"), mean));

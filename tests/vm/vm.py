@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 import sys
 import time
 from contextlib import contextmanager
@@ -26,6 +27,7 @@ import timeline
 from roots import CANARY, SUITES, RootError, cache_dir, locked, tree
 
 HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parents[1] / "bench/results"
 SHORT = {"ok": "ok    ", "failed": "FAILED", "skipped": "skip  "}
 CONSOLE_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|Kernel panic|blocked for more than|Freezing execution")
 
@@ -81,6 +83,7 @@ class Tally:
         self.results: list[dict] = []
         self.problems: list[str] = []
         self.datas: list[dict] = []
+        self.others = 0
 
     def seen(self, record: dict) -> None:
         kind = record.get("type")
@@ -135,6 +138,21 @@ def print_figures(tallies: list[Tally]) -> None:
         print("  " + "  ".join([*(row[i].ljust(widths[i]) for i in range(3)), row[3]]))
 
 
+def keep_figures(tallies: list[Tally]) -> None:
+    """One file a run for bench/compare."""
+    figures = [{"suite": t.suite, "test": r["test"], "figure": n, "value": v, "unit": u}
+               for t in tallies for r in t.results for n, v, u in r["figures"]]
+    if not figures:
+        return
+    commit = subprocess.run(["git", "-C", HERE, "describe", "--always", "--dirty"], capture_output=True, text=True, check=False)
+    RESULTS.mkdir(exist_ok=True)
+    now = time.gmtime()
+    path = RESULTS / time.strftime("%Y%m%d-%H%M%S.json", now)
+    path.write_text(json.dumps({"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", now), "commit": commit.stdout.strip(),
+                                "others_percent": max(t.others for t in tallies), "figures": figures}, indent=1) + "\n")
+    print(f"kept in bench/results/{path.name}")
+
+
 def run_suite(suite: str, words: list[str], full: bool) -> Tally:
     tally = Tally(suite)
     root_img, root = image.root_image(suite, progress)
@@ -146,6 +164,7 @@ def run_suite(suite: str, words: list[str], full: bool) -> Tally:
         job = {"mode": "test", "files": files, "words": words, "full": full}
         problem, others = qemu.run(work, root, root_img, profile, job, tally.seen)
         tally.problems += console_trouble(work / "console.log") + ([problem] if problem else [])
+        tally.others = max(tally.others, others)
         if others > 15:
             print(f"  note: other work used {others} % of this computer meanwhile; figures suffer from that")
         (work / f"results-{number}.json").write_text(json.dumps(tally.results, indent=1))
@@ -161,6 +180,7 @@ def cmd_test(args: argparse.Namespace) -> int:
         with locked(image.work_dir(suite) / "lock", "another run in this work tree"):
             tallies.append(run_suite(suite, args.word, args.full))
     print_figures(tallies)
+    keep_figures(tallies)
     for t in tallies:
         if t.suite == CANARY and t.count("failed") + len(t.problems):
             print(f"\nwarning: with the kernel to come {t.count('failed')} tests failed, and {len(t.problems)} other things")
