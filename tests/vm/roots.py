@@ -21,6 +21,11 @@ SUITES = ("bookworm", "trixie")
 # What is to come: the last suite with the kernel of its backports. What fails on it is a warning.
 CANARY = "canary"
 CANARY_SUITE, CANARY_KERNEL = "trixie", "trixie-backports"
+# Who else acts on memory trouble, on the first suite: what bench/peers compares with.
+PEERS = "peers"
+PEERS_SUITE = "bookworm"
+PEERS_PACKAGES = "systemd-oomd earlyoom nohang oomd".split()
+PEERS_UNITS = "systemd-oomd.service systemd-oomd.socket earlyoom.service nohang.service nohang-desktop.service oomd.service".split()
 
 BUILD_PACKAGES = (
     "gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libjansson-dev libsmartcols-dev"
@@ -145,6 +150,8 @@ def finish_run_tree(root: Path) -> None:
 
 def sources(kind: str, suite: str, packages: list[str]) -> tuple[str, list[str], list[str]]:
     """The suite proper, the lines for apt, and the packages, each with the release that it comes from if not that."""
+    if suite == PEERS:
+        suite = PEERS_SUITE
     if suite != CANARY:
         return suite, [f"deb {mirror()} {suite} main"], packages
     lines = [f"deb {mirror()} {s} main" for s in (CANARY_SUITE, CANARY_KERNEL)]
@@ -163,14 +170,20 @@ def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
     run_logged(argv, target.with_name(f"{kind}-{suite}.log"), f"making the {suite} {kind} tree")
     if kind == "run":
         finish_run_tree(part)
+        # Each is started when its turn comes.
+        if suite == PEERS:
+            subprocess.run(["systemctl", "--root", str(part), "--quiet", "disable", *PEERS_UNITS], check=False)
     part.rename(target)
 
 
 def tree(kind: str, suite: str, progress) -> Path:
     """The tree of that kind ('build' or 'run'), made now if it is not cached."""
-    if kind == "build" and suite == CANARY:
-        suite = CANARY_SUITE
-    packages = RUN_PACKAGES if kind == "run" else BUILD_PACKAGES + BUILD_PACKAGES_OF[suite]
+    if kind == "build":
+        suite = {CANARY: CANARY_SUITE, PEERS: PEERS_SUITE}.get(suite, suite)
+    if kind == "run":
+        packages = RUN_PACKAGES + (PEERS_PACKAGES if suite == PEERS else [])
+    else:
+        packages = BUILD_PACKAGES + BUILD_PACKAGES_OF[suite]
     cache = cache_dir()
     target = cache / f"{kind}-{suite}-{tree_hash(packages, FILES if kind == 'run' else {})}"
     if target.is_dir():
