@@ -40,6 +40,8 @@ _cgctl() {
                         tree)
                                 words=$(systemctl list-units --full --plain --no-legend --type=slice,service 2>/dev/null |
                                         awk '{ print $1 }') ;;
+                        drill)
+                                words=$(cgctl drill list 2>/dev/null | awk '{ print $1 }') ;;
                         verify)
                                 COMPREPLY=($(compgen -f -- "$cur"))
                                 return ;;
