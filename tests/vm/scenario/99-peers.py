@@ -153,8 +153,10 @@ def test_leak(vm: VM) -> None:
     for name, runs in results.items():
         kept, silence = sorted(r[0] for r in runs), sorted(r[1] for r in runs)
         middle = len(runs) // 2
-        vm.figure(f"{name}: kept", kept[middle], "%")
-        vm.figure(f"{name}: longest silence", silence[middle], "ms")
+        for values, what, unit in ((kept, "kept", "%"), (silence, "longest silence", "ms")):
+            vm.figure(f"{name}: {what}", values[middle], unit)
+            vm.figure(f"{name}: {what}, least", values[0], unit)
+            vm.figure(f"{name}: {what}, most", values[-1], unit)
         vm.log(f"{name:24} kept {kept[middle]:.2f} % ({kept[0]:.2f} to {kept[-1]:.2f}), silence {silence[middle]} ms"
                f" ({silence[0]} to {silence[-1]})")
     check(all(results.values()), "somebody was not measured")
