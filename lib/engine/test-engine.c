@@ -770,6 +770,26 @@ static void test_writes_not_yet_counted(void **state _unused_) {
         assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
 }
 
+/* What a flood had on its way when it was capped stands in its slice's figures first. Only what goes on is the slice's. */
+static void test_slice_of_a_flood_is_left(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 64 << 10), slice = world_find(&w, "/sideload.slice");
+
+        w.disk_operations = 4000;
+        w.c[flood].operations = 2000;
+        for (int i = 0; i < 20 && w.c[flood].io_max[0].v[IO_READS] == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.disk_bytes = 4 * MIB;
+        for (int i = 0; i < 600; i++) {
+                w.c[slice].done[0].v[IO_READ_BYTES] += 8 * MIB;
+                w.c[slice].done[0].v[IO_READS] += 128;
+                world_run(&w, 50 * USEC_PER_MSEC);
+                if (i < 90)
+                        assert_true(w.c[slice].io_max[0].v[IO_READS] == LIMIT_MAX);
+        }
+        assert_true(w.c[slice].io_max[0].v[IO_READS] < LIMIT_MAX);
+}
+
 /* While what it had on its way drains, nothing is gained by a lower cap, and afterwards only by one that lets it drain. */
 static void test_backlog_may_drain(void **state _unused_) {
         int writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
@@ -867,6 +887,7 @@ int main(void) {
                 T(test_buffered_writer),
                 T(test_disk_that_took_a_burst),
                 T(test_writes_not_yet_counted),
+                T(test_slice_of_a_flood_is_left),
                 T(test_backlog_may_drain),
                 T(test_work_on_a_disk_is_no_stir),
                 T(test_foreign_io_max_is_left),
