@@ -38,6 +38,8 @@
 #define PROBE_WAITS 60
 /* Busy without a break. One that works on many requests at once is busy long before it is full. */
 #define FULL_PERMYRIAD 9500
+/* What is done is looked at for so long to see whether the device can do more, or twice that. */
+#define LEARN_USEC (3 * USEC_PER_SEC)
 
 static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
 
@@ -347,25 +349,30 @@ static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCa
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
-/* A device that does more than was measured can do it. */
-static void cap_learn(const Engine *e, const Containment *c, DeviceCap *cap) {
-        IoLine done[IO_DEVICES_MAX];
-        DeviceUse use;
-        size_t n;
+/* A device that does more than was measured can do it. Requests end many at a time, so over seconds, not in a window. */
+static void cap_learn(const Engine *e, DeviceCap *cap) {
+        const IoCredit *credit = e->sample->credit;
+        IoLine now, from = cap->learn;
+        uint64_t usec;
 
         /* What was asked for proves nothing. */
-        if (cap->share_permyriad == 0 || e->sample->n_cgroups == 0 ||
-            !waits_done(&e->waits, e->sample->credit, &e->sample->cgroups[0], WINDOW_RECENT, done, &n))
+        if (cap->share_permyriad == 0 || !credit || !waits_device_ever(credit, &cap->level, &now))
                 return;
-        device_use(e, &cap->level, c->cgroup_id, WINDOW_RECENT, &use);
-        for (int k = 0; k < 2; k++) {
-                int first = k ? IO_READS : IO_READ_BYTES;
+        usec = credit->usec - MIN(cap->learn_usec, credit->usec);
+        if (usec < LEARN_USEC)
+                return;
+        cap->learn = now;
+        cap->learn_usec = credit->usec;
+        for (int k = 0; usec <= 2 * LEARN_USEC && k < 2; k++) {
+                int first = k ? IO_READS : IO_READ_BYTES, second = first + 1;
+                uint64_t sum = now.v[first] + now.v[second], before = from.v[first] + from.v[second],
+                         rate = mul_div_u64(sum - MIN(before, sum), USEC_PER_SEC, usec);
 
-                if (cap->full[k] == 0 || use.all[k] <= cap->full[k])
+                if (cap->full[k] == 0 || rate <= cap->full[k])
                         continue;
-                for (int i = first; i < first + 2; i++)
-                        cap->measured.v[i] = mul_div_u64(cap->measured.v[i], use.all[k], cap->full[k]);
-                cap->full[k] = use.all[k];
+                cap->measured.v[first] = mul_div_u64(cap->measured.v[first], rate, cap->full[k]);
+                cap->measured.v[second] = mul_div_u64(cap->measured.v[second], rate, cap->full[k]);
+                cap->full[k] = rate;
         }
 }
 
@@ -421,7 +428,7 @@ bool caps_raise(Engine *e, Containment *c) {
                 DeviceCap *cap = &c->caps[i];
                 IoLine before = cap->level;
 
-                cap_learn(e, c, cap);
+                cap_learn(e, cap);
                 if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)

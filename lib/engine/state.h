@@ -39,6 +39,8 @@ typedef struct DeviceCap {
         unsigned share_permyriad;       /* … and its part of that; 0 = not known */
         unsigned trust_permyriad;       /* what is left of these after what was seen since */
         IoLine lower;                   /* before the last rise */
+        uint64_t learn_usec;            /* when it was last looked whether the device does more … */
+        IoLine learn;                   /* … and what all had done there ever */
 } DeviceCap;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */

@@ -755,6 +755,28 @@ static void test_disk_that_took_a_burst(void **state _unused_) {
         assert_true(write_cap(writer) >= 44 * MIB && write_cap(writer) <= 54 * MIB);
 }
 
+/* Requests end many at a time; what ends within half a second is no measure of what a disk can do. */
+static void test_requests_that_end_together(void **state _unused_) {
+        uint64_t highest = 0;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 40 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) < LIMIT_MAX);
+        w.credit_step_usec = 700 * USEC_PER_MSEC;
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, write_cap(writer));
+        }
+        assert_true(highest <= 54 * MIB);
+}
+
 /* A writer's first requests stand in no io.stat while they wait to be let in to the queue: what is on its way tells. */
 static void test_writes_not_yet_counted(void **state _unused_) {
         int writer;
@@ -886,6 +908,7 @@ int main(void) {
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
                 T(test_disk_that_took_a_burst),
+                T(test_requests_that_end_together),
                 T(test_writes_not_yet_counted),
                 T(test_slice_of_a_flood_is_left),
                 T(test_backlog_may_drain),

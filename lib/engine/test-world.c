@@ -393,25 +393,34 @@ static void world_act(World *w, const Action *a) {
         }
 }
 
-/* Everybody who works and is seen has a slot. */
+/* The root, its slices, and everybody who works and is seen have a slot; with the slices' nobody is counted. */
 static const IoCredit *credit_of(World *w) {
         size_t slot = 1;
 
         if (!w->credited)
                 return NULL;
+        if (w->credit_step_usec > 0 && w->credit.usec / w->credit_step_usec == w->now / w->credit_step_usec) {
+                w->credit.usec = w->now;
+                return &w->credit;
+        }
         w->credit = (IoCredit) { .usec = w->now, .n_devices = WORLD_DISKS };
         memcpy(w->credit.busy_usec, w->busy_usec, sizeof(w->busy_usec));
-        for (int d = 0; d < WORLD_DISKS; d++)
-                w->credit.done[0][d] = (IoLine) { .major = w->c[0].done[d].major, .minor = w->c[0].done[d].minor };
-        for (int i = 1; i < w->n && slot < IO_SLOTS; i++) {
-                if (!w->c[i].leaf || w->c[i].io_bytes == 0)
+        for (size_t k = 0; k < IO_SLOTS; k++)
+                for (int d = 0; d < WORLD_DISKS; d++)
+                        w->credit.done[k][d] = (IoLine) { .major = w->c[0].done[d].major, .minor = w->c[0].done[d].minor };
+        for (int i = 0; i < w->n && slot < IO_SLOTS; i++) {
+                bool slice = !w->c[i].leaf && w->c[i].parent <= 0;
+
+                if (!slice && (!w->c[i].leaf || w->c[i].io_bytes == 0))
                         continue;
                 if (!w->c[i].unseen) {
                         w->credit.slots[slot].cgroup_id = w->c[i].id;
                         w->credit.slots[slot].path = w->c[i].path;
                         w->credit.slots[slot].since_usec = 1;
                 }
-                memcpy(w->credit.done[slot++], w->c[i].done, sizeof(w->c[i].done));
+                if (!slice)
+                        memcpy(w->credit.done[slot], w->c[i].done, sizeof(w->c[i].done));
+                slot++;
         }
         return &w->credit;
 }

@@ -148,6 +148,19 @@ bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *dev
         return false;
 }
 
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret) {
+        for (size_t d = 0; d < credit->n_devices; d++) {
+                if (!io_same_device(&credit->done[0][d], device))
+                        continue;
+                *ret = (IoLine) { .major = device->major, .minor = device->minor };
+                for (size_t k = 0; k < IO_SLOTS; k++)
+                        for (int i = 0; i < _IO_KEY_MAX; i++)
+                                ret->v[i] += credit->done[k][d].v[i];
+                return true;
+        }
+        return false;
+}
+
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window) {
         const WaitPoint *from = window_begin(w, credit, window), *to = &w->last;
 

@@ -43,6 +43,9 @@ bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, T
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
+/* What everybody together got done there since it was first counted. */
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
+
 /* The share of a window in which a device had a request under way, in 1/10000; PERMYRIAD where that is not known. */
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window);
 
