@@ -147,6 +147,14 @@ def kept_between(result: dict, start: float, end: float) -> float:
     return round(min(100.0, 100 * sum(result["buckets"][first:last]) / planned), 2) if planned > 0 else 100.0
 
 
+def switches(pid: int) -> int:
+    """Context switches of all its threads: each wakeup ends in one."""
+    total = 0
+    for task in sh("ls", f"/proc/{pid}/task").split():
+        total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/task/{task}/status")))
+    return total
+
+
 def slice_path(name: str) -> str:
     """a-b.slice -> a.slice/a-b.slice"""
     parts = name.removesuffix(".slice").split("-")

@@ -4,7 +4,7 @@ import re
 import time
 from pathlib import Path
 
-from vmlib import VM, check, full, limited, read, sh
+from vmlib import VM, check, full, limited, read, sh, switches
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -12,14 +12,6 @@ QUICK_ON = "bookworm"
 UNITS = Path("/run/systemd/system")
 SERVICES = 200
 SECONDS = 60
-
-
-def switches(pid: int) -> int:
-    """Context switches of all its threads: each wakeup ends in one."""
-    total = 0
-    for task in sh("ls", f"/proc/{pid}/task").split():
-        total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/task/{task}/status")))
-    return total
 
 
 def cpu_ms(pid: int) -> int:

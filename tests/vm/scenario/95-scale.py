@@ -1,0 +1,92 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""How it grows: 10 to 10,000 cgroups in up to 200 domains. What it costs at rest, what a look costs, what it keeps in
+memory, and how soon it acts on the same leak beside them. `./dev bench scale`."""
+import re
+import time
+
+from vmlib import CGROUP, VM, check, full, limited, only_full, read, sh, switches, wait
+
+# 10,000 cgroups take the kernel half a GiB.
+MACHINE = {"memory_mib": 3072}
+QUICK_ON = "bookworm"
+SIZES = (10, 100, 1_000, 10_000)
+DOMAINS_MAX = 200
+REST = 40
+
+
+def cpu_usec(pid: int) -> int:
+    return int(read(f"/proc/{pid}/schedstat").split()[0]) // 1000
+
+
+def resident_kib(pid: int) -> int:
+    return int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{pid}/status"))[1])
+
+
+class Crowd:
+    """So many cgroups that do nothing, shared out among domains of their own."""
+
+    def __init__(self, vm: VM, count: int) -> None:
+        domains = min(DOMAINS_MAX, max(1, count // 5))
+        self.slices = [f"cgdscale-{k}.slice" for k in range(domains)]
+        for k, slice in enumerate(self.slices):
+            vm.policy(f"scale{k}.policy", f"[Domain]\nSlice={slice}\nRank=300\n[Alarm memory]\nMemoryPressureAbove=some 20% over 1s\n",
+                      reload=False)
+        sh("systemctl", "daemon-reload", timeout=120)
+        sh("systemctl", "start", *self.slices, timeout=180)
+        self.paths = [CGROUP / "cgdscale.slice" / self.slices[i % domains] / f"{i}.service" for i in range(count)]
+        for path in self.paths:
+            path.mkdir()
+        vm.cgctl("reload", timeout=120)
+
+    def end(self, vm: VM) -> None:
+        for path in self.paths:
+            path.rmdir()
+        vm.drop_policies()
+        vm.cgctl("reload", timeout=120)
+        sh("systemctl", "stop", *self.slices, "cgdscale.slice", timeout=180)
+        sh("systemctl", "daemon-reload", timeout=120)
+
+
+def one(vm: VM, count: int) -> dict[str, float]:
+    crowd = Crowd(vm, count)
+    try:
+        pid = vm.cgd_pid()
+        check(wait(lambda: vm.cgctl_json("status")["sensing"]["walk_cgroups"] >= count, 90, 1), f"not all of {count} are seen")
+        vm.settle()
+        time.sleep(12)
+        before, cpu, looks = switches(pid), cpu_usec(pid), vm.cgctl_json("status")["sensing"]["samples"]
+        time.sleep(REST)
+        asked = 2                       # the two calls of cgctl around it wake it as well
+        sensing = vm.cgctl_json("status")["sensing"]
+        found = {"wakeups a second": (switches(pid) - before - 4 * asked) / REST,
+                 "cpu of a look, us": (cpu_usec(pid) - cpu) / max(1, sensing["samples"] - looks),
+                 "of it the walk, us": sensing["walk_usec"], "resident, KiB": resident_kib(pid), "maps, KiB": sensing["walk_bytes"] >> 10}
+        pair = vm.pair(seconds=45, lead=3, rate="150M", victim={"anon": "64M", "file": "0"})
+        first, cause = pair.first_step(), pair.cause()
+        check(first is not None, f"nothing was done with {count} cgroups")
+        check(not pair.bystanders(), f"bystanders were touched: {pair.bystanders()[:3]}")
+        if cause is not None:
+            found["first step after memory would last 2 s, ms"] = (first - cause) * 1000
+        return found
+    finally:
+        vm.rest()
+        crowd.end(vm)
+
+
+@only_full
+@limited(3000)
+def test_growth(vm: VM) -> None:
+    vm.need_cgd()
+    vm.wait_sensing()
+    results = {n: one(vm, n) for n in SIZES}
+    for what in results[SIZES[0]]:
+        vm.log(f"{what:45}" + "".join(f"{results[n].get(what, float('nan')):12.1f}" for n in SIZES))
+        for n in SIZES:
+            if what in results[n]:
+                vm.figure(f"{what} with {n}", round(results[n][what], 2))
+    small, large = results[SIZES[0]], results[SIZES[-1]]
+    kib = sum(large[k] - small[k] for k in ("resident, KiB", "maps, KiB")) / (SIZES[-1] - SIZES[0])
+    vm.figure("memory a cgroup", round(kib, 3), "KiB")
+    if full():
+        check(kib <= 1, f"{kib:.2f} KiB of memory a cgroup")
+        check(large["wakeups a second"] <= 0.2, f"{large['wakeups a second']:.2f} wakeups a second")
