@@ -23,15 +23,26 @@
 #define PRESSURE_MAX 10
 
 static const DrillScenario scenarios[] = {
-        { "leak", "memory taken fast and never given back", "leak", 4, 0, {}, false, 1, false },
-        { "slow-leak", "memory taken slowly", "leak", 15, 0, {}, false, 1, false },
-        { "many", "twenty processes that leak a little each", "many", 4, 0, { "--count=20" }, false, 1, false },
-        { "fork", "children that take memory and stay", "fork", 4, 60, {}, false, 1, false },
-        { "tmpfs", "a growing file in memory", "tmpfs", 4, 0, {}, false, 1, false },
-        { "refuse", "a leak that ignores signals", "refuse", 4, 0, {}, false, 1, false },
-        { "restart", "a leak that is started again at once", "leak", 4, 0, {}, true, 1, false },
-        { "two", "two leaks at a time", "leak", 8, 0, {}, false, 2, false },
-        { "harmless", "memory taken and given back, within what is free", "heavy", 10, 10, {}, false, 1, true },
+        { .name = "leak", .summary = "memory taken fast and never given back", .shape = "leak", .rate_divisor = 4 },
+        { .name = "slow-leak", .summary = "memory taken slowly", .shape = "leak", .rate_divisor = 15 },
+        { .name = "many", .summary = "twenty processes that leak a little each", .shape = "many", .rate_divisor = 4,
+          .options = { "--count=20" } },
+        { .name = "fork", .summary = "children that take memory and stay", .shape = "fork", .rate_divisor = 4, .size_divisor = 60 },
+        { .name = "tmpfs", .summary = "a growing file in memory", .shape = "tmpfs", .rate_divisor = 4 },
+        { .name = "refuse", .summary = "a leak that ignores signals", .shape = "refuse", .rate_divisor = 4 },
+        { .name = "restart", .summary = "a leak that is started again at once", .shape = "leak", .rate_divisor = 4, .restarts = true },
+        { .name = "two", .summary = "two leaks at a time", .shape = "leak", .rate_divisor = 8, .n_culprits = 2 },
+        { .name = "swap-storm", .summary = "more memory in use than there is, over and over", .shape = "retouch", .rate_divisor = 4 },
+        { .name = "reads", .summary = "a disk flooded with small direct reads", .shape = "reads", .disk = true,
+          .options = { "--count=64", "--size=2G" } },
+        { .name = "stream", .summary = "a disk read without end through the page cache", .shape = "stream", .disk = true,
+          .options = { "--count=16", "--size=2G" } },
+        { .name = "writes", .summary = "a disk flooded with writes", .shape = "sync", .disk = true,
+          .options = { "--count=4", "--size=16M" } },
+        { .name = "harmless", .summary = "memory taken and given back, within what is free", .shape = "heavy", .rate_divisor = 10,
+          .size_divisor = 10, .harmless = true },
+        { .name = "harmless-io", .summary = "a disk read all the time, within what it does", .shape = "reads", .disk = true,
+          .options = { "--count=2", "--size=2G", "--rate=400K" }, .harmless = true },
 };
 
 static volatile sig_atomic_t stopped;
@@ -187,19 +198,41 @@ static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin) {
         return CLI_DONE;
 }
 
+/* What the culprits' slice and the service's have done to the drill's disk. */
+static bool disk_done(const DrillDisk *d, DrillIo io[static 2]) {
+        return drill_disk_done(d, DRILL_SLICE "/" DRILL_CULPRIT_SLICE, &io[0]) &&
+               drill_disk_done(d, DRILL_SLICE "/" DRILL_VICTIM_SLICE, &io[1]);
+}
+
+static void set_work(json_t *run, DrillIo io[static 2][2], uint64_t usec) {
+        DrillIo did[2];
+
+        for (size_t i = 0; i < ARRAY_SIZE(did); i++)
+                did[i] = (DrillIo) { io[1][i].bytes - MIN(io[0][i].bytes, io[1][i].bytes), io[1][i].ios - MIN(io[0][i].ios, io[1][i].ios) };
+        (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], drill_disk_does(usec))));
+}
+
 /* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. */
 static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
+        DrillIo io[2][2] = {};
         uint64_t begin, cpu[2], bytes;
         json_t *report, *run;
+        DrillDisk disk;
+        bool counted;
 
+        /* A new one each time: what was written to the last is on no way to anywhere. */
+        if (scenario->disk && !drill_disk_open(&disk))
+                return NULL;
         if (set_modes(cli, contain ? "policy" : "off") != CLI_DONE ||
-            !drill_victim_start(stage, CALM_SECONDS + seconds + 2) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
+            !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
                 return NULL;
         cgd_usage(pid, &cpu[0], &bytes);
         begin = now_usec();
+        counted = scenario->disk && disk_done(&disk, io[0]);
         if (!drill_culprits_start(stage, scenario, seconds + 1) || !sleep_until(begin + seconds * USEC_PER_SEC))
                 return NULL;
+        counted = counted && disk_done(&disk, io[1]);
         report = drill_victim_report(SETTLE_SECONDS);
         cgd_usage(pid, &cpu[1], &bytes);
         run = drill_figures(report, begin, begin + seconds * USEC_PER_SEC);
@@ -208,6 +241,8 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 json_decref(run);
                 return NULL;
         }
+        if (counted)
+                set_work(run, io, seconds * USEC_PER_SEC);
         drill_services_stop();
         (void) json_object_set_new(run, "given_back", json_boolean(settle(cli)));
         (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
@@ -255,8 +290,10 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
         for (i = 0; i < n_objectives; i++) {
                 json_t *j;
 
-                /* Nothing is to be done there, so there is no step to come in time. */
+                /* Nothing is to be done there, so there is no step to come in time; what is left of memory is nobody's share. */
                 if (scenario->harmless && streq(objectives[i].name, "first-step"))
+                        continue;
+                if (!scenario->disk && streq(objectives[i].name, "work"))
                         continue;
                 j = drill_objective_judge(&objectives[i], with);
                 met = met && field_true(j, "met");
@@ -299,6 +336,14 @@ static const DrillScenario *scenario_find(const char *name) {
         return NULL;
 }
 
+static bool needs_disk(int argc, char **argv) {
+        bool disk = argc == 0;
+
+        for (int i = 0; i < argc; i++)
+                disk = disk || scenario_find(argv[i])->disk;
+        return disk;
+}
+
 static CliExit list_scenarios(const Cli *cli) {
         _cleanup_str_ Str text = {};
 
@@ -314,8 +359,13 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
 
         for (size_t i = 0; i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
                 const DrillScenario *scenario = argc > 0 ? scenario_find(argv[i]) : &scenarios[i];
-                json_t *result = rehearse(cli, stage, scenario, objectives, n_objectives, pid);
+                json_t *result;
 
+                if (argc == 0 && scenario->disk && !drill_disk_possible()) {
+                        cli_error("drill: %s is left out: this kernel has no null_blk module to make a disk of", scenario->name);
+                        continue;
+                }
+                result = rehearse(cli, stage, scenario, objectives, n_objectives, pid);
                 if (!result) {
                         if (stopped)
                                 cli_error("drill: stopped; what it had set up is gone");
@@ -374,7 +424,7 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
         (void) sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
         (void) sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
         (void) sigaction(SIGHUP, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-        if (!drill_stage_open(&stage))
+        if (!drill_stage_open(&stage, needs_disk(argc, argv)))
                 return CLI_FAILED;
         r = client_call(cli, NULL, "Reload", NULL, NULL);
         if (r == CLI_DONE)

@@ -414,7 +414,7 @@ static void io_path(const Hog *h, char *buf, size_t size) {
         (void) snprintf(buf, size, "%s/cgd-hog.dat", h->path ? h->path : "/data");
 }
 
-/* Opens it, makes it first where it is not there in full. Does not return where only that was asked for. */
+/* Opens it, makes it first where it is not there in full; a disk in its place is read as it is. Does not return where only that was asked for. */
 static int io_open(Hog *h, int flags) {
         static uint8_t chunk[1 << 20];
         char path[4096];
@@ -425,7 +425,7 @@ static int io_open(Hog *h, int flags) {
         fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
         if (fd < 0 || fstat(fd, &st) < 0)
                 die("cannot open %s", path);
-        if ((uint64_t) st.st_size < h->size) {
+        if (S_ISREG(st.st_mode) && (uint64_t) st.st_size < h->size) {
                 touch(chunk, sizeof(chunk), &h->random);
                 for (uint64_t done = 0; done < h->size; done += sizeof(chunk))
                         if (pwrite(fd, chunk, sizeof(chunk), (off_t) done) < 0)

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A drill: what happens where (stage.c), and what comes out of it (figures.c). cgctl(1) defines the figures. */
+/* A drill: what happens where (stage.c, disk.c), and what comes out of it (figures.c). cgctl(1) defines the figures. */
 
 #include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "model/io.h"
 
 /* Not cgd-drill.slice: that would be below cgd's own slice, where no domain may be. */
 #define DRILL_SLICE "cgddrill.slice"
@@ -26,6 +28,14 @@ json_t *drill_figures(const json_t *report, uint64_t begin_usec, uint64_t end_us
 /* The median of each number that the documents have in the same place; numbers that one of them lacks are left out. */
 json_t *drill_median(const json_t *documents);
 
+typedef struct DrillIo {
+        uint64_t bytes, ios;
+} DrillIo;
+
+/* Work conservation: what the culprits did to the disk as a share (1/10000, at most all) of what it does in that time and
+ * the service left over, of bytes or of operations, whichever is more. */
+uint64_t drill_work(DrillIo culprits, DrillIo service, DrillIo disk);
+
 /* "isol-p01=95", "silence=300ms": an objective, checked against figures of a run. */
 typedef struct DrillObjective {
         const char *name;       /* static */
@@ -39,6 +49,27 @@ json_t *drill_objective_judge(const DrillObjective *o, const json_t *figures);
 /* Of all that there are, for help and errors: "isol-min, isol-p01, …" */
 const char *drill_objective_names(void);
 
+/* disk.c: a disk of its own for those who flood one. It says on standard error what went wrong, once. */
+
+#define DRILL_DISK_DIR "/run/cgd-drill"
+/* Memory that its files may take. */
+#define DRILL_DISK_BYTES (UINT64_C(160) << 20)
+
+typedef struct DrillDisk {
+        char device[32];        /* its path */
+        IoLine line;            /* major and minor */
+} DrillDisk;
+
+/* Whether the kernel has what it is made of. */
+bool drill_disk_possible(void);
+/* Clears what a drill that was killed has left, and makes one, mounted at DRILL_DISK_DIR. */
+bool drill_disk_open(DrillDisk *d);
+void drill_disk_close(void);
+/* What a cgroup (path below the root) has done there since it was made. False: it cannot be read. */
+bool drill_disk_done(const DrillDisk *d, const char *cgroup, DrillIo *ret);
+/* What the disk does in that time. */
+DrillIo drill_disk_does(uint64_t usec);
+
 /* stage.c: slices, policies and services. They say on standard error what went wrong, once. */
 
 typedef struct DrillStage {
@@ -47,15 +78,13 @@ typedef struct DrillStage {
 } DrillStage;
 
 /* Clears what a drill that was killed has left, and sets up this one's slices and policies; cgd has to be told to
- * reload. False: told why; what was made is gone again. */
-bool drill_stage_open(DrillStage *s);
+ * reload. disk: there must be memory for one as well. False: told why; what was made is gone again. */
+bool drill_stage_open(DrillStage *s, bool disk);
 /* Ends the services and removes the policies; then cgd has to be told to reload, which gives back what it set on the
  * slices; and then they go. */
 void drill_policies_remove(void);
 void drill_stage_close(DrillStage *s);
 
-/* Starts the service, ready when it returns; it ends by itself. */
-bool drill_victim_start(const DrillStage *s, unsigned seconds);
 /* Its report, waited for; NULL: it died. */
 json_t *drill_victim_report(unsigned wait_seconds);
 
@@ -67,7 +96,14 @@ typedef struct DrillScenario {
         bool restarts;
         unsigned n_culprits;
         bool harmless;                  /* nothing may be done to it */
+        bool disk;                      /* it floods the drill's disk, which the service needs too */
 } DrillScenario;
+
+/* Starts the service, ready when it returns; it ends by itself. */
+bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
 
 bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
 void drill_services_stop(void);
+
+/* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
+int drill_run(const char *const argv[], bool quiet);

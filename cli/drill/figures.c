@@ -106,6 +106,13 @@ json_t *drill_figures(const json_t *report, uint64_t begin_usec, uint64_t end_us
         return j;
 }
 
+uint64_t drill_work(DrillIo culprits, DrillIo service, DrillIo disk) {
+        uint64_t bytes = disk.bytes - MIN(service.bytes, disk.bytes), ios = disk.ios - MIN(service.ios, disk.ios);
+        uint64_t of_bytes = culprits.bytes * PERMYRIAD / MAX(bytes, UINT64_C(1)), of_ios = culprits.ios * PERMYRIAD / MAX(ios, UINT64_C(1));
+
+        return MIN(MAX(of_bytes, of_ios), (uint64_t) PERMYRIAD);
+}
+
 /* Of the numbers at `key` in each document. */
 static json_t *median_at(const json_t *documents, const char *key) {
         json_t *parts = json_array(), *result = NULL, *d;
@@ -154,12 +161,13 @@ static const struct {
         { "isol-mean", "isolation", "mean", false, false },
         { "impact-mean", "latency_impact", "mean", true, false },
         { "impact-p99", "latency_impact", "p99", true, false },
+        { "work", NULL, "work", false, false },
         { "silence", NULL, "longest_silence_ms", true, true },
         { "first-step", NULL, "first_step_ms", true, true },
 };
 
 const char *drill_objective_names(void) {
-        return "isol-min, isol-p01, isol-p05, isol-p10, isol-p50, isol-mean, impact-mean, impact-p99 (percent), silence, first-step "
+        return "isol-min, isol-p01, isol-p05, isol-p10, isol-p50, isol-mean, impact-mean, impact-p99, work (percent), silence, first-step "
                "(a time)";
 }
 

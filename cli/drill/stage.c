@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* The stage of a drill: one slice with bounded memory, swap and tasks, two slices in it, a policy for each, and the
- * services.
+ * services. Who floods a disk does it to one of the drill's own (disk.c).
  *
  * Invariant: whatever becomes of cgctl, nothing outlives its time. Every service has RuntimeMaxSec=, what it takes is
  * bounded by the slice's limits, which are runtime properties of a unit, and the policies lie below /run; the next drill
@@ -55,8 +55,7 @@ static const char culprit_policy[] =
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
         "KillAfterSec=10s\nKillBudget=16 per 10min\n";
 
-/* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
-static int run_argv(const char *const argv[], bool quiet) {
+int drill_run(const char *const argv[], bool quiet) {
         posix_spawn_file_actions_t actions;
         extern char **environ;
         int status;
@@ -116,7 +115,7 @@ static void clear(void) {
         static const char *const slices[] = { DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE };
 
         drill_policies_remove();
-        (void) run_argv((const char *[]){ "systemctl", "stop", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, true);
+        (void) drill_run((const char *[]){ "systemctl", "stop", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, true);
         for (size_t i = 0; i < ARRAY_SIZE(slices); i++) {
                 char path[128];
 
@@ -124,6 +123,7 @@ static void clear(void) {
                 (void) nftw(path, remove_one, 4, FTW_DEPTH | FTW_PHYS);
         }
         (void) nftw(FILES_DIR, remove_one, 4, FTW_DEPTH | FTW_PHYS);
+        drill_disk_close();
 }
 
 static bool write_policies(const DrillStage *s) {
@@ -146,17 +146,17 @@ static bool make_slices(const DrillStage *s) {
 
         (void) snprintf(memory, sizeof(memory), "MemoryMax=%" PRIu64, s->bound_bytes);
         (void) snprintf(swap, sizeof(swap), "MemorySwapMax=%" PRIu64, s->bound_bytes / 2);
-        if (run_argv((const char *[]){ "systemctl", "set-property", "--runtime", DRILL_SLICE, memory, swap, "TasksMax=" TASKS_MAX, NULL },
+        if (drill_run((const char *[]){ "systemctl", "set-property", "--runtime", DRILL_SLICE, memory, swap, "TasksMax=" TASKS_MAX, NULL },
                      false) != 0 ||
-            run_argv((const char *[]){ "systemctl", "start", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, false) != 0) {
+            drill_run((const char *[]){ "systemctl", "start", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, false) != 0) {
                 cli_error("drill: cannot make " DRILL_SLICE "; nothing was started");
                 return false;
         }
         return true;
 }
 
-bool drill_stage_open(DrillStage *s) {
-        uint64_t total = meminfo("MemTotal"), available = meminfo("MemAvailable");
+bool drill_stage_open(DrillStage *s, bool disk) {
+        uint64_t total = meminfo("MemTotal"), available = meminfo("MemAvailable"), needed;
         int r;
 
         *s = (DrillStage) { .lock_fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600),
@@ -168,11 +168,12 @@ bool drill_stage_open(DrillStage *s) {
                 return false;
         }
         clear();
-        if (available < s->bound_bytes + total / 10) {
+        needed = s->bound_bytes + (disk ? DRILL_DISK_BYTES : 0);
+        if (available < needed + total / 10) {
                 char a[FORMAT_MAX], b[FORMAT_MAX];
 
                 cli_error("drill: %s of memory are available, and a drill needs %s and a tenth of the machine left over",
-                          bytes_format_human(available, a), bytes_format_human(s->bound_bytes, b));
+                          bytes_format_human(available, a), bytes_format_human(needed, b));
                 s->lock_fd = safe_close(s->lock_fd);
                 return false;
         }
@@ -194,17 +195,20 @@ void drill_stage_close(DrillStage *s) {
         s->lock_fd = safe_close(s->lock_fd);
 }
 
-bool drill_victim_start(const DrillStage *s, unsigned seconds) {
+bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds) {
         char anon[64], file[128], length[32], life[64];
 
         (void) unlink(REPORT_PATH);
         (void) snprintf(anon, sizeof(anon), "--anon=%" PRIu64 "M", s->bound_bytes / 5 / MIB);
-        (void) snprintf(file, sizeof(file), "--file=" FILES_DIR "/victim.dat:%" PRIu64 "M", s->bound_bytes / 10 / MIB);
+        if (scenario->disk)
+                (void) snprintf(file, sizeof(file), "--disk=" DRILL_DISK_DIR "/victim.dat:16M");
+        else
+                (void) snprintf(file, sizeof(file), "--file=" FILES_DIR "/victim.dat:%" PRIu64 "M", s->bound_bytes / 10 / MIB);
         (void) snprintf(length, sizeof(length), "--seconds=%u", seconds);
         (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + SPARE_SECONDS);
-        if (run_argv((const char *[]){ "systemd-run", "--quiet", "--collect", "--unit=" DRILL_VICTIM, "--slice=" DRILL_VICTIM_SLICE,
-                                       "--property=Type=notify", "--property=TimeoutStartSec=60", life, "--",
-                                       LIBEXECDIR "/cgd-victim", anon, file, length, "--output=" REPORT_PATH, NULL }, false) != 0) {
+        if (drill_run((const char *[]){ "systemd-run", "--quiet", "--collect", "--unit=" DRILL_VICTIM, "--slice=" DRILL_VICTIM_SLICE,
+                                        "--property=Type=notify", "--property=TimeoutStartSec=60", life, "--",
+                                        LIBEXECDIR "/cgd-victim", anon, file, length, "--output=" REPORT_PATH, NULL }, false) != 0) {
                 cli_error("drill: the service " DRILL_VICTIM ".service does not start; see 'journalctl -u " DRILL_VICTIM "'");
                 return false;
         }
@@ -248,9 +252,11 @@ bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, un
                         (void) snprintf(size, sizeof(size), "--size=%" PRIu64 "K", s->bound_bytes / scenario->size_divisor >> 10);
                         argv[k++] = size;
                 }
+                if (scenario->disk)
+                        argv[k++] = "--path=" DRILL_DISK_DIR;
                 for (size_t i = 0; i < ARRAY_SIZE(scenario->options) && scenario->options[i]; i++)
                         argv[k++] = scenario->options[i];
-                if (run_argv(argv, false) != 0) {
+                if (drill_run(argv, false) != 0) {
                         cli_error("drill: cannot start %s", unit + strlen("--unit="));
                         return false;
                 }
@@ -262,8 +268,8 @@ void drill_services_stop(void) {
         static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2.service", DRILL_VICTIM ".service" };
 
         for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
-                (void) run_argv((const char *[]){ "systemctl", "kill", "--signal=KILL", units[i], NULL }, true);
-                (void) run_argv((const char *[]){ "systemctl", "stop", units[i], NULL }, true);
-                (void) run_argv((const char *[]){ "systemctl", "reset-failed", units[i], NULL }, true);
+                (void) drill_run((const char *[]){ "systemctl", "kill", "--signal=KILL", units[i], NULL }, true);
+                (void) drill_run((const char *[]){ "systemctl", "stop", units[i], NULL }, true);
+                (void) drill_run((const char *[]){ "systemctl", "reset-failed", units[i], NULL }, true);
         }
 }

@@ -76,6 +76,17 @@ static void test_median(void **state _unused_) {
         json_decref(docs);
 }
 
+static void test_work(void **state _unused_) {
+        DrillIo disk = { 1000, 100 };
+
+        /* Of bytes it had 400 of 900 left over, of operations 45 of 50. */
+        assert_int_equal(drill_work((DrillIo) { 400, 45 }, (DrillIo) { 100, 50 }, disk), 9000);
+        assert_int_equal(drill_work((DrillIo) { 450, 5 }, (DrillIo) { 100, 50 }, disk), 5000);
+        /* Caches and rounding may show more than the disk does. */
+        assert_int_equal(drill_work((DrillIo) { 2000, 5 }, (DrillIo) { 100, 50 }, disk), 10000);
+        assert_int_equal(drill_work((DrillIo) { 0, 0 }, (DrillIo) { 2000, 200 }, disk), 0);
+}
+
 static void test_objectives(void **state _unused_) {
         static const char *const wrong[] = { "isol-p01", "isol-p01=", "isol-p02=95", "isol-p01=101", "silence=x", "=5", "silence=infinity" };
         json_t *run = json_pack("{s:{s:i},s:i}", "isolation", "p01", 9500, "longest_silence_ms", 300), *j;
@@ -110,6 +121,7 @@ int main(void) {
                 cmocka_unit_test(test_nothing_done_is_a_second),
                 cmocka_unit_test(test_dead_service),
                 cmocka_unit_test(test_median),
+                cmocka_unit_test(test_work),
                 cmocka_unit_test(test_objectives),
         };
 

@@ -93,6 +93,7 @@ void view_drill(const View *v, const json_t *j, Str *out) {
                 { "SILENCE", 1, COLUMN_RIGHT },
                 { "ALARM", 1, COLUMN_RIGHT },
                 { "STEP", 1, COLUMN_RIGHT },
+                { "WORK", 1, COLUMN_RIGHT },
                 { "VERDICT", 1, 0 },
         };
         _cleanup_(table_freep) Table *t = table_new(v, columns, ARRAY_SIZE(columns));
@@ -115,15 +116,17 @@ void view_drill(const View *v, const json_t *j, Str *out) {
                 table_set(t, line, 5, msec(with, "longest_silence_ms", buf));
                 table_set(t, line, 6, msec(with, "alarm_ms", buf));
                 table_set(t, line, 7, msec(with, "first_step_ms", buf));
-                table_set(t, line, 8, met ? "met" : "missed");
-                table_color(t, line, 8, met ? COLOR_GREEN : COLOR_RED);
+                table_set(t, line, 8, json_is_integer(json_object_get(with, "work")) ? view_percent(field_u64(with, "work"), buf) : "-");
+                table_set(t, line, 9, met ? "met" : "missed");
+                table_color(t, line, 9, met ? COLOR_GREEN : COLOR_RED);
         }
         table_print(t, out);
         str_append(out, "\n");
         json_array_foreach(scenarios, i, s)
                 tell_misses(v, out, s);
         str_append(out, "The service's requests that were kept, second by second, without containment and with it;\n"
-                        "the worst second in a hundred, and all. Within ");
+                        "the worst second in a hundred, and all. WORK: what the culprit had of what the service left of the\n"
+                        "disk. Within ");
         view_text(out, view_bytes(json_object_get(j, "bound_bytes"), buf));
         str_appendf(out, " of memory, for %s each", view_duration(field_u64(j, "for_usec"), buf));
         if (field_u64(j, "repeat") > 1)

@@ -37,7 +37,7 @@ def leak_and_harmless(vm: VM) -> tuple[int, dict, str]:
 
 
 def leftovers() -> list[str]:
-    return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), *POLICIES.glob("drill-*"),
+    return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), Path("/run/cgd-drill"), Path("/sys/kernel/config/nullb/cgddrill"), *POLICIES.glob("drill-*"),
                              *Path("/run/systemd/system.control").glob("cgddrill*")) if p.exists()]
 
 
@@ -76,6 +76,38 @@ def test_rehearsal(vm: VM) -> None:
     if full():
         check(leak["with"]["isolation"]["mean"] >= leak["without"]["isolation"]["mean"], "the service kept less with containment")
         check(leak["with"]["isolation"]["p01"] >= 9800, "less than 98 % kept in the worst second of a hundred")
+
+
+@limited(500)
+def test_disk(vm: VM) -> None:
+    """Floods of the drill's own disk are contained, and whoever only uses it is not."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    before = vm.limits()
+    watch = vm.watch()
+    names = ("reads", "stream", "writes", "harmless-io") if full() else ("reads", "harmless-io")
+    status, result, said = drill(*names, "--for=15s", "--slo=isol-mean=50")
+    watch.stop()
+    check(result, f"exit {status}: {said}")
+    saved = Path("/run/vmtest/drill.json")
+    saved.write_text(json.dumps(result))
+    vm.log(sh("cgctl", "drill", f"--from={saved}"))
+    for scenario in result["scenarios"]:
+        name, run = scenario["scenario"], scenario["runs"][0]
+        vm.log(json.dumps(run))
+        for half in ("without", "with"):
+            for what in ("p01", "mean"):
+                vm.figure(f"{name} {half}: {what} of isolation", scenario[half]["isolation"][what] / 100, "%")
+            vm.figure(f"{name} {half}: work", scenario[half].get("work", 0) / 100, "%")
+        check(not scenario["faults"], f"{name}: {scenario['faults']}")
+        if not scenario["harmless"]:
+            check((run["with"]["culprit"] or "").endswith("/drill-culprit.service"), f"{name}: culprit: {run['with']['culprit']}")
+            check(run["without"]["culprit"] is None, f"{name}: touched while it should look on: {run['without']['culprit']}")
+            check(scenario["with"]["isolation"]["mean"] > scenario["without"]["isolation"]["mean"], f"{name}: containment did not help")
+    touched = {r["path"] for r in watch.changes() if "cgddrill" not in r["path"]}
+    check(not touched, f"touched outside: {sorted(touched)}")
+    check(not leftovers(), f"left: {leftovers()}")
+    check(not vm.changed_limits(before), f"limits changed: {vm.changed_limits(before)}")
 
 
 @limited(200)

@@ -31,7 +31,7 @@ OOMD_RULES = {"rulesets": [
 
 
 def properties(slice: str, **values: str) -> None:
-    sh("systemctl", "set-property", "--runtime", f"{slice}.slice", *(f"{k}={v}" for k, v in values.items()))
+    sh("systemctl", "set-property", "--runtime", "--", f"{slice}.slice", *(f"{k}={v}" for k, v in values.items()))
 
 
 def nobody(vm: VM) -> None:
