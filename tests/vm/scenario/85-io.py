@@ -96,6 +96,7 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
     got = max(rate.values())
     vm.figure("neighbour's part of what the service leaves", round(got), "%")
     vm.figure("culprit", ", ".join(sorted(vm.culprits())) or "nobody")
+    vm.log("kept, second by second: " + " ".join(f"{kept_between(result, start + i, start + i + 1):.0f}" for i in range(FLOOD)))
     vm.log(stage)
     vm.log(seen)
     incidents = io_incidents(vm)
