@@ -1,0 +1,156 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Everybody else who acts when a machine is in trouble, each configured as its documentation has it for this: a slice of
+work that may be killed beside one that must not; and rounds in which each has the same service and the same neighbour."""
+import json
+import shutil
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from vmlib import VM, Failure, check, full, sh
+
+ROUNDS = 5
+
+OOMD = Path("/run/vmtest-oomd.json")
+# oomd's docs/configuration.md and its example for workload.slice and system.slice: pressure on the workload kills the
+# largest or fastest growing of what may be killed; little swap left kills who has most of it.
+OOMD_RULES = {"rulesets": [
+    {"name": "protection of the workload",
+     "detectors": [["workload is slowed", {"name": "pressure_rising_beyond", "args": {
+         "cgroup": "workload.slice", "resource": "memory", "threshold": "5", "duration": "1"}}],
+         ["the machine is under pressure", {"name": "pressure_above", "args": {
+             "cgroup": "sideload.slice", "resource": "memory", "threshold": "20", "duration": "3"}}]],
+     "actions": [{"name": "kill_by_memory_size_or_growth", "args": {"cgroup": "sideload.slice/*"}}]},
+    {"name": "low swap",
+     "detectors": [["swap is low", {"name": "swap_free", "args": {"threshold_pct": "15"}}]],
+     "actions": [{"name": "kill_by_swap_usage", "args": {"cgroup": "sideload.slice/*"}}]}]}
+
+
+def properties(slice: str, **values: str) -> None:
+    sh("systemctl", "set-property", "--runtime", "--", f"{slice}.slice", *(f"{k}={v}" for k, v in values.items()))
+
+
+def nobody(vm: VM) -> None:
+    pass
+
+
+def static(vm: VM) -> None:
+    """What an operator would set who knew both programs: what the service and the system need is left over, of memory and
+    of a disk that does 800 operations and 60 MB a second."""
+    properties("sideload", MemoryMax="480M", MemorySwapMax="0", IOReadIOPSMax="/dev/vdb 650", IOWriteBandwidthMax="/dev/vdb 20M")
+
+
+def low(vm: VM) -> None:
+    properties("workload", MemoryLow="60%")
+
+
+def earlyoom(vm: VM) -> None:
+    """Its README: --prefer and --avoid for who is wanted dead or alive; the thresholds are its own."""
+    vm.start("peer", ["/usr/bin/earlyoom", "-r", "0", "--prefer", "^cgd-hog$", "--avoid", "^(cgd-victim|systemd|dbus-daemon|python3)$"],
+             slice="system.slice", properties=("OOMScoreAdjust=-100", "Nice=-20"))
+
+
+def systemd_oomd(vm: VM) -> None:
+    """As Fedora ships it: swap on the root, pressure on what may be killed, after 20 s at 60 %."""
+    properties("-", ManagedOOMSwap="kill")
+    properties("sideload", ManagedOOMMemoryPressure="kill")
+    sh("systemctl", "start", "systemd-oomd.service")
+
+
+def systemd_oomd_tuned(vm: VM) -> None:
+    """The least that oomd.conf(5) allows for the duration, and a tenth of the pressure."""
+    conf = Path("/run/systemd/oomd.conf.d/tuned.conf")
+    conf.parent.mkdir(parents=True, exist_ok=True)
+    conf.write_text("[OOM]\nDefaultMemoryPressureDurationSec=1s\nSwapUsedLimit=60%\n")
+    vm.undo.append(lambda: conf.unlink(missing_ok=True))
+    properties("-", ManagedOOMSwap="kill")
+    properties("sideload", ManagedOOMMemoryPressure="kill", ManagedOOMMemoryPressureLimit="10%")
+    sh("systemctl", "start", "systemd-oomd.service")
+
+
+def oomd(vm: VM) -> None:
+    OOMD.write_text(json.dumps(OOMD_RULES))
+    program = shutil.which("oomd") or "/usr/bin/oomd"
+    vm.start("peer", [program, "--interval", "1", "--config", str(OOMD)], slice="system.slice", properties=("MemoryMin=32M",))
+
+
+def nohang(vm: VM) -> None:
+    """Its own configuration, with what it offers beside it: pressure looked at, and who is bad."""
+    text = Path("/etc/nohang/nohang.conf").read_text()
+    conf = Path("/run/vmtest-nohang.conf")
+    conf.write_text(text.replace("psi_checking_enabled = False", "psi_checking_enabled = True")
+                    + "\n@BADNESS_ADJ_RE_NAME 900 /// ^cgd-hog$\n@BADNESS_ADJ_RE_NAME -900 /// ^cgd-victim$\n")
+    conf.chmod(0o644)
+    vm.start("peer", [shutil.which("nohang") or "/usr/sbin/nohang", "--monitor", "--config", str(conf)], slice="system.slice",
+             properties=("OOMScoreAdjust=-20", "Nice=-19"))
+
+
+def cgd(vm: VM) -> None:
+    vm.with_cgd()
+    vm.wait_sensing()
+
+
+PEERS: dict[str, Callable[[VM], None]] = {
+    "nobody": nobody, "limits known beforehand": static, "MemoryLow= alone": low, "earlyoom": earlyoom,
+    "systemd-oomd": systemd_oomd, "systemd-oomd, tuned": systemd_oomd_tuned, "oomd": oomd, "nohang": nohang, "cgd": cgd,
+}
+
+
+def undo(vm: VM) -> None:
+    vm.rest()
+    sh("systemctl", "stop", "systemd-oomd.service", "systemd-oomd.socket", ok=False)
+    for slice in ("workload", "sideload", "-"):
+        shutil.rmtree(f"/run/systemd/system.control/{slice}.slice.d", ignore_errors=True)
+    if vm.cgd_active():
+        vm.without_cgd()
+    for slice in ("workload.slice", "sideload.slice"):
+        sh("systemctl", "stop", slice, ok=False)
+    sh("systemctl", "daemon-reload", timeout=90)
+
+
+class Run(NamedTuple):
+    kept: float             # percent of the service's requests while there was trouble
+    silence: int            # ms, the longest
+    contained: float | None # seconds until the neighbour was gone or held; None: it never was
+
+
+def rounds(vm: VM, one: Callable[[VM, str], Run]) -> None:
+    """one() for each peer, round by round, each time in another order; medians and ranges."""
+    if not shutil.which("earlyoom"):
+        vm.skip("the peers are not installed in this machine")
+    vm.log(sh("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "systemd-oomd", "earlyoom", "nohang", "oomd", ok=False))
+    vm.need_cgd()
+    vm.without_cgd()
+    results: dict[str, list[Run]] = {name: [] for name in PEERS}
+    for n in range(ROUNDS if full() else 1):
+        names = list(PEERS)[2 * n % len(PEERS):] + list(PEERS)[:2 * n % len(PEERS)]
+        for name in names:
+            try:
+                PEERS[name](vm)
+                run = one(vm, name)
+                vm.log(f"{name:24} kept {run.kept:6.2f} %, silence {run.silence:5} ms, contained "
+                       + ("never" if run.contained is None else f"after {run.contained:.1f} s"))
+            except Failure as e:
+                vm.log(f"{name:24} the service did not live to tell: {e}")
+                run = Run(0.0, 60_000, None)
+            finally:
+                undo(vm)
+                for f in reversed(vm.undo):
+                    f()
+                vm.undo.clear()
+            results[name].append(run)
+    vm.with_cgd()
+    for name, runs in results.items():
+        columns = [(sorted(r.kept for r in runs), "kept", "%"), (sorted(r.silence for r in runs), "longest silence", "ms"),
+                   (sorted(r.contained for r in runs if r.contained is not None), "contained after", "s")]
+        line = ""
+        for values, what, unit in columns:
+            # As often not at all as at some time: there is no median.
+            if 2 * len(values) <= len(runs):
+                line += f"  {what} never"
+                continue
+            middle = values[len(values) // 2]
+            for value, which in ((middle, ""), (values[0], ", least"), (values[-1], ", most")):
+                vm.figure(f"{name}: {what}{which}", round(value, 2), unit)
+            line += f"  {what} {middle:.2f} {unit} ({values[0]:.2f} to {values[-1]:.2f})"
+        vm.log(f"{name:24}{line}")
+    check(all(results.values()), "somebody was not measured")

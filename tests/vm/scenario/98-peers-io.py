@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""As 99-peers, with a service that needs the disk and a neighbour that floods it with direct reads (85-io has the same for
+cgd alone). None of the peers limits io; what pressure on io does to whom they look after is seen here."""
+from pathlib import Path
+
+from peers import Run, rounds
+from vmlib import LOADS, VM, kept_between, limited, monotonic, sh, wait
+
+QUICK_ON = "peers"
+MACHINE = {"iops": 800, "bps": 60_000_000}
+SECONDS, LEAD = 26, 6
+
+
+def one(vm: VM, name: str) -> Run:
+    service = vm.victim(seconds=SECONDS + LEAD + 1, anon="32M", file="0", options=("--disk=/data/victim.dat:64M",))
+    start = monotonic() + LEAD
+    watch = vm.watch()
+    hog = vm.hog("reads", count="64", size="256M", seconds=SECONDS + LEAD, at=int(start * 1e6))
+    wait(lambda: not hog.alive(), start + SECONDS - monotonic())
+    held = monotonic() - start if not hog.alive() else None
+    wait(lambda: False, start + SECONDS - monotonic())
+    steps = [r for r in watch.changes() if r["file"] == "io.max"]
+    result = service.finish()
+    watch.stop()
+    hog.stop()
+    if name == "cgd" and steps:
+        held = steps[0]["t"] / 1e6 - start
+    return Run(kept_between(result, start, start + SECONDS), result["longest_silence_ms"], held)
+
+
+@limited(7200)
+def test_reads(vm: VM) -> None:
+    sh(str(LOADS / "cgd-hog"), "reads", "--prepare", "--size=256M", timeout=150)
+    vm.undo.append(lambda: Path("/data/cgd-hog.dat").unlink(missing_ok=True))
+    rounds(vm, one)
