@@ -4,7 +4,7 @@ work that may be killed beside one that must not; and rounds in which each has t
 import json
 import shutil
 from pathlib import Path
-from typing import Callable, NamedTuple
+from typing import Callable, NamedTuple, Sequence
 
 from vmlib import VM, Failure, check, full, sh
 
@@ -12,7 +12,8 @@ ROUNDS = 5
 
 OOMD = Path("/run/vmtest-oomd.json")
 # oomd's docs/configuration.md and its example for workload.slice and system.slice: pressure on the workload kills the
-# largest or fastest growing of what may be killed; little swap left kills who has most of it.
+# largest or fastest growing of what may be killed; little swap left kills who has most of it; and pressure on its io kills
+# who waits for io most.
 OOMD_RULES = {"rulesets": [
     {"name": "protection of the workload",
      "detectors": [["workload is slowed", {"name": "pressure_rising_beyond", "args": {
@@ -22,7 +23,11 @@ OOMD_RULES = {"rulesets": [
      "actions": [{"name": "kill_by_memory_size_or_growth", "args": {"cgroup": "sideload.slice/*"}}]},
     {"name": "low swap",
      "detectors": [["swap is low", {"name": "swap_free", "args": {"threshold_pct": "15"}}]],
-     "actions": [{"name": "kill_by_swap_usage", "args": {"cgroup": "sideload.slice/*"}}]}]}
+     "actions": [{"name": "kill_by_swap_usage", "args": {"cgroup": "sideload.slice/*"}}]},
+    {"name": "protection of the workload's io",
+     "detectors": [["workload waits for the disk", {"name": "pressure_above", "args": {
+         "cgroup": "workload.slice", "resource": "io", "threshold": "20", "duration": "1"}}]],
+     "actions": [{"name": "kill_by_pressure", "args": {"cgroup": "sideload.slice/*", "resource": "io"}}]}]}
 
 
 def properties(slice: str, **values: str) -> None:
@@ -113,17 +118,17 @@ class Run(NamedTuple):
     contained: float | None # seconds until the neighbour was gone or held; None: it never was
 
 
-def rounds(vm: VM, one: Callable[[VM, str], Run]) -> None:
-    """one() for each peer, round by round, each time in another order; medians and ranges."""
+def rounds(vm: VM, one: Callable[[VM, str], Run], who: Sequence[str] = tuple(PEERS)) -> None:
+    """one() for each of them, round by round, each time in another order; medians and ranges."""
     if not shutil.which("earlyoom"):
         vm.skip("the peers are not installed in this machine")
     vm.log(sh("dpkg-query", "-W", "-f", "${Package} ${Version}\n", "systemd-oomd", "earlyoom", "nohang", "oomd", ok=False))
     vm.need_cgd()
     vm.without_cgd()
-    results: dict[str, list[Run]] = {name: [] for name in PEERS}
+    results: dict[str, list[Run]] = {name: [] for name in who}
     for n in range(ROUNDS if full() else 1):
-        names = list(PEERS)[2 * n % len(PEERS):] + list(PEERS)[:2 * n % len(PEERS)]
-        for name in names:
+        turn = 2 * n % len(who)
+        for name in (*who[turn:], *who[:turn]):
             try:
                 PEERS[name](vm)
                 run = one(vm, name)
