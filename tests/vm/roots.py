@@ -36,7 +36,7 @@ BUILD_PACKAGES_OF = {"bookworm": [], "trixie": ["systemd-dev"]}
 
 RUN_PACKAGES = (
     "systemd systemd-sysv dbus polkitd linux-image-cloud-amd64 initramfs-tools python3 iproute2 kmod"
-    " util-linux e2fsprogs procps libjansson4 libsmartcols1 libbpf1 libcap2-bin"
+    " util-linux e2fsprogs xfsprogs btrfs-progs procps libjansson4 libsmartcols1 libbpf1 libcap2-bin"
 ).split()
 
 # Whatever runs by itself would be taken for cgd's own cost at rest.

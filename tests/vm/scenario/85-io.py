@@ -18,7 +18,8 @@ CALM, FLOOD = 10, 50
 
 
 def device_of(path: str) -> str:
-    number = os.stat(path).st_dev
+    """Of the disk, for files of btrfs claim a device that is none."""
+    number = os.stat(sh("findmnt", "-no", "SOURCE", "-T", path).strip()).st_rdev
     return f"{os.major(number)}:{os.minor(number)}"
 
 
@@ -169,6 +170,33 @@ def test_c_sync_little_dirty(vm: VM) -> None:
     check("at most wait to be written" in vm.cgctl("check", ok=False), "the check does not see the bound on what is dirty")
     flood(vm, "sync", {"count": 4, "size": "64M"}, 97, share=75)
     check(vm.kills() == 0, "somebody was killed for io")
+
+
+def on_another_file_system(vm: VM, name: str, force: str) -> None:
+    """/data anew, as the other one, for this scenario."""
+    device = sh("findmnt", "-no", "SOURCE", DATA).strip()
+
+    def make(*mkfs: str) -> None:
+        sh("umount", DATA, timeout=90)
+        sh(*mkfs, "-L", "cgddata", device, timeout=120)
+        sh("mount", "-o", "noatime", device, DATA)
+
+    make(f"mkfs.{name}", force)
+    vm.undo.append(lambda: make("mkfs.ext4", "-q", "-F"))
+    flood(vm, "sync", {"count": 4, "size": "64M"}, 97)
+    check(vm.kills() == 0, "somebody was killed for io")
+
+
+@only_full
+@limited(400)
+def test_c_sync_xfs(vm: VM) -> None:
+    on_another_file_system(vm, "xfs", "-f")
+
+
+@only_full
+@limited(400)
+def test_c_sync_btrfs(vm: VM) -> None:
+    on_another_file_system(vm, "btrfs", "-f")
 
 
 @limited(400)
