@@ -71,6 +71,17 @@ static int make_device(void) {
         return 0;
 }
 
+/* As long a queue as disks have by default: a scheduler gets twice the depth of the device, and who finds it full waits
+ * where nobody can see for whom. */
+static void set_queue(const DrillDisk *d) {
+        char path[128];
+
+        (void) snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/scheduler", d->line.major, d->line.minor);
+        (void) file_write_at(AT_FDCWD, path, "mq-deadline");
+        (void) snprintf(path, sizeof(path), "/sys/dev/block/%u:%u/queue/nr_requests", d->line.major, d->line.minor);
+        (void) file_write_at(AT_FDCWD, path, "256");
+}
+
 void drill_disk_close(void) {
         (void) umount2(DRILL_DISK_DIR, MNT_DETACH);
         (void) rmdir(DRILL_DISK_DIR);
@@ -96,6 +107,7 @@ bool drill_disk_open(DrillDisk *d) {
                 drill_disk_close();
                 return false;
         }
+        set_queue(d);
         (void) snprintf(files, sizeof(files), "%" PRIu64 "M", DRILL_DISK_BYTES >> 20);
         if (drill_run((const char *[]){ "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", d->device, files, NULL },
                       true) != 0 || (mkdir(DRILL_DISK_DIR, 0700) < 0 && errno != EEXIST) ||

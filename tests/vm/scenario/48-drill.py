@@ -92,6 +92,9 @@ def test_disk(vm: VM) -> None:
     saved = Path("/run/vmtest/drill.json")
     saved.write_text(json.dumps(result))
     vm.log(sh("cgctl", "drill", f"--from={saved}"))
+    for i in vm.incidents():
+        if i["result"] != "passed":
+            vm.log(vm.cgctl("why", str(i["id"]), ok=False))
     for scenario in result["scenarios"]:
         name, run = scenario["scenario"], scenario["runs"][0]
         vm.log(json.dumps(run))
