@@ -236,8 +236,9 @@ static uint64_t io_done(const Walk *w, const Known *n, bool recent) {
         return n->io_walk == w->number && work > since ? work - since : 0;
 }
 
+/* Less than before it is where a device went. */
 static bool io_moved(const Walk *w, const Known *n, bool recent) {
-        return !n->parent || io_done(w, n, recent) > 0;
+        return !n->parent || (n->io_walk == w->number && io_work(n->io) != (!n->io ? 0 : recent ? n->io->recent : n->io->base));
 }
 
 static void io_mark(const Walk *w, Known *n, bool base) {
