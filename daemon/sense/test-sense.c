@@ -241,6 +241,14 @@ static void test_io(void **state) {
         assert_int_equal(c->n_io_max, 1);
         assert_int_equal(c->io_max[0].v[IO_READS], 500);
         assert_true(c->io_max[0].v[IO_READ_BYTES] == LIMIT_MAX);
+
+        /* The disk went and came anew: what is there now is less than there was, and no standstill. */
+        set_text(f, "b.slice", "io.stat", "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+        set_text(f, "b.slice/hog.service", "io.stat", "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n");
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + 3 * SEC / 10);
+        c = row_of(s, "/b.slice/hog.service");
+        assert_non_null(c);
+        assert_int_equal(c->io[0].v[IO_READS], 1);
 }
 
 static void test_order_and_kinds(void **state) {
