@@ -258,28 +258,17 @@ static IoTrack *io_add(Tracks *t, Track *track, const IoPoint *first, uint64_t b
         return io;
 }
 
-static void point_forget(IoPoint *p, const IoLine *device) {
-        for (size_t i = 0; i < p->n; i++)
-                if (io_same_device(&p->lines[i], device))
-                        memset(p->lines[i].v, 0, sizeof(p->lines[i].v));
-}
-
 /* A device that was taken away and came again by its number (a loop device, one that was plugged in anew) counts from
  * nothing, and what was done to the old one is no base for it. */
-static void io_forget_old_devices(IoTrack *io, const IoPoint *p) {
-        for (size_t i = 0; i < p->n; i++) {
-                const IoLine *before = io_line_find(io->last.lines, io->last.n, &p->lines[i]);
+static void point_forget_old_devices(IoPoint *from, const IoPoint *to) {
+        for (size_t i = 0; i < from->n; i++) {
+                const IoLine *now = io_line_find(to->lines, to->n, &from->lines[i]);
                 bool anew = false;
 
-                for (int k = 0; before && k < _IO_KEY_MAX; k++)
-                        anew = anew || p->lines[i].v[k] < before->v[k];
-                if (!anew)
-                        continue;
-                for (int w = 0; w < _WINDOW_MAX; w++) {
-                        point_forget(&io->older[w], &p->lines[i]);
-                        point_forget(&io->newer[w], &p->lines[i]);
-                }
-                point_forget(&io->last, &p->lines[i]);
+                for (int k = 0; now && k < _IO_KEY_MAX; k++)
+                        anew = anew || now->v[k] < from->lines[i].v[k];
+                if (anew)
+                        memset(from->lines[i].v, 0, sizeof(from->lines[i].v));
         }
 }
 
@@ -302,7 +291,11 @@ static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t u
                 io->older[WINDOW_RECENT] = io->newer[WINDOW_RECENT] = p;
         if (!io)
                 return;
-        io_forget_old_devices(io, &p);
+        for (int w = 0; w < _WINDOW_MAX; w++) {
+                point_forget_old_devices(&io->older[w], &p);
+                point_forget_old_devices(&io->newer[w], &p);
+        }
+        point_forget_old_devices(&io->last, &p);
         for (int w = 0; w < _WINDOW_MAX; w++)
                 if (p.usec - io->newer[w].usec >= window_usec[w]) {
                         io->older[w] = io->newer[w];
