@@ -24,8 +24,9 @@ def one(vm: VM, name: str) -> Run:
     result = service.finish()
     watch.stop()
     hog.stop()
-    if name == "cgd" and steps:
-        held = steps[0]["t"] / 1e6 - start
+    if name == "cgd":
+        held = steps[0]["t"] / 1e6 - start if steps else None
+        vm.log(vm.cgctl("incidents", ok=False) + vm.cgctl("why", ok=False))
     return Run(kept_between(result, start, start + SECONDS), result["longest_silence_ms"], held)
 
 
