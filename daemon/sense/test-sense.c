@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <sys/xattr.h>
 
+#include "base/str.h"
 #include "base/test-dir.h"
 #include "base/units.h"
 #include "sense/registry.h"
 #include "sense/sense.h"
+#include "sys/small-file.h"
 
 #define SEC USEC_PER_SEC
 #define MB (UINT64_C(1) << 20)
@@ -249,6 +251,31 @@ static void test_io(void **state) {
         c = row_of(s, "/b.slice/hog.service");
         assert_non_null(c);
         assert_int_equal(c->io[0].v[IO_READS], 1);
+}
+
+/* The slice of a domain is made when the first service in it starts: it is looked after from then on, and not from the next
+ * heartbeat. */
+static void test_slice_that_comes_later(void **state) {
+        static const char *const files[] = { "later.slice/memory.pressure", "a.slice/a-b.slice/memory.pressure" };
+        Fixture *f = *state;
+        char path[8192], text[256];
+
+        open_sensor(f);
+        set_policy(f);
+        make(f, "other.slice", MB);
+        assert_true(sd_event_run(f->event, 0) >= 0);
+        make(f, "later.slice", MB);
+        make(f, "a.slice", MB);
+        while (sd_event_run(f->event, 0) > 0)
+                ;
+        make(f, "a.slice/a-b.slice", MB);
+        while (sd_event_run(f->event, 0) > 0)
+                ;
+        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+                (void) snprintf(path, sizeof path, "%s/%s", f->root, files[i]);
+                assert_true(file_read_at(AT_FDCWD, path, text, sizeof text) > 0);
+                assert_true(startswith(text, "some 100000 1000000"));
+        }
 }
 
 static void test_order_and_kinds(void **state) {
@@ -689,6 +716,7 @@ static void test_real(void **state) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
+                TEST(test_slice_that_comes_later),
                 TEST(test_order_and_kinds),
                 TEST(test_io),
                 TEST(test_xattrs),

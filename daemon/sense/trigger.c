@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 
 #include "base/macro.h"
 #include "base/units.h"
@@ -70,6 +71,7 @@ static void close_aside(const int *fds, size_t n) {
 /* Takes it off the loop; the fd, or -EBADF, is the caller's to close aside. */
 static int trigger_disarm(Trigger *t) {
         t->source = sd_event_source_disable_unref(t->source);
+        t->appears = sd_event_source_disable_unref(t->appears);
         return TAKE_FD(t->fd);
 }
 
@@ -93,6 +95,41 @@ static void triggers_free_list(Trigger **list, size_t n) {
         free(list);
 }
 
+static void trigger_arm(Trigger *t);
+
+static int on_made(sd_event_source *source, const struct inotify_event *event, void *userdata) {
+        Trigger *t = userdata;
+
+        (void) source;
+        (void) event;
+        if (t->state == TRIGGER_MISSING)
+                trigger_arm(t);
+        return 0;
+}
+
+/* Wakes us when something is made in the nearest directory above the cgroup that is there: a slice is made when the first
+ * service in it starts, and that one must not have to wait for a heartbeat to be looked after. Where it cannot be had, the
+ * heartbeat it is. Source: inotify(7); the kernel's own removals are not told, and need not be. */
+static void trigger_await(Trigger *t) {
+        char path[PATH_MAX];
+        int n = snprintf(path, sizeof(path), "/proc/self/fd/%d", t->owner->root_fd);
+        size_t root = n > 0 ? (size_t) n : 0;
+
+        t->appears = sd_event_source_disable_unref(t->appears);
+        n = snprintf(path + root, sizeof(path) - root, "%s", t->cgroup);
+        if (n < 0 || (size_t) n >= sizeof(path) - root)
+                return;
+        for (char *slash; (slash = strrchr(path + root, '/')); ) {
+                /* The root itself by its fd's link, which the slash resolves. */
+                slash[slash == path + root] = '\0';
+                if (sd_event_add_inotify(t->owner->event, &t->appears, path, IN_CREATE | IN_ONLYDIR, on_made, t) >= 0 ||
+                    slash == path + root)
+                        break;
+        }
+        if (t->appears)
+                (void) sd_event_source_set_description(t->appears, t->cgroup);
+}
+
 static int on_pressure(sd_event_source *source, int fd, uint32_t revents, void *userdata) {
         Trigger *t = userdata;
         Event e = { .type = t->type, .domain = t->domain, .alarm = t->alarm, .condition = t->condition };
@@ -101,7 +138,7 @@ static int on_pressure(sd_event_source *source, int fd, uint32_t revents, void *
         if (revents & (EPOLLERR | EPOLLHUP)) {
                 (void) trigger_disarm(t);
                 close_aside(&fd, 1);
-                t->state = TRIGGER_MISSING;
+                trigger_arm(t);
                 return 0;
         }
         if (!(revents & EPOLLPRI))
@@ -121,9 +158,15 @@ static void trigger_arm(Trigger *t) {
         if (t->cgroup) {
                 dir_fd = cgroup_open(owner->root_fd, t->cgroup);
                 if (dir_fd < 0) {
+                        trigger_await(t);
+                        /* It may have been made just before. */
+                        dir_fd = cgroup_open(owner->root_fd, t->cgroup);
+                }
+                if (dir_fd < 0) {
                         dir_fd = -EBADF;
                         return;
                 }
+                t->appears = sd_event_source_disable_unref(t->appears);
         }
         if (t->io)
                 file = t->cgroup ? "io.pressure" : owner->host_io_file;
@@ -173,6 +216,7 @@ static Trigger *trigger_add(Triggers *owner, Trigger ***list, size_t *n, const T
         t->owner = owner;
         t->fd = -EBADF;
         t->source = NULL;
+        t->appears = NULL;
         t->cgroup = NULL;
         if (cgroup) {
                 t->cgroup = strdup(cgroup);

@@ -17,7 +17,7 @@ typedef struct Triggers Triggers;
 typedef enum TriggerState {
         TRIGGER_ARMED,
         TRIGGER_COARSE,                 /* armed, in windows of 2 s */
-        TRIGGER_MISSING,                /* no such cgroup yet, or no more: tried again */
+        TRIGGER_MISSING,                /* no such cgroup yet, or no more: waited for, and tried again */
         TRIGGER_REFUSED,
         TRIGGER_OFF,
 } TriggerState;
@@ -32,6 +32,7 @@ typedef struct Trigger {
         TriggerState state;
         int fd;
         sd_event_source *source;
+        sd_event_source *appears;       /* MISSING: something is made in the nearest directory above it that is there */
 } Trigger;
 
 struct Triggers {
