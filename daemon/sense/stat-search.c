@@ -21,6 +21,8 @@
 #define AGREED_MIN 2
 /* A counter that stands still has but one value: so large a number is no coincidence. */
 #define ALONE_MIN 64
+/* Two readings of a use that differ by no more than such a part of it tell which word it is. */
+#define NARROW_PART 16
 
 /* One line, and the fields it is a part of. Source: Documentation/admin-guide/cgroup-v2.rst, memory.stat;
  * which lines are there depends on the version. */
@@ -91,6 +93,7 @@ void stat_search_learn(StatSearch *s, const char *before, const uint64_t *words,
 
         for (size_t i = 0; i < ARRAY_SIZE(lines); i++) {
                 StatKey *k = &s->keys[i];
+                uint64_t least = MIN(a[i], b[i]), most = MAX(a[i], b[i]);
                 int only = -1, n = 0;
 
                 if (!(found & (UINT32_C(1) << i)) || k->word >= 0 || a[i] == 0)
@@ -98,7 +101,7 @@ void stat_search_learn(StatSearch *s, const char *before, const uint64_t *words,
                 for (size_t w = 0; w < WALK_WORDS_MAX; w++) {
                         uint64_t bit = UINT64_C(1) << w % 64, *mask = &k->candidates[w / 64];
 
-                        if (w >= n_words || words[w] < MIN(a[i], b[i]) || words[w] > MAX(a[i], b[i]))
+                        if (w >= n_words || words[w] < least || words[w] > most)
                                 *mask &= ~bit;
                         if (*mask & bit) {
                                 only = (int) w;
@@ -110,9 +113,12 @@ void stat_search_learn(StatSearch *s, const char *before, const uint64_t *words,
                         forget(k);
                         continue;
                 }
-                if (k->agreed == 0 || b[i] != k->last)
+                /* Between two readings of a use that lie far apart there is room for many words, and its own may not have
+                 * been there. */
+                if ((k->agreed == 0 || b[i] != k->last) && (!lines[i].bytes || most - least <= most / NARROW_PART)) {
                         k->agreed++;
-                k->last = b[i];
+                        k->last = b[i];
+                }
                 if (n == 1 && (k->agreed >= AGREED_MIN || (!lines[i].bytes && a[i] == b[i] && b[i] >= ALONE_MIN)))
                         k->word = only;
         }

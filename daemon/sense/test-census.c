@@ -107,6 +107,23 @@ static void test_search_coincidence(void **state _unused_) {
         assert_int_equal(s.keys[7].word, 2);
 }
 
+/* A use that goes up and down leaves another's word alone between its two readings: that proves nothing, however often. */
+static void test_search_use_in_motion(void **state _unused_) {
+        uint64_t words[4] = { 0, 1000, 500, 0 };
+        StatSearch s;
+
+        stat_search_init(&s, PAGE);
+        stat_search_learn(&s, stat_text(100, 0, 0), words, 4, stat_text(900, 0, 0));
+        words[1] = 950;
+        stat_search_learn(&s, stat_text(200, 0, 0), words, 4, stat_text(700, 0, 0));
+        assert_int_equal(s.keys[0].word, -1);
+        for (uint64_t v = 950; v < 980; v += 10) {
+                words[1] = v;
+                stat_search_learn(&s, stat_text(v - 1, 0, 0), words, 4, stat_text(v + 1, 0, 0));
+        }
+        assert_int_equal(s.keys[0].word, 1);
+}
+
 /* The loader. This program is one itself: what it does then is in place of the hierarchy's name. */
 
 static int be_loader(const char *how) {
@@ -532,6 +549,7 @@ int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_search),
                 cmocka_unit_test(test_search_coincidence),
+                cmocka_unit_test(test_search_use_in_motion),
                 cmocka_unit_test(test_no_program),
                 cmocka_unit_test(test_handed_over),
 #ifdef CGD_BPF
