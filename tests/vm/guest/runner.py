@@ -133,7 +133,8 @@ def main() -> int:
                         figures=[], seconds=0, journal="")
             continue
         for test, func in tests:
-            run_test(test, func, report)
+            if test not in job.get("done", []):
+                run_test(test, func, report)
     try:
         bring_back()
     finally:

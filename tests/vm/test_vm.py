@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+import unittest
+from pathlib import Path
+
+from vm import Tally, run_machine
+
+RESULT = {"type": "result", "test": "10-a.b", "outcome": "ok", "reason": "", "figures": [], "seconds": 1, "journal": ""}
+ENDED = "the machine ended before its last result"
+
+
+class RunMachine(unittest.TestCase):
+    """A machine that leaves these texts on its console, one a boot, and dies of each but an empty one."""
+
+    def run_with(self, *consoles: str) -> tuple[Tally, list[list[str]]]:
+        tally, boots = Tally("bookworm"), []
+        with tempfile.TemporaryDirectory() as name, contextlib.redirect_stdout(io.StringIO()):
+            work = Path(name)
+
+            def start(job: dict) -> tuple[str, int]:
+                text = consoles[len(boots)]
+                boots.append(job["done"])
+                (work / "console.log").write_text(text)
+                tally.seen(RESULT | {"test": f"10-a.{len(boots)}"})
+                return (ENDED if text else ""), 0
+
+            run_machine(tally, work, {}, start)
+        return tally, boots
+
+    def test_a_machine_that_ends_well_is_booted_once(self) -> None:
+        tally, boots = self.run_with("")
+        self.assertEqual((tally.problems, boots), ([], [[]]))
+
+    def test_the_emulation_gets_a_second_machine_for_the_rest(self) -> None:
+        tally, boots = self.run_with("[ 11.0] Oops: int3: 0000 [#1] PREEMPT SMP\n[ 11.1] Kernel panic\n", "")
+        self.assertEqual((tally.problems, boots), ([], [[], ["10-a.1"]]))
+
+    def test_but_no_third(self) -> None:
+        tally, boots = self.run_with("Oops: int3\n", "Oops: int3\n")
+        self.assertEqual((tally.problems, len(boots)), (["console: Oops: int3", ENDED], 2))
+
+    def test_a_kernel_that_dies_of_something_else_is_a_failure(self) -> None:
+        tally, boots = self.run_with("[ 11.0] Kernel panic - not syncing: Fatal exception\n")
+        self.assertEqual((len(tally.problems), len(boots)), (2, 1))
+
+
+if __name__ == "__main__":
+    unittest.main()
