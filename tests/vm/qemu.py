@@ -30,10 +30,14 @@ CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.
 
 # Without la57=off 6.12 panics early under QEMU 7.2; with cmpxchg16b it now and then double faults in
 # kmalloc, because the emulation spoils the flags. The allocator has another way when it is told. "rep stosb" is
-# emulated a byte at a time, and on a busy computer a program was seen for a minute in the clearing of one huge page:
-# without erms the kernel clears eight bytes at a time. Kernels from 6.18 on give a BPF program no timer without
+# emulated a byte at a time: without erms the kernel clears eight bytes at a time. Kernels from 6.18 on give a BPF program no timer without
 # cmpxchg16b: on the canary the memory watch is refused.
 CPU = "max,la57=off,cx16=off,erms=off,fsrm=off"
+
+# Each store into a page that once held code looks through all translations of that page. With the 1 GiB (in "info jit" of
+# QEMU's monitor: a million translations) that QEMU keeps of itself, clearing a huge page took a program up to 13 s where the
+# boot's code had been. 256 MiB are full once at the end of the boot and then every 100 s, and all are forgotten.
+ACCELERATOR = "tcg,thread=multi,tb-size=256"
 
 
 @dataclass(frozen=True)
@@ -78,7 +82,7 @@ def make_job(work: Path, job: dict, guest: Path) -> Path:
 def command(work: Path, root: Path, image: Path, profile: Profile, more: str = "") -> list[str]:
     """more: further words for the kernel's command line."""
     kernel, initrd = boot_files(root)
-    argv = ["qemu-system-x86_64", "-accel", "tcg,thread=multi", "-cpu", CPU,
+    argv = ["qemu-system-x86_64", "-accel", ACCELERATOR, "-cpu", CPU,
             "-m", str(profile.memory_mib), "-smp", str(profile.cpus), "-no-reboot", "-nodefaults",
             "-display", "none", "-kernel", str(kernel), "-initrd", str(initrd),
             # else systemd waits for the disk that fstab names

@@ -85,11 +85,12 @@ def doing(unit: str) -> str:
 
 
 class Stuck(Failure):
-    """A program of a scenario does not do what it was started for."""
+    """A program of a scenario does not do what it was started for; spins: it runs in the kernel and gets nothing."""
 
-    def __init__(self, unit: str, what: str) -> None:
+    def __init__(self, unit: str, what: str, spins: bool = False) -> None:
         super().__init__(f"{unit}: {what}; it does:\n{doing(unit)}")
         self.unit = unit
+        self.spins = spins
 
 
 def failed_units() -> list[str]:
@@ -316,7 +317,8 @@ class Pair:
             if self.gone is None and now - looked >= 1 and (looked := now) and spinning.seen(now):
                 self.watch.stop()
                 self.service.discard()
-                raise Stuck(self.hog.name, f"nobody holds it, and it stays at {self.hog.memory() >> 20} MiB")
+                raise Stuck(self.hog.name, f"nobody holds it, and it stays at {self.hog.memory() >> 20} MiB",
+                            spins=True)
             if self.gone is None and not self.hog.alive():
                 self.gone = now
                 self.vm.log(f"{now - self.start:5.1f} s  the neighbour is gone")
@@ -462,13 +464,13 @@ class VM:
         return self.once_more(attempt)
 
     def once_more(self, attempt: Callable[[], object]):
-        """attempt(), and a second time where the program ran in the kernel all the while and got nothing: an emulated
-        processor that waits for one that the computer does not run (seen only where it was busy)."""
+        """attempt(), and a second time where the program ran in the kernel all the while and got nothing, which is the
+        emulation's doing: see ACCELERATOR in qemu.py."""
         try:
             return attempt()
         except Stuck as e:
             unit = Unit(e.unit)
-            if not unit.spins():
+            if not e.spins and not unit.spins():
                 raise
             self.log(f"{e}\nOnce more.")
             unit.discard()
