@@ -30,13 +30,13 @@ CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.
 
 # Without la57=off 6.12 panics early under QEMU 7.2; with cmpxchg16b it now and then double faults in
 # kmalloc, because the emulation spoils the flags. The allocator has another way when it is told. "rep stosb" is
-# emulated a byte at a time: without erms the kernel clears eight bytes at a time. Kernels from 6.18 on give a BPF program no timer without
-# cmpxchg16b: on the canary the memory watch is refused.
+# emulated a byte at a time: without erms the kernel clears eight bytes at a time. Kernels from 6.18 on give a
+# BPF program no timer without cmpxchg16b: on the canary the memory watch is refused.
 CPU = "max,la57=off,cx16=off,erms=off,fsrm=off"
 
-# Each store into a page that once held code looks through all translations of that page. With the 1 GiB (in "info jit" of
-# QEMU's monitor: a million translations) that QEMU keeps of itself, clearing a huge page took a program up to 13 s where the
-# boot's code had been. 256 MiB are full once at the end of the boot and then every 100 s, and all are forgotten.
+# Each store into a page that once held code looks through all translations of that page. QEMU keeps 1 GiB of
+# them of itself (a million: "info jit" in its monitor), and clearing a huge page where the boot's code had been
+# took a program up to 13 s. 256 MiB are full at the end of the boot and then every 100 s, and all are forgotten.
 ACCELERATOR = "tcg,thread=multi,tb-size=256"
 
 
