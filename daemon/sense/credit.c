@@ -16,7 +16,7 @@
 #include "base/units.h"
 #include "sense/credit.h"
 
-_Static_assert(IO_SLOTS == CREDIT_SLOTS, "a slot each");
+_Static_assert(IO_SLOTS == CREDIT_SLOTS && IO_CREDIT_DEVICES == CREDIT_DEVICES, "a slot and a place each");
 _Static_assert((int) _IO_KEY_MAX == (int) _CREDIT_DONE_MAX && (int) IO_WRITES == (int) CREDIT_WRITES, "the same order");
 
 /* Half are left for units, however many domains there are. */
@@ -190,7 +190,7 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
                                 c->io.wait_usec[i][k] += (device->wait[i][k] >> CREDIT_SHIFT) / 1000;
                         for (size_t k = 0; k < LATENCY_BUCKETS; k++)
                                 c->io.latency[i][k] += device->latency[i][k];
-                        if (device->device != 0 && c->io.n_devices < IO_DEVICES_MAX) {
+                        if (device->device != 0) {
                                 IoLine *l = &c->io.done[i][c->io.n_devices];
 
                                 l->major = (uint32_t) (device->device >> 32);
@@ -198,7 +198,7 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
                                 memcpy(l->v, device->done[i], sizeof l->v);
                         }
                 }
-                if (device->device != 0 && c->io.n_devices < IO_DEVICES_MAX)
+                if (device->device != 0)
                         c->io.busy_usec[c->io.n_devices++] = device->busy / 1000;
         }
         return &c->io;

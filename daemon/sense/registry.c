@@ -170,6 +170,8 @@ static void known_free_one(Registry *g, Known *n) {
                 g->gone_ids[g->n_gone++] = n->id;
         registry_cool(g, n);
         drop_fd(&n->dir_fd, &g->dirs_kept);
+        if (n->io)
+                free(n->io->all);
         free(n->io);
         free(n->path);
         free(n);

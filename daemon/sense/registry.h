@@ -42,8 +42,10 @@ typedef struct Mark {
 
 /* What a cgroup did to its disks; only of those that did something. */
 typedef struct KnownIo {
-        IoLine stat[IO_DEVICES_MAX], max[IO_DEVICES_MAX];
+        IoLine stat[IO_DEVICES_MAX], max[IO_DEVICES_MAX];       /* of the devices that it uses most */
         size_t n_stat, n_max;
+        IoLine *all;                    /* io.stat of every device, where there are more than these; else NULL */
+        size_t n_all;
         uint64_t base, recent;          /* work at the last complete and at the last hot sample; see walk.c */
         uint64_t work;                  /* done between the last two of any kind */
 } KnownIo;

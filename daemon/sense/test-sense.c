@@ -253,6 +253,67 @@ static void test_io(void **state) {
         assert_int_equal(c->io[0].v[IO_READS], 1);
 }
 
+/* io.stat and io.max of a machine with so many disks that not all are looked at. */
+static void set_disks(Fixture *f, const char *cgroup, const uint64_t *reads, size_t n) {
+        char stat[4096] = "", max[4096] = "";
+
+        for (size_t i = 0; i < n; i++) {
+                (void) snprintf(stat + strlen(stat), sizeof stat - strlen(stat),
+                                "8:%zu rbytes=0 wbytes=0 rios=%" PRIu64 " wios=0 dbytes=0 dios=0\n", 16 * i, reads[i]);
+                (void) snprintf(max + strlen(max), sizeof max - strlen(max), "8:%zu rbps=max wbps=max riops=%zu wiops=max\n",
+                                16 * i, 100 + i);
+        }
+        set_text(f, cgroup, "io.stat", stat);
+        set_text(f, cgroup, "io.max", max);
+}
+
+/* Of many disks those are looked at where it does most, with their limits. */
+static void test_many_disks(void **state) {
+        uint64_t reads[] = { 9000, 8000, 7000, 6000, 10, 20 };
+        IoLine last = { .major = 8, .minor = 80 }, first = { .major = 8, .minor = 0 };
+        Fixture *f = *state;
+        const CgroupSample *c;
+        const Sample *s;
+
+        make(f, "a.slice", MB);
+        make(f, "b.slice", MB);
+        make(f, "b.slice/hog.service", MB);
+        put_file(f->root, "io.stat", "");
+        set_text(f, "a.slice", "io.stat", "");
+        set_disks(f, "b.slice", reads, ARRAY_SIZE(reads));
+        set_disks(f, "b.slice/hog.service", reads, ARRAY_SIZE(reads));
+        open_sensor(f);
+        set_io_policy(f);
+        set_text(f, "a.slice", "io.pressure", PRESSURE);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 110 * SEC);
+        c = row_of(s, "/b.slice/hog.service");
+        assert_int_equal(c->n_io, IO_DEVICES_MAX);
+        assert_true(c->io_chosen);
+        assert_null(io_line_find(c->io, c->n_io, &last));
+
+        for (int look = 1; look < 4; look++) {
+                reads[5] += 500;
+                set_disks(f, "b.slice", reads, ARRAY_SIZE(reads));
+                set_disks(f, "b.slice/hog.service", reads, ARRAY_SIZE(reads));
+                s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + (uint64_t) look * SEC / 10);
+                c = row_of(s, "/b.slice/hog.service");
+                assert_non_null(c);
+                assert_non_null(io_line_find(c->io, c->n_io, &last));
+                assert_int_equal(io_line_find(c->io, c->n_io, &last)->v[IO_READS], reads[5]);
+        }
+        assert_int_equal(c->n_io_max, IO_DEVICES_MAX);
+        assert_int_equal(io_line_find(c->io_max, c->n_io_max, &last)->v[IO_READS], 105);
+
+        /* The others are gone, and there is room for all again. */
+        set_disks(f, "b.slice", reads, 3);
+        set_disks(f, "b.slice/hog.service", reads, 3);
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + 4 * SEC / 10);
+        c = row_of(s, "/b.slice/hog.service");
+        assert_int_equal(c->n_io, 3);
+        assert_false(c->io_chosen);
+        assert_non_null(io_line_find(c->io, c->n_io, &first));
+}
+
 /* The slice of a domain is made when the first service in it starts: it is looked after from then on, and not from the next
  * heartbeat. */
 static void test_slice_that_comes_later(void **state) {
@@ -719,6 +780,7 @@ int main(void) {
                 TEST(test_slice_that_comes_later),
                 TEST(test_order_and_kinds),
                 TEST(test_io),
+                TEST(test_many_disks),
                 TEST(test_xattrs),
                 TEST(test_stat_follows_parent),
                 TEST(test_hot),

@@ -34,6 +34,8 @@
 #define HOT_RECENT_BYTES_MIN (UINT64_C(256) << 10)
 /* The same of io, in the measure of io_work(): sixteen small reads. */
 #define HOT_IO_MIN (UINT64_C(1) << 20)
+/* Disks of one cgroup; a line takes about 100 bytes of KNOWN_TEXT_MAX. */
+#define IO_LINES_MAX 64
 /* io.stat makes the kernel add up its counts: so many of a level a walk, in turns. */
 #define IO_STATS_MAX 64
 /* Stays hot for so long after it was found so: rows must not flicker between two reclaim batches. */
@@ -188,17 +190,62 @@ static uint64_t rise(uint64_t later, uint64_t earlier) {
         return later > earlier ? later - earlier : 0;
 }
 
-/* One number for what was done to all disks, to see who does something and how much of it; an operation counts as
- * the engine counts it. */
+/* What was done to all disks, to see who does something and how much of it. */
 static uint64_t io_work(const KnownIo *io) {
+        const IoLine *lines = io && io->all ? io->all : io ? io->stat : NULL;
         uint64_t sum = 0;
 
-        for (size_t i = 0; io && i < io->n_stat; i++) {
-                const uint64_t *v = io->stat[i].v;
-
-                sum += v[IO_READ_BYTES] + v[IO_WRITE_BYTES] + (v[IO_READS] + v[IO_WRITES]) * IO_OPERATION_BYTES;
-        }
+        for (size_t i = 0; io && i < (io->all ? io->n_all : io->n_stat); i++)
+                sum += io_line_work(&lines[i]);
         return sum;
+}
+
+/* The one with the most work, or the least, of those that are chosen or are not; n = none. */
+static size_t line_at_end(const uint64_t *moved, const bool *chosen, size_t n, bool of_chosen) {
+        size_t best = n;
+
+        for (size_t i = 0; i < n; i++)
+                if (chosen[i] == of_chosen && (best == n || (of_chosen ? moved[i] < moved[best] : moved[i] > moved[best])))
+                        best = i;
+        return best;
+}
+
+/* All there are, or the few where it did most since the last look. One stays until another does more than twice what it
+ * does: with each change what was known of a device is lost. */
+static void choose_lines(KnownIo *io, const IoLine *lines, size_t n) {
+        const IoLine *before = io->all ? io->all : io->stat;
+        size_t n_before = io->all ? io->n_all : io->n_stat, n_chosen = 0, wanted = MIN(n, (size_t) IO_DEVICES_MAX);
+        uint64_t moved[IO_LINES_MAX];
+        bool chosen[IO_LINES_MAX];
+        IoLine *all = NULL;
+
+        for (size_t i = 0; i < n; i++) {
+                const IoLine *was = io_line_find(before, n_before, &lines[i]);
+
+                moved[i] = rise(io_line_work(&lines[i]), was ? io_line_work(was) : 0);
+                chosen[i] = io_line_find(io->stat, io->n_stat, &lines[i]) != NULL;
+                n_chosen += chosen[i];
+        }
+        for (;;) {
+                size_t most = line_at_end(moved, chosen, n, false), least = line_at_end(moved, chosen, n, true);
+
+                if (n_chosen == wanted && (most == n || moved[most] / 2 <= moved[least]))
+                        break;
+                if (n_chosen == wanted)
+                        chosen[least] = false;
+                else
+                        n_chosen++;
+                chosen[most] = true;
+        }
+        if (n > IO_DEVICES_MAX && (all = calloc(n, sizeof *all)))
+                memcpy(all, lines, n * sizeof *all);
+        free(io->all);
+        io->all = all;
+        io->n_all = all ? n : 0;
+        io->n_stat = 0;
+        for (size_t i = 0; i < n; i++)
+                if (chosen[i])
+                        io->stat[io->n_stat++] = lines[i];
 }
 
 static uint64_t monotonic_usec(void) {
@@ -210,23 +257,34 @@ static uint64_t monotonic_usec(void) {
 
 /* io.stat: not there below a cgroup whose children do not have the controller. */
 static void read_io(Walk *w, Known *n, bool keep) {
-        IoLine lines[IO_DEVICES_MAX];
+        IoLine lines[IO_LINES_MAX];
         size_t k;
 
         if (!n->parent || registry_read(w->registry, n, FILE_IO_STAT, keep, w->text, KNOWN_TEXT_MAX) < 0)
                 return;
-        k = cgroup_io_stat_parse(w->text, lines, IO_DEVICES_MAX);
+        k = cgroup_io_stat_parse(w->text, lines, IO_LINES_MAX);
         if (k > 0 && !n->io) {
                 n->io = calloc(1, sizeof *n->io);
                 if (!n->io)
                         return;
         }
-        if (n->io) {
-                memcpy(n->io->stat, lines, k * sizeof *lines);
-                n->io->n_stat = k;
-        }
+        if (n->io)
+                choose_lines(n->io, lines, k);
         n->io_walk = w->number;
         n->io_usec = monotonic_usec();
+}
+
+/* io.max, of the devices that are looked at. */
+static void read_limits(Known *n, const char *text) {
+        IoLine lines[IO_LINES_MAX];
+        size_t k = cgroup_io_max_parse(text, lines, IO_LINES_MAX);
+
+        n->io->n_max = 0;
+        for (size_t i = 0; i < k; i++)
+                if (io_line_find(n->io->stat, n->io->n_stat, &lines[i]))
+                        n->io->max[n->io->n_max++] = lines[i];
+        if (k > 0)
+                n->limited = true;
 }
 
 /* Since the last complete sample, or the last hot one; true where that cannot be told. */
@@ -331,6 +389,7 @@ static CgroupSample *row_add(Walk *w, const Known *n) {
         if (n->io_walk == w->number) {
                 row->io = n->io ? n->io->stat : &no_io;
                 row->n_io = n->io ? n->io->n_stat : 0;
+                row->io_chosen = n->io && n->io->all;
                 row->io_usec = MAX(n->io_usec, w->now_usec);
         }
         if (n->fresh & BIT(CGROUP_MEMORY_CURRENT))
@@ -441,11 +500,9 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                         cgroup_sample_set(row, CGROUP_IO_FULL, psi.full_usec);
         }
         if (w->io && n->io && registry_read(g, n, FILE_IO_MAX, keep, buf, KNOWN_TEXT_MAX) >= 0) {
-                n->io->n_max = cgroup_io_max_parse(buf, n->io->max, IO_DEVICES_MAX);
+                read_limits(n, buf);
                 row->io_max = n->io->max;
                 row->n_io_max = n->io->n_max;
-                if (n->io->n_max > 0)
-                        n->limited = true;
         }
         if (!row_has(row, CGROUP_POPULATED, CGROUP_FROZEN) &&
             registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {

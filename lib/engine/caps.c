@@ -47,16 +47,22 @@ static const IoLine no_limit = { .v = { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_M
 static bool io_rates(const Engine *e, uint64_t cgroup_id, TrackWindow w, IoLine ret[IO_DEVICES_MAX], size_t *ret_n) {
         const CgroupSample *c = sample_find(e->sample, cgroup_id);
         const Track *t = tracks_find(&e->tracks, cgroup_id);
+        bool counted = c && waits_done(&e->waits, e->sample->credit, c, w, ret, ret_n);
+        IoLine asked[IO_DEVICES_MAX];
         uint64_t usec;
+        size_t n;
 
-        if (c && waits_done(&e->waits, e->sample->credit, c, w, ret, ret_n))
-                return true;
-        if (!t || !track_io(&e->tracks, t, w, ret, ret_n, &usec))
-                return false;
-        track_io_done(&e->tracks, t, w, ret, *ret_n);
-        for (size_t i = 0; i < *ret_n; i++)
+        if (!counted)
+                *ret_n = 0;
+        if (!t || !track_io(&e->tracks, t, w, asked, &n, &usec))
+                return counted;
+        track_io_done(&e->tracks, t, w, asked, n);
+        for (size_t i = 0; i < n; i++) {
                 for (int k = 0; k < _IO_KEY_MAX; k++)
-                        ret[i].v[k] = mul_div_u64(ret[i].v[k], USEC_PER_SEC, usec);
+                        asked[i].v[k] = mul_div_u64(asked[i].v[k], USEC_PER_SEC, usec);
+                if (!counted || !waits_counted(e->sample->credit, &asked[i]))
+                        io_lines_add(ret, ret_n, &asked[i]);
+        }
         return true;
 }
 

@@ -410,7 +410,6 @@ static void test_done_of_a_new_slot(void **state _unused_) {
         assert_false(waits_device_done(&w, &credit, &disk, WINDOW_LAST, &all));
 }
 
-/* Each bucket ends where the next begins, and none is wider than a quarter of where it lies. */
 /* A device that comes again by the number of one that went counts from nothing. */
 static void test_device_comes_anew(void **state _unused_) {
         static const uint64_t reads[] = { 1000, 1010, 0, 5, 105, 205, 5000 }, last[] = { 0, 10, 0, 5, 100, 100, 4795 };
@@ -438,6 +437,68 @@ static void test_device_comes_anew(void **state _unused_) {
         assert_int_equal(ret[0].v[IO_READS], 5000);
 }
 
+/* Of many devices others are looked at than before: what was done there is counted from then on. */
+static void test_other_devices_are_chosen(void **state _unused_) {
+        IoLine lines[] = { { .major = 252, .v[IO_READS] = 100 }, { .major = 253, .v[IO_READS] = 1000000 } }, ret[IO_DEVICES_MAX];
+        CgroupSample row = { .id = 1, .path = "/", .io = &lines[0], .n_io = 1, .io_chosen = true };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = &row, .n_cgroups = 1, .complete = true };
+        uint64_t usec;
+        size_t n;
+
+        for (int look = 0; look < 20; look++, s.usec += 100 * USEC_PER_MSEC) {
+                row.io = &lines[look >= 10];
+                lines[0].v[IO_READS] += 10;
+                lines[1].v[IO_READS] += 20;
+                row.io_usec = s.usec;
+                tracks_update(&tracks, &s, false, PAGE);
+                for (int window = 0; look > 0 && window < _WINDOW_MAX; window++) {
+                        if (!track_io(&tracks, tracks_find(&tracks, 1), (TrackWindow) window, ret, &n, &usec))
+                                continue;
+                        assert_int_equal(n, 1);
+                        assert_int_equal(ret[0].major, row.io->major);
+                        assert_true(ret[0].v[IO_READS] <= 200);
+                        assert_int_equal(ret[0].v[IO_READS] > 0, look != 10);
+                }
+        }
+}
+
+/* A machine of many disks: of a cgroup those are shown where it does most. */
+static void test_done_on_many_devices(void **state _unused_) {
+        CgroupSample table[] = { { .id = 1, .path = "/" }, { .id = 3, .parent_id = 1, .path = "/hog.service" } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = ARRAY_SIZE(table), .credit = &credit };
+        IoLine lines[IO_DEVICES_MAX], disk = { .major = 8, .minor = 16 }, unknown = { .major = 9 };
+        Waits w = {};
+        size_t n;
+
+        credit.n_devices = IO_DEVICES_MAX + 3;
+        for (size_t k = 0; k < IO_SLOTS; k++)
+                for (unsigned d = 0; d < credit.n_devices; d++)
+                        credit.done[k][d] = (IoLine) { .major = 8, .minor = 16 * d };
+        credit.slots[SLOT_HOG].cgroup_id = 3;
+        credit.slots[SLOT_HOG].path = "/hog.service";
+        credit.slots[SLOT_HOG].since_usec = 1;
+        for (int look = 0; look < 40; look++, s.usec += 100 * USEC_PER_MSEC) {
+                credit.usec = s.usec;
+                waits_update(&w, &s, false);
+                for (unsigned d = 0; d < credit.n_devices; d++)
+                        credit.done[SLOT_HOG][d].v[IO_READS] += d;
+        }
+        assert_true(waits_done(&w, &credit, &table[1], WINDOW_LAST, lines, &n));
+        assert_int_equal(n, IO_DEVICES_MAX);
+        for (unsigned d = 0; d < credit.n_devices; d++) {
+                IoLine device = { .major = 8, .minor = 16 * d };
+                const IoLine *l = io_line_find(lines, n, &device);
+
+                assert_int_equal(l != NULL, d >= 3);
+                if (l)
+                        assert_int_equal(l->v[IO_READS], 10 * d);
+        }
+        assert_true(waits_counted(&credit, &disk));
+        assert_false(waits_counted(&credit, &unknown));
+        assert_false(waits_counted(NULL, &disk));
+}
+
+/* Each bucket ends where the next begins, and none is wider than a quarter of where it lies. */
 static void test_latency_buckets(void **state _unused_) {
         for (uint32_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
                 assert_int_equal(latency_bucket(latency_bound(i) - 1), i);
@@ -471,6 +532,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_done_of_a_new_slot, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_device_comes_anew, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_other_devices_are_chosen, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_done_on_many_devices, setup_credit, teardown),
                 cmocka_unit_test(test_latency_buckets),
         };
 

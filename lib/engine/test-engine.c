@@ -777,6 +777,20 @@ static void test_requests_that_end_together(void **state _unused_) {
         assert_true(highest <= 54 * MIB);
 }
 
+/* A machine has more disks than the credit tells apart: what is done to the others is asked of io.stat. */
+static void test_disk_that_is_not_counted(void **state _unused_) {
+        int hog;
+
+        w.credited = w.uncounted = true;
+        hog = victim_and_flood("/sideload.slice/hog.service", 5000, 4096);
+        world_run(&w, 2 * USEC_PER_SEC);
+        /* It pushes all the while. */
+        for (int i = 0; i < 600; i++) {
+                assert_true(w.c[hog].io_max[0].v[IO_READS] <= 800);
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+}
+
 /* A writer's first requests stand in no io.stat while they wait to be let in to the queue: what is on its way tells. */
 static void test_writes_not_yet_counted(void **state _unused_) {
         int writer;
@@ -909,6 +923,7 @@ int main(void) {
                 T(test_buffered_writer),
                 T(test_disk_that_took_a_burst),
                 T(test_requests_that_end_together),
+                T(test_disk_that_is_not_counted),
                 T(test_writes_not_yet_counted),
                 T(test_slice_of_a_flood_is_left),
                 T(test_backlog_may_drain),

@@ -403,7 +403,7 @@ static const IoCredit *credit_of(World *w) {
                 w->credit.usec = w->now;
                 return &w->credit;
         }
-        w->credit = (IoCredit) { .usec = w->now, .n_devices = WORLD_DISKS };
+        w->credit = (IoCredit) { .usec = w->now, .n_devices = w->uncounted ? 0 : WORLD_DISKS };
         memcpy(w->credit.busy_usec, w->busy_usec, sizeof(w->busy_usec));
         for (size_t k = 0; k < IO_SLOTS; k++)
                 for (int d = 0; d < WORLD_DISKS; d++)

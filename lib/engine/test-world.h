@@ -63,6 +63,7 @@ typedef struct World {
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */
         bool refuse_writes;
         bool credited;                  /* the kernel's credit of io is there; nobody waits by it … */
+        bool uncounted;                 /* … but counts other disks … */
         uint64_t credit_step_usec;      /* … and requests end only so often, many at a time; 0 = as they come */
         IoCredit credit;
         uint64_t busy_usec[WORLD_DISKS];

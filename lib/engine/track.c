@@ -258,9 +258,23 @@ static IoTrack *io_add(Tracks *t, Track *track, const IoPoint *first, uint64_t b
         return io;
 }
 
-/* A device that was taken away and came again by its number (a loop device, one that was plugged in anew) counts from
- * nothing, and what was done to the old one is no base for it. */
-static void point_forget_old_devices(IoPoint *from, const IoPoint *to) {
+/* Of many devices others may be looked at than before (chosen): what was done to one until now is where it is counted from. */
+static void point_choose_devices(IoPoint *from, const IoPoint *to) {
+        IoPoint was = *from;
+
+        for (size_t i = 0; i < to->n; i++) {
+                const IoLine *before = io_line_find(was.lines, was.n, &to->lines[i]);
+
+                from->lines[i] = before ? *before : to->lines[i];
+        }
+        from->n = to->n;
+}
+
+/* Makes an older point one that a newer one can be compared with. A device that was taken away and came again by its number
+ * (a loop device, one that was plugged in anew) counts from nothing, and what was done to the old one is no base for it. */
+static void point_compare(IoPoint *from, const IoPoint *to, bool chosen) {
+        if (chosen && from->usec != 0)
+                point_choose_devices(from, to);
         for (size_t i = 0; i < from->n; i++) {
                 const IoLine *now = io_line_find(to->lines, to->n, &from->lines[i]);
                 bool anew = false;
@@ -292,10 +306,10 @@ static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t u
         if (!io)
                 return;
         for (int w = 0; w < _WINDOW_MAX; w++) {
-                point_forget_old_devices(&io->older[w], &p);
-                point_forget_old_devices(&io->newer[w], &p);
+                point_compare(&io->older[w], &p, c->io_chosen);
+                point_compare(&io->newer[w], &p, c->io_chosen);
         }
-        point_forget_old_devices(&io->last, &p);
+        point_compare(&io->last, &p, c->io_chosen);
         for (int w = 0; w < _WINDOW_MAX; w++)
                 if (p.usec - io->newer[w].usec >= window_usec[w]) {
                         io->older[w] = io->newer[w];

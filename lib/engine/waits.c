@@ -113,12 +113,13 @@ static void to_rates(const WaitPoint *from, const WaitPoint *to, IoLine *sum) {
 bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
                 IoLine ret[static IO_DEVICES_MAX], size_t *ret_n) {
         const WaitPoint *from = window_begin(w, credit, window), *to = &w->last;
+        IoLine done[IO_CREDIT_DEVICES];
         bool own = false;
 
         if (!from)
                 return false;
         for (size_t d = 0; d < credit->n_devices; d++)
-                ret[d] = (IoLine) { .major = credit->done[0][d].major, .minor = credit->done[0][d].minor };
+                done[d] = (IoLine) { .major = credit->done[0][d].major, .minor = credit->done[0][d].minor };
         for (size_t k = 1; k < IO_SLOTS; k++) {
                 if (!in_slice(credit, k, c->path))
                         continue;
@@ -126,12 +127,18 @@ bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, T
                         return false;
                 own = own || (credit->slots[k].cgroup_id == c->id && credit->slots[k].since_usec + SETTLE_USEC <= from->usec);
                 for (size_t d = 0; d < credit->n_devices; d++)
-                        add_done(from, to, k, d, &ret[d]);
+                        add_done(from, to, k, d, &done[d]);
         }
-        for (size_t d = 0; d < credit->n_devices; d++)
-                to_rates(from, to, &ret[d]);
-        *ret_n = credit->n_devices;
+        *ret_n = 0;
+        for (size_t d = 0; d < credit->n_devices; d++) {
+                to_rates(from, to, &done[d]);
+                io_lines_add(ret, ret_n, &done[d]);
+        }
         return own;
+}
+
+bool waits_counted(const IoCredit *credit, const IoLine *device) {
+        return credit && io_line_find(credit->done[0], credit->n_devices, device) != NULL;
 }
 
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret) {

@@ -12,8 +12,8 @@
 typedef struct WaitPoint {
         uint64_t usec;                  /* 0 = none */
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS];
-        IoLine done[IO_SLOTS][IO_DEVICES_MAX];
-        uint64_t busy_usec[IO_DEVICES_MAX];
+        IoLine done[IO_SLOTS][IO_CREDIT_DEVICES];
+        uint64_t busy_usec[IO_CREDIT_DEVICES];
 } WaitPoint;
 
 /* The older of two anchors is between one and two of TRACK_RECENT_USEC old, as those of the tracks are. */
@@ -35,10 +35,14 @@ void waits_update(Waits *w, const Sample *s, bool after_rest);
 /* The last moment, or the last half second where too little ended in that. */
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret);
 
-/* What a cgroup and those below it got done on each device over a window, as rates a second. False where that is not
- * known: it has no slot or has one only since lately, somebody in it had none yet, or the window is the long one. */
+/* What a cgroup and those below it got done over a window on each device that is told apart, as rates a second; of many
+ * those where it did most. False where that is not known: it has no slot or has one only since lately, somebody in it had
+ * none yet, or the window is the long one. */
 bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, TrackWindow window,
                 IoLine ret[static IO_DEVICES_MAX], size_t *ret_n);
+
+/* The device is one of those that are told apart. */
+bool waits_counted(const IoCredit *credit, const IoLine *device);
 
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);

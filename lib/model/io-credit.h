@@ -11,6 +11,8 @@
 
 /* The first stands for all who have none. */
 #define IO_SLOTS 16
+/* Disks of the machine that are told apart; those that are used. */
+#define IO_CREDIT_DEVICES 16
 
 typedef struct IoCredit {
         uint64_t usec;                          /* CLOCK_MONOTONIC when it was read */
@@ -22,7 +24,7 @@ typedef struct IoCredit {
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS]; /* [who waited][for whom], ever, at all disks together */
         uint64_t latency[IO_SLOTS][LATENCY_BUCKETS];    /* requests, ever */
         /* What was done, ever, by device; in io.stat it stands as soon as it is asked for. */
-        IoLine done[IO_SLOTS][IO_DEVICES_MAX];
-        uint64_t busy_usec[IO_DEVICES_MAX];     /* with a request under way, ever, likewise */
+        IoLine done[IO_SLOTS][IO_CREDIT_DEVICES];
+        uint64_t busy_usec[IO_CREDIT_DEVICES];  /* with a request under way, ever, likewise */
         size_t n_devices;
 } IoCredit;

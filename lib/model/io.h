@@ -8,7 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Devices of one cgroup that are looked at. A line more is left out: whoever does most of the io does it first. */
+/* Devices of one cgroup that are looked at: of more those that it uses most. */
 #define IO_DEVICES_MAX 4
 
 /* What an operation weighs beside the bytes it moves: between a disk that turns (1 MiB) and flash (4 KiB), near what is
@@ -28,12 +28,32 @@ typedef struct IoLine {
         uint64_t v[_IO_KEY_MAX];        /* counters since ever, rates a second, or limits (LIMIT_MAX for "max") */
 } IoLine;
 
+/* What was done, or is done a second, in one number. */
+static inline uint64_t io_line_work(const IoLine *l) {
+        return l->v[IO_READ_BYTES] + l->v[IO_WRITE_BYTES] + (l->v[IO_READS] + l->v[IO_WRITES]) * IO_OPERATION_BYTES;
+}
+
 static inline bool io_line_used(const IoLine *l) {
         return l->major != 0 || l->minor != 0;
 }
 
 static inline bool io_same_device(const IoLine *a, const IoLine *b) {
         return a->major == b->major && a->minor == b->minor;
+}
+
+/* One more of up to IO_DEVICES_MAX; of more the ones with most work stay. */
+static inline void io_lines_add(IoLine *lines, size_t *n, const IoLine *line) {
+        size_t least = 0;
+
+        if (*n < IO_DEVICES_MAX) {
+                lines[(*n)++] = *line;
+                return;
+        }
+        for (size_t i = 1; i < *n; i++)
+                if (io_line_work(&lines[i]) < io_line_work(&lines[least]))
+                        least = i;
+        if (io_line_work(&lines[least]) < io_line_work(line))
+                lines[least] = *line;
 }
 
 /* The line of the same device; NULL where there is none. */

@@ -89,6 +89,7 @@ typedef struct CgroupSample {
         /* io.stat and io.max, borrowed; NULL = not read. A device without io, or without a limit, has no line. */
         const IoLine *io, *io_max;
         size_t n_io, n_io_max;
+        bool io_chosen;                 /* there are more devices than these, which may be others the next time */
         uint64_t io_usec;               /* CLOCK_MONOTONIC when io.stat was read: rates are made of it, and a walk takes time */
 } CgroupSample;
 

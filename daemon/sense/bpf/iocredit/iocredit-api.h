@@ -11,7 +11,7 @@
 #define CREDIT_SLOTS 16
 #define CREDIT_REST 0
 /* Disks; partitions count with theirs. */
-#define CREDIT_DEVICES 8
+#define CREDIT_DEVICES 16
 /* Requests under way. On more the rest is not seen, and counted in `lost`. */
 #define CREDIT_REQUESTS 4096
 /* Places where one may stand. */
