@@ -13,7 +13,7 @@ void alarms_bind(Engine *e, const Policy *policy) {
         e->n_alarms = 0;
         latencies_forget(&e->latencies);
         for (unsigned d = 0; d < policy->n_domains; d++)
-                for (unsigned a = 0; a < policy->domains[d].n_alarms && e->n_alarms < ALARMS_MAX; a++)
+                for (unsigned a = 0; a < policy->domains[d].n_alarms && e->n_alarms < POLICY_ALARMS_MAX; a++)
                         e->alarms[e->n_alarms++] = (AlarmState) { .domain = d, .alarm = a };
 }
 

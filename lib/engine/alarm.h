@@ -9,7 +9,6 @@
 
 #include "policy/policy.h"
 
-#define ALARMS_MAX 512
 #define CONDITIONS_MAX 8        /* of one alarm that are active; verify refuses more */
 
 typedef struct ConditionState {

@@ -396,26 +396,19 @@ void containment_join(Engine *e, const BlameScope *scope, const CgroupSample *ro
                 (void) caps_begin(e, c, scope, row, d);
 }
 
-/* KillBudget=: kills of this domain within its window. */
+/* KillBudget=: the last kills in this domain. */
 static KillTimes *kill_times(Engine *e, const char *domain) {
-        KillTimes *empty = NULL;
-
-        for (size_t i = 0; i < MODES_MAX; i++) {
+        for (size_t i = 0; i < POLICY_DOMAINS_MAX; i++)
                 if (e->kills[i].n > 0 && streq(e->kills[i].domain, domain))
                         return &e->kills[i];
-                if (e->kills[i].n == 0 && !empty)
-                        empty = &e->kills[i];
-        }
-        return empty;
+        return NULL;
 }
 
 static bool budget_left(Engine *e, const Domain *d) {
-        KillTimes *k = kill_times(e, d->name);
+        const KillTimes *k = kill_times(e, d->name);
         unsigned spent = 0;
 
-        if (!k)
-                return false;
-        for (size_t i = 0; i < k->n; i++)
+        for (size_t i = 0; k && i < k->n; i++)
                 spent += e->now - k->usec[i] < d->contain.kill_budget_usec;
         return spent < MIN(d->contain.kill_budget, (unsigned) KILL_TIMES_MAX);
 }
@@ -423,8 +416,16 @@ static bool budget_left(Engine *e, const Domain *d) {
 static void budget_spend(Engine *e, const Domain *d) {
         KillTimes *k = kill_times(e, d->name);
 
-        if (!k || strlen(d->name) >= sizeof(k->domain))
+        if (strlen(d->name) >= sizeof(k->domain))
                 return;
+        /* As many places as domains: without a free one, somebody's who is no domain any more. */
+        for (size_t i = 0; !k && i < POLICY_DOMAINS_MAX; i++)
+                if (e->kills[i].n == 0 || !policy_find(e->policy, e->kills[i].domain))
+                        k = &e->kills[i];
+        if (!k)
+                return;
+        if (!streq(k->domain, d->name))
+                k->n = 0;
         strcpy(k->domain, d->name);
         if (k->n == KILL_TIMES_MAX)
                 memmove(k->usec, k->usec + 1, --k->n * sizeof(k->usec[0]));

@@ -715,7 +715,7 @@ int engine_set_mode(Engine *e, const Policy *policy, const char *domain, Mode mo
                 return -ENOENT;
         while (k < e->n_modes && !streq(e->modes[k].domain, domain))
                 k++;
-        if (k == MODES_MAX)
+        if (k == POLICY_DOMAINS_MAX)
                 return -ENOSPC;
         if (mode == _MODE_MAX) {
                 if (k < e->n_modes)

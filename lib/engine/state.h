@@ -14,7 +14,6 @@
 #include "engine/track.h"
 
 #define CONTAINMENTS_MAX 64
-#define MODES_MAX 64
 #define DOMAIN_NAME_MAX 256
 #define KILL_TIMES_MAX 16
 
@@ -113,14 +112,14 @@ struct Engine {
         Waits waits;
         Latencies latencies;
         Forecast forecast;
-        AlarmState alarms[ALARMS_MAX];
+        AlarmState alarms[POLICY_ALARMS_MAX];
         size_t n_alarms;
         Chronicle chronicle;
         OpenIncident open[INCIDENTS_MAX];
         Containment containments[CONTAINMENTS_MAX];
-        ModeOverride modes[MODES_MAX];
+        ModeOverride modes[POLICY_DOMAINS_MAX];
         size_t n_modes;
-        KillTimes kills[MODES_MAX];
+        KillTimes kills[POLICY_DOMAINS_MAX];
 
         uint64_t next_action_id;
         uint64_t kill_in_flight;        /* action id, 0 = none: one at a time on the host */

@@ -12,7 +12,7 @@
 #include "policy/draft.h"
 #include "policy/value.h"
 
-/* The engine judges this many at most, for all domains together (POLICY_DOMAINS_MAX). */
+/* Of one domain. */
 #define ALARMS_MAX 8
 #define CONDITIONS_MAX 8
 #define RESOURCES_MAX 256

@@ -8,8 +8,6 @@
 #include "policy/diagnostic.h"
 #include "policy/policy.h"
 
-#define POLICY_DOMAINS_MAX 64
-
 /* One file. The sources of a domain follow one another: its file, then its drop-ins in order. */
 typedef struct PolicySource {
         char *domain;           /* "workload" */

@@ -496,6 +496,31 @@ static void test_large(void **state _unused_) {
         }
 }
 
+/* So many policies of so many alarms each: refused with that reason, or taken if it is NULL. */
+static void assert_set(size_t domains, unsigned alarms, const char *reason) {
+        _cleanup_free_ Text *texts = calloc(domains, sizeof(Text));
+        _cleanup_diagnostics_ Diagnostics d = { .strict = true };
+        _cleanup_(policy_freep) Policy *p = NULL;
+        char names[POLICY_DOMAINS_MAX + 1][8];
+        _cleanup_str_ Str s = {};
+
+        for (unsigned a = 0; a < alarms; a++)
+                str_appendf(&s, "[Alarm a%u]\nSwapUsedAbove=1%%\n", a);
+        for (size_t i = 0; i < domains; i++) {
+                (void) snprintf(names[i], sizeof(names[i]), "d%zu", i);
+                texts[i] = (Text) { names[i], "p", s.data };
+        }
+        assert_int_equal(compile_texts(texts, domains, &d, &p), reason ? -EBADMSG : 0);
+        if (reason)
+                assert_non_null(strstr(d.items[0].text, reason));
+}
+
+static void test_large_sets(void **state _unused_) {
+        assert_set(POLICY_DOMAINS_MAX, 2, NULL);
+        assert_set(POLICY_DOMAINS_MAX + 1, 1, "more than 256 domains");
+        assert_set(65, 8, "more than 512 alarms");
+}
+
 static void test_unknown(void **state _unused_) {
         static const struct {
                 const char *text;
@@ -691,6 +716,7 @@ int main(void) {
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
                 cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_large),
+                cmocka_unit_test(test_large_sets),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_bad_names),
                 cmocka_unit_test(test_command),
                 cmocka_unit_test(test_round_trip), cmocka_unit_test(test_schema),

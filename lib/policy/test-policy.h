@@ -13,7 +13,7 @@ typedef struct Text {
 } Text;
 
 static inline int compile_texts(const Text *texts, size_t n, Diagnostics *d, Policy **ret) {
-        PolicySource sources[16];
+        PolicySource sources[POLICY_DOMAINS_MAX + 1];
 
         assert_true(n <= ARRAY_SIZE(sources));
         for (size_t i = 0; i < n; i++)

@@ -150,12 +150,20 @@ static void verify_slices(const Draft *drafts, size_t n, Diagnostics *d) {
 }
 
 int drafts_verify(const Draft *drafts, size_t n, Diagnostics *d) {
+        size_t alarms = 0;
         int r;
 
         if (n > POLICY_DOMAINS_MAX) {
                 diagnostics_add(d, SEVERITY_ERROR, drafts[POLICY_DOMAINS_MAX].span, "more than %d domains",
                                 POLICY_DOMAINS_MAX);
                 return 0;
+        }
+        for (size_t i = 0; i < n; i++) {
+                alarms += drafts[i].domain.n_alarms;
+                if (alarms > POLICY_ALARMS_MAX) {
+                        diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d alarms in all policies", POLICY_ALARMS_MAX);
+                        return 0;
+                }
         }
         verify_slices(drafts, n, d);
         r = verify_claims(drafts, n, CLAIM_UNIT, "unit", d);
