@@ -43,8 +43,10 @@ static int client_connect(Cli *cli, const char **ret_why) {
         bool denied;
         int r;
 
-        if (cli->bus)
+        if (cli->bus && sd_bus_is_open(cli->bus) > 0)
                 return 0;
+        /* cgd went, and with it the other end. */
+        cli->bus = sd_bus_unref(cli->bus);
         r = connect_private(path, &cli->bus);
         if (r >= 0)
                 return 0;

@@ -17,6 +17,8 @@
 #define INCIDENTS_MAX 50
 /* Until cgd has given back everything and closed its incidents. */
 #define SETTLE_SECONDS 40
+/* Until cgd is there again after it died. */
+#define RESTART_SECONDS 10
 /* Where the service keeps this much without containment, the scenario proves nothing. */
 #define HARMLESS_PERMYRIAD 9900
 /* A machine on which somebody waits so much, in 1/100 of the last ten seconds, is in trouble. */
@@ -33,6 +35,8 @@ static const DrillScenario scenarios[] = {
         { .name = "restart", .summary = "a leak that is started again at once", .shape = "leak", .rate_divisor = 4, .restarts = true },
         { .name = "two", .summary = "two leaks at a time", .shape = "leak", .rate_divisor = 8, .n_culprits = 2 },
         { .name = "swap-storm", .summary = "more memory in use than there is, over and over", .shape = "retouch", .rate_divisor = 4 },
+        { .name = "names", .summary = "files looked up that are not there, which the kernel remembers", .shape = "names", .rate_divisor = 4,
+          .files = true },
         { .name = "reads", .summary = "a disk flooded with small direct reads", .shape = "reads", .disk = true,
           .options = { "--count=64", "--size=2G" } },
         { .name = "stream", .summary = "a disk read without end through the page cache", .shape = "stream", .disk = true,
@@ -41,6 +45,10 @@ static const DrillScenario scenarios[] = {
           .options = { "--count=4", "--size=16M" } },
         { .name = "harmless", .summary = "memory taken and given back, within what is free", .shape = "heavy", .rate_divisor = 10,
           .size_divisor = 10, .harmless = true },
+        { .name = "processor", .summary = "programs that compute without end", .shape = "compute", .options = { "--count=8" },
+          .harmless = true },
+        { .name = "forks", .summary = "programs that start others, which end at once", .shape = "forks", .options = { "--count=8" },
+          .harmless = true },
         { .name = "harmless-io", .summary = "a disk read all the time, within what it does", .shape = "reads", .disk = true,
           .options = { "--count=2", "--size=2G", "--rate=400K" }, .harmless = true },
 };
@@ -115,6 +123,26 @@ static const char *trouble(const json_t *status) {
                                         "everybody waits for io already; see /proc/pressure/io";
         }
         return NULL;
+}
+
+/* cgd's process, waited for where it is being started again; 0, told: it is not there. */
+static uint64_t cgd_pid(Cli *cli) {
+        for (unsigned i = 0; i < RESTART_SECONDS * 2; i++) {
+                json_t *status;
+                uint64_t pid;
+
+                if (!client_is_running(cli)) {
+                        (void) nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
+                        continue;
+                }
+                if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
+                        return 0;
+                pid = field_u64(status, "pid");
+                json_decref(status);
+                return pid;
+        }
+        cli_error("drill: cgd is gone and does not come back; see 'systemctl status cgd'");
+        return 0;
 }
 
 /* Processor time and memory of cgd, which is one thread. */
@@ -212,11 +240,12 @@ static void set_work(json_t *run, DrillIo io[static 2][2], uint64_t usec) {
         (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], drill_disk_does(usec))));
 }
 
-/* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. */
-static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t pid) {
+/* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. *pid: cgd's, which is another when
+ * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
+static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t *pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
         DrillIo io[2][2] = {};
-        uint64_t begin, cpu[2], bytes;
+        uint64_t begin, cpu[2], bytes, stall, pid_now;
         json_t *report, *run;
         DrillDisk disk;
         bool counted;
@@ -227,17 +256,26 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         if (set_modes(cli, contain ? "policy" : "off") != CLI_DONE ||
             !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
                 return NULL;
-        cgd_usage(pid, &cpu[0], &bytes);
+        cgd_usage(*pid, &cpu[0], &bytes);
+        stall = drill_others_stall();
         begin = now_usec();
         counted = scenario->disk && disk_done(&disk, io[0]);
         if (!drill_culprits_start(stage, scenario, seconds + 1) || !sleep_until(begin + seconds * USEC_PER_SEC))
                 return NULL;
         counted = counted && disk_done(&disk, io[1]);
+        stall = drill_others_stall() - stall;
         report = drill_victim_report(SETTLE_SECONDS);
-        cgd_usage(pid, &cpu[1], &bytes);
-        run = drill_figures(report, begin, begin + seconds * USEC_PER_SEC);
+        cgd_usage(*pid, &cpu[1], &bytes);
+        pid_now = cgd_pid(cli);
+        run = drill_figures(pid_now == *pid ? report : NULL, begin, begin + seconds * USEC_PER_SEC);
+        if (run) {
+                (void) json_object_set_new(run, "victim_died", json_boolean(report == NULL));
+                (void) json_object_set_new(run, "cgd_died", json_boolean(pid_now != *pid));
+                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) (stall / USEC_PER_MSEC)));
+        }
         json_decref(report);
-        if (!run || tell_incidents(cli, run, begin) != CLI_DONE) {
+        *pid = pid_now;
+        if (!run || pid_now == 0 || tell_incidents(cli, run, begin) != CLI_DONE) {
                 json_decref(run);
                 return NULL;
         }
@@ -264,6 +302,8 @@ static void fault(json_t *faults, const char *text) {
 static void look_for_faults(const DrillScenario *scenario, const json_t *run, json_t *faults) {
         bool acted = json_is_string(json_object_get(run, "culprit"));
 
+        if (field_true(run, "cgd_died"))
+                fault(faults, "cgd died");
         if (field_true(run, "victim_died"))
                 fault(faults, "the service died");
         if (json_array_size(json_object_get(run, "others_touched")) > 0)
@@ -284,6 +324,9 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
                 (void) json_array_append(halves[0], json_object_get(pair, "without"));
                 (void) json_array_append(halves[1], json_object_get(pair, "with"));
                 look_for_faults(scenario, json_object_get(pair, "with"), faults);
+                /* The next instance does not know that it should look on. */
+                if (field_true(json_object_get(pair, "without"), "cgd_died"))
+                        fault(faults, "cgd died");
         }
         without = drill_median(halves[0]);
         with = drill_median(halves[1]);
@@ -309,7 +352,7 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
 }
 
 static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, const DrillObjective *objectives,
-                        size_t n_objectives, uint64_t pid) {
+                        size_t n_objectives, uint64_t *pid) {
         json_t *runs = json_array();
 
         for (unsigned n = 0; n < cli->repeat; n++) {
@@ -353,7 +396,7 @@ static CliExit list_scenarios(const Cli *cli) {
 }
 
 static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, const DrillObjective *objectives, size_t n_objectives,
-                     uint64_t pid, json_t **ret) {
+                     uint64_t *pid, json_t **ret) {
         json_t *results = json_array();
         bool met = true;
 
@@ -428,7 +471,7 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
                 return CLI_FAILED;
         r = client_call(cli, NULL, "Reload", NULL, NULL);
         if (r == CLI_DONE)
-                r = drill(cli, &stage, argc, argv, objectives, cli->n_slo, pid, &result);
+                r = drill(cli, &stage, argc, argv, objectives, cli->n_slo, &pid, &result);
         drill_policies_remove();
         if (client_is_running(cli) && client_call(cli, NULL, "Reload", NULL, NULL) != CLI_DONE && r == CLI_DONE)
                 r = CLI_FAILED;

@@ -29,6 +29,7 @@
 #define TICK_USEC (10 * USEC_PER_MSEC)
 
 static volatile sig_atomic_t enough;
+static volatile uint64_t sink;
 
 static void on_enough(int sig) {
         (void) sig;
@@ -540,6 +541,53 @@ static void run_sync(Hog *h) {
         io_threads(h, -1, thread_sync);
 }
 
+__attribute__((noreturn))
+static void *thread_compute(void *p) {
+        uint64_t random = ((const IoThread *) p)->hog->random + ((const IoThread *) p)->index;
+
+        for (;;)
+                sink = random_next(&random);
+}
+
+static void run_compute(Hog *h) {
+        io_threads(h, -1, thread_compute);
+}
+
+/* As fast as each of them can. */
+static void run_forks(Hog *h) {
+        for (unsigned i = 1; i < h->count; i++)
+                if (fork() == 0) {
+                        prctl(PR_SET_PDEATHSIG, SIGKILL);
+                        alarm(h->seconds);
+                        break;
+                }
+        for (;;) {
+                pid_t pid = fork();
+
+                if (pid == 0)
+                        _exit(0);
+                /* At the limit on tasks there is none to wait for. */
+                if (pid < 0 || waitpid(pid, NULL, 0) < 0)
+                        (void) usleep(1000);
+        }
+}
+
+/* Each name that is not there takes the kernel a dentry and the room for the name, some 512 bytes. */
+static void run_names(Hog *h) {
+        char path[4096];
+        struct stat st;
+        int n = snprintf(path, sizeof(path), "%s/", h->path ? h->path : "/data");
+
+        memset(path + n, 'x', 255);
+        for (uint64_t step; (step = hog_step(h)) > 0; h->taken += step)
+                for (uint64_t i = 0; i < step / 512 && !enough; i++) {
+                        (void) snprintf(path + n + 200, sizeof(path) - (size_t) n - 200, "%016llx",
+                                        (unsigned long long) random_next(&h->random));
+                        (void) stat(path, &st);
+                }
+        hog_idle();
+}
+
 static void run_idle(Hog *h) {
         (void) h;
         hog_idle();
@@ -571,6 +619,9 @@ static const Shape shapes[] = {
         { "reads",    run_reads,    "--count= threads of direct 4 KiB reads in a file of --size=" },
         { "stream",   run_stream,   "--count= threads that read a file of --size= through the page cache" },
         { "sync",     run_sync,     "--count= threads that each write --size= and fdatasync it, over and over" },
+        { "names",    run_names,    "names looked up in --path= (/data) that are not there: kernel memory" },
+        { "compute",  run_compute,  "bystander: --count= threads that compute without end" },
+        { "forks",    run_forks,    "bystander: --count= processes that start others, which end at once" },
         { "idle",     run_idle,     "bystander: nothing" },
 };
 

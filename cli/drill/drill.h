@@ -96,6 +96,7 @@ typedef struct DrillScenario {
         bool restarts;
         unsigned n_culprits;
         bool harmless;                  /* nothing may be done to it */
+        bool files;                     /* it works on files of the drill's */
         bool disk;                      /* it floods the drill's disk, which the service needs too */
 } DrillScenario;
 
@@ -104,6 +105,10 @@ bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsi
 
 bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
 void drill_services_stop(void);
+
+/* For how long processes outside the drill have waited for memory or io, ever, by the slices below the root and both
+ * together, in microseconds. */
+uint64_t drill_others_stall(void);
 
 /* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
 int drill_run(const char *const argv[], bool quiet);

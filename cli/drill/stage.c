@@ -9,6 +9,7 @@
  *
  * systemctl and systemd-run do the work: they wait for jobs, and an operator can type what they were given. */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <ftw.h>
@@ -23,6 +24,7 @@
 #include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
+#include "sys/psi.h"
 #include "sys/small-file.h"
 
 #define LOCK_PATH "/run/cgd-drill.lock"
@@ -40,18 +42,19 @@
 #define SPARE_SECONDS 30
 
 /* As the shipped workload and sideload, but for the slices; the service is promised what it works with. The whole has an
- * alarm where the machine has its forecast, which there is none of for a slice. */
+ * alarm where the machine has its forecast, which there is none of for a slice. Processors are shared out by weight, and
+ * cgd does nothing about them. */
 static const char whole_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: all of it\n"
         "Slice=" DRILL_SLICE "\nRank=900\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
 static const char victim_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
-        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\n"
+        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\n"
         "[Alarm memory]\nMemoryPressureAbove=some 5%% over 1s\n[Alarm io]\nIOPressureAbove=some 30%% over 500ms\n"
         "[Contain]\nMode=contain\nSteps=hold squeeze\n";
 static const char culprit_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: who does the harm\n"
-        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n"
+        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n[Resources]\nCPUWeight=20\n"
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
         "KillAfterSec=10s\nKillBudget=16 per 10min\n";
 
@@ -86,6 +89,26 @@ static uint64_t meminfo(const char *key) {
         if (file_read_at(AT_FDCWD, "/proc/meminfo", text, sizeof(text)) >= 0 && (p = strstr(text, key)))
                 (void) sscanf(p + strlen(key), ": %" SCNu64, &kib);
         return kib << 10;
+}
+
+uint64_t drill_others_stall(void) {
+        static const char *const files[] = { "memory.pressure", "io.pressure" };
+        DIR *d = opendir("/sys/fs/cgroup");
+        const struct dirent *entry;
+        uint64_t sum = 0;
+
+        while (d && (entry = readdir(d)))
+                for (size_t i = 0; i < ARRAY_SIZE(files) && entry->d_name[0] != '.' && !streq(entry->d_name, DRILL_SLICE); i++) {
+                        char path[512], text[512];
+                        PsiTotals psi;
+
+                        (void) snprintf(path, sizeof(path), "%s/%s", entry->d_name, files[i]);
+                        if (file_read_at(dirfd(d), path, text, sizeof(text)) >= 0 && psi_parse(text, &psi) == 0 && psi.have_some)
+                                sum += psi.some_usec;
+                }
+        if (d)
+                closedir(d);
+        return sum;
 }
 
 static int make_dir(const char *path, mode_t mode) {
@@ -254,6 +277,8 @@ bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, un
                 }
                 if (scenario->disk)
                         argv[k++] = "--path=" DRILL_DISK_DIR;
+                else if (scenario->files)
+                        argv[k++] = "--path=" FILES_DIR;
                 for (size_t i = 0; i < ARRAY_SIZE(scenario->options) && scenario->options[i]; i++)
                         argv[k++] = scenario->options[i];
                 if (drill_run(argv, false) != 0) {

@@ -114,6 +114,23 @@ def test_disk(vm: VM) -> None:
 
 
 @limited(200)
+def test_cgd_dies(vm: VM) -> None:
+    """What was kept then is nobody's merit, and the drill says so; it goes on with the next instance."""
+    vm.need_cgd()
+    p = subprocess.Popen(["cgctl", "drill", "harmless", "--for=5s", "--json=short"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
+    os.kill(vm.cgd_pid(), signal.SIGKILL)
+    text, said = p.communicate(timeout=120)
+    check(p.returncode == 3, f"exit {p.returncode}: {said}")
+    scenario = json.loads(text)["scenarios"][0]
+    check(scenario["faults"] == ["cgd died"], f"faults: {scenario['faults']}")
+    first = scenario["runs"][0]["without"]
+    check(first["cgd_died"] and not first["victim_died"] and first["isolation"]["mean"] == 0, f"the run in which it died: {first}")
+    check(not scenario["runs"][0]["with"]["cgd_died"], "it died twice")
+    check(not leftovers(), f"left: {leftovers()}")
+
+
+@limited(200)
 def test_killed(vm: VM) -> None:
     """cgctl is interrupted, and killed outright; the next one clears up."""
     vm.need_cgd()
