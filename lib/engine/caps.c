@@ -346,29 +346,39 @@ bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         return lower;
 }
 
-/* A quarter more, up to what the others leave; and long after the last change beyond it. */
+/* A quarter more, up to what the others leave; and beyond it where the device idles and no rise hurt lately, or long after
+ * the last change. */
 static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
         uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
 
         if (level + level / 16 < room)
                 return MIN(level + level / 4, room);
+        if (cap->trust_permyriad == PERMYRIAD && cap->busy_permyriad + cap->busy_permyriad / 16 < BUSY_PERMYRIAD)
+                return MIN(level + level / 4, mul_div_u64(level, BUSY_PERMYRIAD, MAX(cap->busy_permyriad, 1U)));
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
-/* A device that does more than was measured can do it. Requests end many at a time, so over seconds, not in a window. */
-static void cap_learn(const Engine *e, DeviceCap *cap) {
+/* A device that does more than was measured can do it, and so can one that idles more than it should at this cap: others may
+ * have kept it from its work when it was measured. Requests end many at a time, so over seconds, not in a window. */
+static void cap_learn(const Engine *e, const Containment *c, DeviceCap *cap) {
         const IoCredit *credit = e->sample->credit;
+        uint64_t usec, busy, busy_before = cap->learn_busy_usec;
+        bool anew = cap->learn_usec < c->cap_usec;
         IoLine now, from = cap->learn;
-        uint64_t usec;
 
+        cap->busy_permyriad = PERMYRIAD;
         /* What was asked for proves nothing. */
-        if (cap->share_permyriad == 0 || !credit || !waits_device_ever(credit, &cap->level, &now))
+        if (cap->share_permyriad == 0 || !credit || !waits_device_ever(credit, &cap->level, &now, &busy))
                 return;
         usec = credit->usec - MIN(cap->learn_usec, credit->usec);
-        if (usec < LEARN_USEC)
+        if (!anew && usec < LEARN_USEC)
                 return;
         cap->learn = now;
         cap->learn_usec = credit->usec;
+        cap->learn_busy_usec = busy;
+        if (anew)
+                return;
+        cap->busy_permyriad = (unsigned) MIN(mul_div_u64(busy - MIN(busy_before, busy), PERMYRIAD, usec), (uint64_t) PERMYRIAD);
         for (int k = 0; usec <= 2 * LEARN_USEC && k < 2; k++) {
                 int first = k ? IO_READS : IO_READ_BYTES, second = first + 1;
                 uint64_t sum = now.v[first] + now.v[second], before = from.v[first] + from.v[second],
@@ -434,7 +444,7 @@ bool caps_raise(Engine *e, Containment *c) {
                 DeviceCap *cap = &c->caps[i];
                 IoLine before = cap->level;
 
-                cap_learn(e, cap);
+                cap_learn(e, c, cap);
                 if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)

@@ -39,7 +39,9 @@ typedef struct DeviceCap {
         unsigned trust_permyriad;       /* what is left of these after what was seen since */
         IoLine lower;                   /* before the last rise */
         uint64_t learn_usec;            /* when it was last looked whether the device does more … */
-        IoLine learn;                   /* … and what all had done there ever */
+        IoLine learn;                   /* … and what all had done there ever … */
+        uint64_t learn_busy_usec;       /* … and for how long it had been busy */
+        unsigned busy_permyriad;        /* the share of that time; PERMYRIAD where that is not known */
 } DeviceCap;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */

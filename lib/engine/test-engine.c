@@ -755,6 +755,30 @@ static void test_disk_that_took_a_burst(void **state _unused_) {
         assert_true(write_cap(writer) >= 44 * MIB && write_cap(writer) <= 54 * MIB);
 }
 
+/* The disk did less when it was measured than it can do, because somebody else was on the computer. */
+static void test_disk_that_was_held_up(void **state _unused_) {
+        uint64_t highest = 0;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 40 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) <= 32 * MIB);
+        w.disk_bytes = 60 * MIB;
+        for (int i = 0; i < 300; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, write_cap(writer));
+        }
+        assert_true(write_cap(writer) >= 42 * MIB);
+        assert_true(highest <= 50 * MIB);
+}
+
 /* Requests end many at a time; what ends within half a second is no measure of what a disk can do. */
 static void test_requests_that_end_together(void **state _unused_) {
         uint64_t highest = 0;
@@ -922,6 +946,7 @@ int main(void) {
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
                 T(test_disk_that_took_a_burst),
+                T(test_disk_that_was_held_up),
                 T(test_requests_that_end_together),
                 T(test_disk_that_is_not_counted),
                 T(test_writes_not_yet_counted),

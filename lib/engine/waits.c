@@ -155,7 +155,7 @@ bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *dev
         return false;
 }
 
-bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret) {
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret, uint64_t *ret_busy_usec) {
         for (size_t d = 0; d < credit->n_devices; d++) {
                 if (!io_same_device(&credit->done[0][d], device))
                         continue;
@@ -163,6 +163,7 @@ bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret
                 for (size_t k = 0; k < IO_SLOTS; k++)
                         for (int i = 0; i < _IO_KEY_MAX; i++)
                                 ret->v[i] += credit->done[k][d].v[i];
+                *ret_busy_usec = credit->busy_usec[d];
                 return true;
         }
         return false;

@@ -47,8 +47,8 @@ bool waits_counted(const IoCredit *credit, const IoLine *device);
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
-/* What everybody together got done there since it was first counted. */
-bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
+/* What everybody together got done there since it was first counted, and how long it was busy with it. */
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret, uint64_t *ret_busy_usec);
 
 /* The share of a window in which a device had a request under way, in 1/10000; PERMYRIAD where that is not known. */
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window);
