@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""As 99-peers, with a service that needs the disk and a neighbour that floods it with direct reads (85-io has the same for
+"""As 99-peers, with a service that needs the disk and a neighbour that floods it with direct reads, or streams a file through the page cache (85-io has the same for
 cgd alone): with those of them that look at io at all. earlyoom, nohang, systemd-oomd and MemoryLow= do not."""
+from functools import partial
 from pathlib import Path
 
 from peers import Run, rounds
@@ -12,11 +13,11 @@ SECONDS, LEAD = 20, 4
 WHO = ("nobody", "limits known beforehand", "oomd", "cgd")
 
 
-def one(vm: VM, name: str) -> Run:
+def one(vm: VM, name: str, shape: str, count: str, size: str) -> Run:
     service = vm.victim(seconds=SECONDS + LEAD + 1, anon="32M", file="0", options=("--disk=/data/victim.dat:64M",))
     start = monotonic() + LEAD
     watch = vm.watch()
-    hog = vm.hog("reads", count="64", size="256M", seconds=SECONDS + LEAD, at=int(start * 1e6))
+    hog = vm.hog(shape, count=count, size=size, seconds=SECONDS + LEAD, at=int(start * 1e6))
     wait(lambda: not hog.alive(), start + SECONDS - monotonic())
     held = monotonic() - start if not hog.alive() else None
     wait(lambda: False, start + SECONDS - monotonic())
@@ -30,8 +31,19 @@ def one(vm: VM, name: str) -> Run:
     return Run(kept_between(result, start, start + SECONDS), result["longest_silence_ms"], held)
 
 
+def flood(vm: VM, shape: str, count: str, size: str) -> None:
+    sh(str(LOADS / "cgd-hog"), shape, "--prepare", f"--size={size}", timeout=150)
+    try:
+        rounds(vm, partial(one, shape=shape, count=count, size=size), WHO)
+    finally:
+        Path("/data/cgd-hog.dat").unlink()
+
+
 @limited(7200)
 def test_reads(vm: VM) -> None:
-    sh(str(LOADS / "cgd-hog"), "reads", "--prepare", "--size=256M", timeout=150)
-    vm.undo.append(lambda: Path("/data/cgd-hog.dat").unlink(missing_ok=True))
-    rounds(vm, one, WHO)
+    flood(vm, "reads", "64", "256M")
+
+
+@limited(7200)
+def test_stream(vm: VM) -> None:
+    flood(vm, "stream", "16", "1500M")

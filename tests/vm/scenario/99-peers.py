@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The same service and the same leak with nobody, with limits known beforehand, with each peer, and with cgd: one boot;
+"""The same service and the same neighbours that take memory with nobody, with limits known beforehand, with each peer, and with cgd: one boot;
 each begins with a settled machine. `./dev bench peers`."""
+from functools import partial
+
 from peers import Run, rounds
 from vmlib import VM, kept_between, limited
 
@@ -9,8 +11,8 @@ QUICK_ON = "peers"
 SECONDS, LEAD, RATE = 34, 6, "100M"
 
 
-def one(vm: VM, name: str) -> Run:
-    pair = vm.pair(seconds=SECONDS, lead=LEAD, rate=RATE)
+def one(vm: VM, name: str, shape: str) -> Run:
+    pair = vm.pair(seconds=SECONDS, lead=LEAD, shape=shape, rate=RATE)
     gone = None if pair.gone is None else pair.gone - pair.start
     return Run(kept_between(pair.result, pair.start, pair.start + SECONDS - LEAD), pair.result["longest_silence_ms"],
                pair.first_step() if name == "cgd" else gone)
@@ -18,4 +20,10 @@ def one(vm: VM, name: str) -> Run:
 
 @limited(7200)
 def test_leak(vm: VM) -> None:
-    rounds(vm, one)
+    rounds(vm, partial(one, shape="leak"))
+
+
+@limited(7200)
+def test_swap_storm(vm: VM) -> None:
+    """It goes on using all that it took, so that memory goes to swap and back."""
+    rounds(vm, partial(one, shape="retouch"))
