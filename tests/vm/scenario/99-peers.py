@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The same service and the same neighbours that take memory with nobody, with limits known beforehand, with each peer, and with cgd: one boot;
-each begins with a settled machine. `./dev bench peers`."""
+"""The same service beside the same neighbours who take memory, with nobody, with limits known beforehand, with each peer,
+and with cgd: one boot; each begins with a settled machine. `./dev bench peers`."""
 from functools import partial
 
 from peers import Run, rounds
