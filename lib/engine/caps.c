@@ -346,14 +346,21 @@ bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         return lower;
 }
 
-/* A quarter more, up to what the others leave; and beyond it where the device idles and no rise hurt lately, or long after
- * the last change. */
+/* Its requests are not counted, only its bytes. */
+static bool is_capped_writer(const DeviceCap *cap) {
+        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+}
+
+/* A quarter more, up to what the others leave; and beyond it long after the last change, or for a buffered writer, of whom
+ * the first moments tell the least, where the device idles and no rise hurt lately. Nobody else, for a device that is given
+ * so many requests a second (a throttled one, as machines in clouds have) takes no time for each and idles when it is full. */
 static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
         uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
 
         if (level + level / 16 < room)
                 return MIN(level + level / 4, room);
-        if (cap->trust_permyriad == PERMYRIAD && cap->busy_permyriad + cap->busy_permyriad / 16 < BUSY_PERMYRIAD)
+        if (is_capped_writer(cap) && cap->trust_permyriad == PERMYRIAD &&
+            cap->busy_permyriad + cap->busy_permyriad / 16 < BUSY_PERMYRIAD)
                 return MIN(level + level / 4, mul_div_u64(level, BUSY_PERMYRIAD, MAX(cap->busy_permyriad, 1U)));
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }

@@ -779,6 +779,24 @@ static void test_disk_that_was_held_up(void **state _unused_) {
         assert_true(highest <= 50 * MIB);
 }
 
+/* A disk that is given so many requests a second takes no time for each: by the clock it idles, and is full. */
+static void test_disk_with_an_allowance(void **state _unused_) {
+        uint64_t highest = 0;
+        int flood;
+
+        w.credited = w.allowance = true;
+        flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096);
+        for (int i = 0; i < 40 && w.c[flood].touched == 0; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[flood].touched > 0);
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, w.c[flood].io_max[0].v[IO_READS]);
+        }
+        assert_true(highest <= 560);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 450);
+}
+
 /* Requests end many at a time; what ends within half a second is no measure of what a disk can do. */
 static void test_requests_that_end_together(void **state _unused_) {
         uint64_t highest = 0;
@@ -947,6 +965,7 @@ int main(void) {
                 T(test_buffered_writer),
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
+                T(test_disk_with_an_allowance),
                 T(test_requests_that_end_together),
                 T(test_disk_that_is_not_counted),
                 T(test_writes_not_yet_counted),

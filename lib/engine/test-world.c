@@ -404,7 +404,8 @@ static const IoCredit *credit_of(World *w) {
                 return &w->credit;
         }
         w->credit = (IoCredit) { .usec = w->now, .n_devices = w->uncounted ? 0 : WORLD_DISKS };
-        memcpy(w->credit.busy_usec, w->busy_usec, sizeof(w->busy_usec));
+        for (size_t d = 0; d < WORLD_DISKS; d++)
+                w->credit.busy_usec[d] = w->busy_usec[d] / (w->allowance ? 2 : 1);
         for (size_t k = 0; k < IO_SLOTS; k++)
                 for (int d = 0; d < WORLD_DISKS; d++)
                         w->credit.done[k][d] = (IoLine) { .major = w->c[0].done[d].major, .minor = w->c[0].done[d].minor };

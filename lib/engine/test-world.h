@@ -64,6 +64,7 @@ typedef struct World {
         bool refuse_writes;
         bool credited;                  /* the kernel's credit of io is there; nobody waits by it … */
         bool uncounted;                 /* … but counts other disks … */
+        bool allowance;                 /* … and the disk keeps to its rate by letting wait: it is busy half of the time */
         uint64_t credit_step_usec;      /* … and requests end only so often, many at a time; 0 = as they come */
         IoCredit credit;
         uint64_t busy_usec[WORLD_DISKS];

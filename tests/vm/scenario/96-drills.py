@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Many drills, and what came of them: the figures of the scenarios that have targets, and whether the right one was contained
+in every one of all. `./dev bench drills`."""
+import json
+import subprocess
+
+from vmlib import VM, check, limited, only_full, sh
+
+QUICK_ON = "bookworm"
+CULPRIT = "/cgddrill.slice/cgddrill-culprit.slice"
+# Median of five, in 1/100 % and ms: what must hold at least, and at most.
+AT_LEAST = {"isolation p01": 9800, "isolation mean": 9950, "work": 8000}
+AT_MOST = {"latency_impact mean": 500, "latency_impact p99": 2500}
+
+
+def drill(vm: VM, *argv: str, timeout: float) -> dict:
+    p = subprocess.run(["cgctl", "drill", "--json=short", *argv], capture_output=True, text=True, timeout=timeout, check=False)
+    check(p.stdout, f"exit {p.returncode}: {p.stderr}")
+    path = "/run/vmtest/drill.json"
+    with open(path, "w", encoding="utf-8") as f:
+        f.write(p.stdout)
+    vm.log(sh("cgctl", "drill", f"--from={path}"))
+    return json.loads(p.stdout)
+
+
+def number(run: dict, words: str) -> int | None:
+    for word in words.split():
+        run = run.get(word) if isinstance(run, dict) else None
+    return run
+
+
+def wrong(scenario: dict) -> list[str]:
+    """What is wrong with whom cgd acted on, in each run."""
+    found = []
+    for n, pair in enumerate(scenario["runs"], 1):
+        run, name = pair["with"], f"{scenario['scenario']}, {n}"
+        if run["others_touched"]:
+            found.append(f"{name}: touched {run['others_touched']}")
+        elif scenario["harmless"] and run["culprit"]:
+            found.append(f"{name}: harmless, and contained: {run['culprit']}")
+        elif not scenario["harmless"] and not (run["culprit"] or "").startswith(CULPRIT):
+            # Without containment it did no harm either: there was nobody to blame.
+            kept = pair["without"]["isolation"]["mean"]
+            if kept < 9900:
+                found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without")
+        if not run["given_back"]:
+            found.append(f"{name}: not everything was given back")
+    return found
+
+
+@only_full
+@limited(7200)
+def test_targets(vm: VM) -> None:
+    """Median of five each."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    missed = []
+    for name in ("leak", "swap-storm", "stream", "reads"):
+        scenario = drill(vm, name, "--repeat=5", timeout=1500)["scenarios"][0]
+        vm.log("\n".join(json.dumps(pair["with"]) for pair in scenario["runs"]))
+        for words in (*AT_LEAST, *AT_MOST, "first_step_ms", "alarm_ms", "relief_ms", "longest_silence_ms"):
+            value = number(scenario["with"], words)
+            if value is None:
+                continue
+            before = number(scenario["without"], words)
+            percent = not words.endswith("ms")
+            vm.figure(f"{name}: {words}", value / 100 if percent else value, "%" if percent else "ms")
+            if before is not None:
+                vm.figure(f"{name}: {words}, without containment", before / 100 if percent else before, "%" if percent else "ms")
+            if value < AT_LEAST.get(words, value) or value > AT_MOST.get(words, value):
+                missed.append(f"{name}: {words} is {value}")
+        missed += wrong(scenario)
+    check(not missed, "\n".join(missed))
+
+
+@only_full
+@limited(7200)
+def test_culprits(vm: VM) -> None:
+    """Every scenario four times; short, for it is about who was contained."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    scenarios = drill(vm, "--repeat=4", "--for=8s", "--slo=isol-mean=1", timeout=7000)["scenarios"]
+    found = [text for s in scenarios for text in wrong(s)]
+    vm.figure("drills", sum(len(s["runs"]) for s in scenarios))
+    vm.figure("wrong", len(found))
+    check(not found, "\n".join(found))
