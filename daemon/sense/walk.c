@@ -123,19 +123,21 @@ static void read_use(Walk *w, Known *n, bool keep) {
 
 /* memory.stat's figures from the record, if it has all of them. */
 static bool read_stat_counted(const Walk *w, Known *n) {
-        uint64_t steal, scan, refault, activate, file = 0, dirty = 0, writeback = 0;
+        uint64_t steal, scan, refault, activate, file, dirty, writeback;
+        bool cache;
 
         if (!counted_get(w, n, WALK_PGSTEAL, &steal) || !counted_get(w, n, WALK_PGSCAN, &scan) ||
             !counted_get(w, n, WALK_REFAULT, &refault) || !counted_get(w, n, WALK_ACTIVATE, &activate))
                 return false;
-        if (w->io && (!counted_get(w, n, WALK_FILE, &file) || !counted_get(w, n, WALK_FILE_DIRTY, &dirty) ||
-                      !counted_get(w, n, WALK_FILE_WRITEBACK, &writeback)))
+        cache = counted_get(w, n, WALK_FILE, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
+                counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
+        if (w->io && !cache)
                 return false;
         known_set(n, CGROUP_PGSTEAL, &n->pgsteal, steal);
         known_set(n, CGROUP_PGSCAN, &n->pgscan, scan);
         known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, refault);
         known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, activate);
-        if (w->io) {
+        if (cache) {
                 known_set(n, CGROUP_FILE, &n->file, file);
                 known_set(n, CGROUP_FILE_DIRTY, &n->file_dirty, dirty);
                 known_set(n, CGROUP_FILE_WRITEBACK, &n->file_writeback, writeback);
@@ -649,7 +651,8 @@ static void level_all(Walk *w, Known *n) {
         for (Known *c = n->children; c; c = c->next) {
                 CgroupSample *row;
 
-                if (moved || !(c->have & BIT(CGROUP_PGSTEAL)))
+                /* Page cache comes without reclaim, and a domain's limit is measured by it. */
+                if (moved || c->domain || !(c->have & BIT(CGROUP_PGSTEAL)))
                         read_stat(w, c, false);
                 else
                         c->fresh |= c->have & STAT_BITS; /* they stand still, as the parent's do */

@@ -14,7 +14,7 @@ void alarms_bind(Engine *e, const Policy *policy) {
         latencies_forget(&e->latencies);
         for (unsigned d = 0; d < policy->n_domains; d++)
                 for (unsigned a = 0; a < policy->domains[d].n_alarms && e->n_alarms < POLICY_ALARMS_MAX; a++)
-                        e->alarms[e->n_alarms++] = (AlarmState) { .domain = d, .alarm = a };
+                        e->alarms[e->n_alarms++] = (AlarmState) { .domain = d, .alarm = a, .forecast = FORECAST_NONE };
 }
 
 static const Domain *alarm_domain(const Engine *e, const AlarmState *s) {
@@ -77,14 +77,20 @@ static uint64_t contained_stall(const Engine *e, const Domain *d, const Pressure
         return sum;
 }
 
+static const CgroupSample *slice_row(const Sample *s, const char *path) {
+        for (size_t i = 0; i < s->n_cgroups; i++)
+                if (s->cgroups[i].kind == CGROUP_KIND_SLICE && streq(s->cgroups[i].path, path))
+                        return &s->cgroups[i];
+        return NULL;
+}
+
 static bool pressure_counter(const Sample *s, const Domain *d, const Pressure *p, uint64_t *ret) {
+        const CgroupSample *row;
+
         if (streq(d->cgroup, "/"))
                 return sample_host_get(s, p->host, ret);
-
-        for (size_t i = 0; i < s->n_cgroups; i++)
-                if (s->cgroups[i].kind == CGROUP_KIND_SLICE && streq(s->cgroups[i].path, d->cgroup))
-                        return cgroup_sample_get(&s->cgroups[i], p->cgroup, ret);
-        return false;
+        row = slice_row(s, d->cgroup);
+        return row && cgroup_sample_get(row, p->cgroup, ret);
 }
 
 static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
@@ -160,6 +166,21 @@ static void slice_used_update(const Sample *s, const Domain *d, const Condition 
         }
 }
 
+const Forecast *alarm_forecast(const Engine *e, const AlarmState *s) {
+        return alarm_is_about_limit(s) ? &s->forecast : &e->forecast;
+}
+
+static void exhaustion_update(Engine *e, const Sample *s, const Domain *d, AlarmState *a, const Condition *c, ConditionState *st) {
+        const CgroupSample *row = slice_row(s, d->cgroup);
+
+        if (row)
+                forecast_slice(&a->forecast, s, row, slice_limit(e, row));
+        else if (s->complete)
+                a->forecast = (Forecast) FORECAST_NONE;
+        st->measured = alarm_forecast(e, a)->exhaustion_usec;
+        st->holds = st->measured <= c->threshold_usec;
+}
+
 static void latency_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
         /* Its place, which is another's only when the alarms are bound anew. */
         uint64_t key = (uint64_t) ((const char *) st - (const char *) e->alarms) + 1;
@@ -171,7 +192,8 @@ static void latency_update(Engine *e, const Sample *s, const Domain *d, const Co
         st->older_usec = latencies_since(&e->latencies, key);
 }
 
-static bool condition_update(Engine *e, const EngineInput *input, const Domain *d, const Condition *c, ConditionState *st) {
+static bool condition_update(Engine *e, const EngineInput *input, AlarmState *a, const Condition *c, ConditionState *st) {
+        const Domain *d = alarm_domain(e, a);
         const Sample *s = input->sample;
 
         if (s)
@@ -190,8 +212,7 @@ static bool condition_update(Engine *e, const EngineInput *input, const Domain *
                                 slice_used_update(s, d, c, st);
                         break;
                 case CONDITION_MEMORY_EXHAUSTION:
-                        st->measured = e->forecast.exhaustion_usec;
-                        st->holds = e->forecast.exhaustion_usec <= c->threshold_usec;
+                        exhaustion_update(e, s, d, a, c, st);
                         break;
                 case CONDITION_IO_LATENCY:
                         latency_update(e, s, d, c, st);
@@ -234,7 +255,7 @@ void alarms_update(Engine *e, const EngineInput *input) {
                         if (!a->conditions[c].active)
                                 continue;
                         active++;
-                        held += condition_update(e, input, alarm_domain(e, s), &a->conditions[c], &s->conditions[c]);
+                        held += condition_update(e, input, s, &a->conditions[c], &s->conditions[c]);
                 }
                 /* An alarm with a condition that this build cannot judge never holds as a whole. */
                 if (active == 0 || held < a->n_conditions) {

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "engine/forecast.h"
 #include "policy/policy.h"
 
 #define CONDITIONS_MAX 8        /* of one alarm that are active; verify refuses more */
@@ -28,6 +29,7 @@ typedef struct AlarmState {
         ConditionState conditions[CONDITIONS_MAX];
         uint64_t since_usec;            /* all conditions hold since; 0 = they do not */
         bool raised;
+        Forecast forecast;              /* of its slice, where that has a limit and a condition asks */
         uint64_t incident_id;           /* open incident it belongs to; 0 = none */
 } AlarmState;
 
@@ -37,3 +39,9 @@ typedef struct EngineInput EngineInput;
 void alarms_bind(Engine *e, const Policy *policy);
 void alarms_event(Engine *e, unsigned domain, unsigned alarm, unsigned condition, uint64_t usec);
 void alarms_update(Engine *e, const EngineInput *input);
+
+/* What its MemoryExhaustionWithin= is about: its slice, where that has a limit, else the host. */
+const Forecast *alarm_forecast(const Engine *e, const AlarmState *s);
+static inline bool alarm_is_about_limit(const AlarmState *s) {
+        return s->forecast.total > 0;
+}

@@ -104,6 +104,14 @@ static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, c
         return true;
 }
 
+/* Where the descent begins. */
+static const CgroupSample *top_of(const Sample *s, const BlameScope *scope) {
+        for (size_t i = 0; scope->within && i < s->n_cgroups; i++)
+                if (streq(s->cgroups[i].path, scope->within))
+                        return &s->cgroups[i];
+        return s->cgroups;
+}
+
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
 static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const CgroupSample *parent, TrackWindow w,
                                          const BlameScope *scope, Intake *ret_largest, Intake *ret_sum) {
@@ -123,7 +131,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
                         best = in;
                 }
         }
-        if (parent == s->cgroups && scope->resource == RESOURCE_MEMORY) {
+        if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
                 tracks_buried(t, w, s->usec, &bytes, &rate);
@@ -192,7 +200,7 @@ static uint64_t whole_of(const BlameScope *scope, const Intake *sum) {
 
 void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_min_permyriad, uint64_t noise,
                 const BlameScope *scope, Blame *ret) {
-        const CgroupSample *node;
+        const CgroupSample *node, *top;
         Intake in, sum;
         uint64_t parent_rate;
         unsigned share = PERMYRIAD;
@@ -201,7 +209,8 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         if (s->n_cgroups == 0)
                 return;
 
-        node = largest_child(t, s, s->cgroups, w, scope, &in, &sum);
+        top = top_of(s, scope);
+        node = largest_child(t, s, top, w, scope, &in, &sum);
         if (!node)
                 return;
         /* With it what the kernel itself made wait for, and who has no place in the tree. */
@@ -215,14 +224,14 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         ret->usec = in.usec;
 
         for (size_t i = 1; i < s->n_cgroups; i++)
-                if (is_leaf(s, &s->cgroups[i]) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
+                if (is_leaf(s, &s->cgroups[i]) && path_within(s->cgroups[i].path, top->path) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
                         candidates_add(ret, &s->cgroups[i], &in, share_of(in.rate, ret->whole_rate));
 
         if (whole_of(scope, &sum) < noise)
                 return;
 
-        /* From the root down, as long as one child holds most of its level and enough of the whole. */
-        node = s->cgroups;
+        /* From the top down, as long as one child holds most of its level and enough of the whole. */
+        node = top;
         parent_rate = ret->whole_rate;
         for (;;) {
                 const CgroupSample *child =
@@ -296,7 +305,7 @@ unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t c
         const CgroupSample *c = sample_find(s, cgroup_id);
         Intake largest, own, sum;
 
-        if (!c || !row_intake(t, c, w, scope, &own) || !largest_child(t, s, s->cgroups, w, scope, &largest, &sum) ||
+        if (!c || !row_intake(t, c, w, scope, &own) || !largest_child(t, s, top_of(s, scope), w, scope, &largest, &sum) ||
             whole_of(scope, &sum) < noise)
                 return 0;
         return share_of(own.rate, sum.rate);

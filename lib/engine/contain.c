@@ -271,6 +271,15 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
         return floor;
 }
 
+uint64_t slice_limit(const Engine *e, const CgroupSample *slice) {
+        const Containment *own = containment_find((Engine *) e, slice->id);
+        uint64_t high = LIMIT_MAX, max = LIMIT_MAX;
+
+        (void) cgroup_sample_get(slice, CGROUP_MEMORY_HIGH, &high);
+        (void) cgroup_sample_get(slice, CGROUP_MEMORY_MAX, &max);
+        return MIN(own ? own->original : high, max);
+}
+
 /* What is left below the limit of a slice that path is in, the least of all, less a share of that limit; UINT64_MAX where
  * none has one. A limit of our own making says nothing of what there is. */
 static uint64_t slice_room(const Engine *e, const char *path, uint64_t share) {
@@ -278,16 +287,9 @@ static uint64_t slice_room(const Engine *e, const char *path, uint64_t share) {
 
         for (size_t k = 0; k < e->sample->n_cgroups; k++) {
                 const CgroupSample *s = &e->sample->cgroups[k];
-                uint64_t high = LIMIT_MAX, max = LIMIT_MAX, used;
-                const Containment *own;
+                uint64_t max, used;
 
-                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path))
-                        continue;
-                (void) cgroup_sample_get(s, CGROUP_MEMORY_HIGH, &high);
-                (void) cgroup_sample_get(s, CGROUP_MEMORY_MAX, &max);
-                own = containment_find((Engine *) e, s->id);
-                max = MIN(own ? own->original : high, max);
-                if (max == LIMIT_MAX)
+                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path) || (max = slice_limit(e, s)) == LIMIT_MAX)
                         continue;
                 if (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &used))
                         used = max;

@@ -48,7 +48,7 @@ int engine_new(const EngineConfig *config, Engine **ret) {
         e->config = *config;
         e->chronicle.next_id = MAX(config->first_incident_id, UINT64_C(1));
         e->next_action_id = 1;
-        e->forecast.exhaustion_usec = USEC_INFINITY;
+        e->forecast = (Forecast) FORECAST_NONE;
         *ret = e;
         return 0;
 }
@@ -87,7 +87,7 @@ void incident_mark(Engine *e, OpenIncident *o) {
         AlarmState *a = incident_alarm(e, o);
 
         o->mark_usec = e->now;
-        o->mark_available = e->forecast.last.available;
+        o->mark_available = a ? alarm_forecast(e, a)->last.available : 0;
         for (size_t i = 0; a && i < CONDITIONS_MAX; i++)
                 a->conditions[i].mark_total = a->conditions[i].total;
 }
@@ -104,12 +104,16 @@ void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
 
         blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample,
                     victim ? victim->cgroup : "/", e->config.page_bytes);
+        /* Who is outside of it takes nothing of what a limit leaves. */
+        for (size_t i = 0; a && alarm_is_about_limit(a) && i < victim->alarms[a->alarm].n_conditions; i++)
+                if (victim->alarms[a->alarm].conditions[i].type == CONDITION_MEMORY_EXHAUSTION)
+                        ret->within = victim->cgroup;
 }
 
 /* One condition, by what was seen since the last step only: what came before it is no verdict on it. */
 static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condition *c, const ConditionState *st,
                             unsigned recent, unsigned longer, unsigned share_min) {
-        uint64_t usec = e->now - o->mark_usec, stall;
+        uint64_t usec = e->now - o->mark_usec, available = alarm_forecast(e, incident_alarm(e, o))->last.available, stall;
 
         switch (c->type) {
         case CONDITION_MEMORY_PRESSURE:
@@ -127,9 +131,8 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
                 stall = mul_div_u64(st->total - st->late_total, PERMYRIAD, e->now - st->late_usec);
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad / 2;
         case CONDITION_MEMORY_EXHAUSTION:
-                return usec >= HOT_USEC && recent >= share_min && e->forecast.last.available < o->mark_available &&
-                       mul_div_u64(e->forecast.last.available, usec, o->mark_available - e->forecast.last.available) <=
-                               c->threshold_usec;
+                return usec >= HOT_USEC && recent >= share_min && available < o->mark_available &&
+                       mul_div_u64(available, usec, o->mark_available - available) <= c->threshold_usec;
         case CONDITION_SWAP_USED:
         case CONDITION_MEMORY_USED:
                 return st->holds && MAX(recent, longer) >= share_min;
@@ -561,7 +564,7 @@ static void sample_take(Engine *e, const Sample *s) {
                 return;
         e->samples++;
         e->look_usec = e->now;
-        forecast_update(&e->forecast, s);
+        forecast_host(&e->forecast, s);
         if (s->n_cgroups == 0)
                 return;
         tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
@@ -575,9 +578,15 @@ static void sample_take(Engine *e, const Sample *s) {
 
 /* When to look again, and at what: cost follows trouble. */
 static void plan_next(Engine *e, Plan *plan) {
-        uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec;
+        uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;
         uint64_t next = MAX(heartbeat, e->now + 1);
-        bool hot = containments_any(e) || e->stir_until_usec > e->now || lasts < FORECAST_HOT_USEC;
+        bool hot;
+
+        limit_lasts = USEC_INFINITY;
+        for (size_t k = 0; k < e->n_alarms; k++)
+                limit_lasts = MIN(limit_lasts, e->alarms[k].forecast.exhaustion_usec);
+        lasts = MIN(lasts, limit_lasts);
+        hot = containments_any(e) || e->stir_until_usec > e->now || lasts < FORECAST_HOT_USEC;
 
         for (size_t k = 0; k < INCIDENTS_MAX; k++) {
                 const OpenIncident *o = &e->open[k];
@@ -602,7 +611,7 @@ static void plan_next(Engine *e, Plan *plan) {
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 
         plan->next_usec = next;
-        plan->sample_cgroups = hot;
+        plan->sample_cgroups = hot || limit_lasts < FORECAST_WATCH_USEC;
         plan->sample_all = heartbeat <= plan->next_usec;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Forecast. MemAvailable (proc_meminfo(5)) is the kernel's own estimate of what can be had without swapping;
- * where it is nearly used up, free swap is what is left, and its slope counts. A straight line through two
- * points: a leak is a straight line, and what is done on a forecast can be undone. */
+ * where it is nearly used up, free swap is what is left, and its slope counts. Of a slice it is what its limit leaves, and
+ * its clean page cache (cgroup-v2.rst, "memory.stat"; tmpfs is in that figure as well, so what grows there is not forecast).
+ * A straight line through two points: a leak is a straight line, and what is done on a forecast can be undone. */
 
 #include "base/macro.h"
-#include "base/units.h"
 #include "engine/forecast.h"
 
 #define ANCHOR_USEC (500 * USEC_PER_MSEC)
@@ -18,9 +18,32 @@ static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_
         return mul_div_u64(left, usec, before - left);
 }
 
-void forecast_update(Forecast *f, const Sample *s) {
-        ForecastPoint p = { .usec = s->usec };
+static void forecast_add(Forecast *f, const ForecastPoint *p) {
         uint64_t usec, noise;
+
+        f->last = *p;
+        if (f->older.usec == 0) {
+                f->older = f->newer = *p;
+                f->exhaustion_usec = USEC_INFINITY;
+                return;
+        }
+        usec = p->usec - f->older.usec;
+        if (usec >= SPAN_MIN_USEC) {
+                /* A fifth of a percent of it all is what ordinary starts and stops move. */
+                noise = f->total / 512;
+                f->exhaustion_usec = time_left(f->older.available, p->available, usec, noise);
+                if (f->have_swap && p->available < f->total / 16)
+                        f->exhaustion_usec = MIN(f->exhaustion_usec,
+                                                 time_left(f->older.swap_free, p->swap_free, usec, noise));
+        }
+        if (p->usec - f->newer.usec >= ANCHOR_USEC) {
+                f->older = f->newer;
+                f->newer = *p;
+        }
+}
+
+void forecast_host(Forecast *f, const Sample *s) {
+        ForecastPoint p = { .usec = s->usec };
 
         if (!sample_host_get(s, HOST_MEMORY_AVAILABLE, &p.available) ||
             !sample_host_get(s, HOST_MEMORY_TOTAL, &f->total) || f->total == 0)
@@ -32,27 +55,26 @@ void forecast_update(Forecast *f, const Sample *s) {
         /* Somebody gave a lot back, as who dies does: the shortage that was is no evidence of one that is. */
         if (f->last.usec != 0 && p.available > f->last.available + f->total / 64)
                 f->older.stolen = f->newer.stolen = p.stolen;
+        forecast_add(f, &p);
+}
 
-        f->last = p;
-        if (f->older.usec == 0) {
-                f->older = f->newer = p;
-                f->exhaustion_usec = USEC_INFINITY;
+void forecast_slice(Forecast *f, const Sample *s, const CgroupSample *row, uint64_t limit) {
+        ForecastPoint p = { .usec = s->usec };
+        uint64_t used, file, dirty, writeback;
+
+        if (limit == LIMIT_MAX || limit == 0) {
+                *f = (Forecast) FORECAST_NONE;
                 return;
         }
-        usec = p.usec - f->older.usec;
-        if (usec >= SPAN_MIN_USEC) {
-                /* A fifth of a percent of the machine is what ordinary starts and stops move. */
-                noise = f->total / 512;
-                f->exhaustion_usec = time_left(f->older.available, p.available, usec, noise);
-                if (f->have_swap && p.available < f->total / 16)
-                        f->exhaustion_usec = MIN(f->exhaustion_usec,
-                                                 time_left(f->older.swap_free, p.swap_free, usec, noise));
-                f->recent = usec <= 3 * ANCHOR_USEC;
-        }
-        if (p.usec - f->newer.usec >= ANCHOR_USEC) {
-                f->older = f->newer;
-                f->newer = p;
-        }
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &used) || !cgroup_sample_get(row, CGROUP_FILE, &file) ||
+            !cgroup_sample_get(row, CGROUP_FILE_DIRTY, &dirty) || !cgroup_sample_get(row, CGROUP_FILE_WRITEBACK, &writeback))
+                return;
+        /* What somebody did to the limit is no trend. */
+        if (f->total != limit)
+                *f = (Forecast) { .total = limit, .exhaustion_usec = USEC_INFINITY };
+        used -= MIN(file - MIN(dirty + writeback, file), used);
+        p.available = limit - MIN(used, limit);
+        forecast_add(f, &p);
 }
 
 bool forecast_reclaims(const Forecast *f, uint64_t pages) {

@@ -136,6 +136,8 @@ struct Engine {
 
 /* contain.c */
 
+/* The least that limits a slice's memory and is not of our own making; LIMIT_MAX = nothing. */
+uint64_t slice_limit(const Engine *e, const CgroupSample *slice);
 /* A slice on the way up from path has used four fifths of its limit: memory is short there, though the host has plenty. */
 bool slice_is_full(const Engine *e, const char *path);
 

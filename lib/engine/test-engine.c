@@ -39,6 +39,15 @@ static void run_until_held(int i) {
         assert_true(w.c[i].high < LIMIT_MAX);
 }
 
+static const Incident *first_incident(const char *alarm) {
+        const Incident *i, *found = NULL;
+
+        for (size_t k = 0; (i = engine_incident(w.engine, k)); k++)
+                if (streq(i->alarm, alarm))
+                        found = i;
+        return found;
+}
+
 static void test_leak_is_held_then_killed(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         const Incident *i;
@@ -288,6 +297,51 @@ static void test_no_rise_where_a_slice_is_full(void **state _unused_) {
         }
 }
 
+/* What a slice may have runs out while the host has plenty, and others take more of that: who takes it in there is held
+ * before anybody stalls. */
+static void test_limit_is_forecast(void **state _unused_) {
+        int hog, slice = world_find(&w, "/workload.slice"), other;
+        const Incident *i;
+
+        world_with_limit_alarm(&w);
+        w.total = 8192 * MIB;
+        w.c[slice].high = w.c[slice].original_high = 500 * MIB;
+        other = world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, 100 * MIB);
+        w.c[other].rate = 20 * MIB;
+        hog = victim_and_hog("/workload.slice/leaky.service", 8 * MIB);
+        for (int k = 0; k < 1200 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_only_touched(hog);
+        assert_true(w.c[hog].current + w.c[world_find(&w, "/workload.slice/web.service")].current >= 470 * MIB);
+        assert_true(w.c[hog].current + w.c[world_find(&w, "/workload.slice/web.service")].current <= 490 * MIB);
+        i = first_incident("limit");
+        assert_non_null(i);
+        assert_string_equal(i->culprit, "/workload.slice/leaky.service");
+        /* Of what was taken in there. */
+        assert_true(i->candidates[0].share_permyriad > 9000);
+        w.c[hog].rate = 0;
+        w.c[other].rate = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 0);
+        assert_true(world_clean(&w));
+}
+
+/* Page cache fills a limit, and makes room as soon as somebody wants it. */
+static void test_cache_at_a_limit_is_no_shortage(void **state _unused_) {
+        int web;
+
+        world_with_limit_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].high = 300 * MIB;
+        web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 10 * MIB);
+        w.c[web].rate = 8 * MIB;
+        w.c[web].until = 295 * MIB;
+        for (int k = 0; k < 1200; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[web].cache = w.c[web].current - 10 * MIB;
+        }
+        assert_null(engine_incident(w.engine, 0));
+}
+
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -469,15 +523,6 @@ static int victim_and_flood(const char *flood_path, uint64_t operations, uint64_
 
 static uint64_t done_by(int i) {
         return w.c[i].done[0].v[IO_READS] + w.c[i].done[0].v[IO_WRITES];
-}
-
-static const Incident *first_incident(const char *alarm) {
-        const Incident *i, *found = NULL;
-
-        for (size_t k = 0; (i = engine_incident(w.engine, k)); k++)
-                if (streq(i->alarm, alarm))
-                        found = i;
-        return found;
 }
 
 static void test_flood_is_capped_and_given_back(void **state _unused_) {
@@ -938,6 +983,8 @@ int main(void) {
                 T(test_no_squeeze_where_a_limit_is_far),
                 T(test_squeeze_where_a_limit_is_near),
                 T(test_no_rise_where_a_slice_is_full),
+                T(test_limit_is_forecast),
+                T(test_cache_at_a_limit_is_no_shortage),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),

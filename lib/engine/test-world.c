@@ -17,9 +17,14 @@ static Condition io_condition = {
         .type = CONDITION_IO_PRESSURE, .threshold_permyriad = 4000, .window_usec = 500 * USEC_PER_MSEC, .active = true,
         .text = (char *) "IOPressureAbove=some 40% over 500ms", .span = { "workload.policy", 24, 1 },
 };
+static Condition limit_condition = {
+        .type = CONDITION_MEMORY_EXHAUSTION, .threshold_usec = 2 * USEC_PER_SEC, .active = true,
+        .text = (char *) "MemoryExhaustionWithin=2s", .span = { "workload.policy", 28, 1 },
+};
 static Alarm workload_alarms[] = {
         { .name = (char *) "memory", .conditions = &workload_condition, .n_conditions = 1 },
         { .name = (char *) "io", .conditions = &io_condition, .n_conditions = 1 },
+        { .name = (char *) "limit", .conditions = &limit_condition, .n_conditions = 1 },
 };
 static Alarm host_alarm = { .name = (char *) "exhaustion", .conditions = &host_condition, .n_conditions = 1 };
 static char *excluded[] = { (char *) "backup.service", NULL };
@@ -38,7 +43,7 @@ static const Domain domains_template[] = {
         { .name = (char *) "system", .slice = (char *) "system.slice", .cgroup = (char *) "/system.slice", .rank = 700,
           .blame_share_min_permyriad = 5000, .contain = CONTAIN(MODE_MONITOR, false) },
         { .name = (char *) "workload", .slice = (char *) "workload.slice", .cgroup = (char *) "/workload.slice", .rank = 500,
-          .blame_share_min_permyriad = 5000, .alarms = workload_alarms, .n_alarms = ARRAY_SIZE(workload_alarms),
+          .blame_share_min_permyriad = 5000, .alarms = workload_alarms, .n_alarms = ARRAY_SIZE(workload_alarms) - 1,
           .contain = CONTAIN(MODE_CONTAIN, false) },
 };
 static Domain domains[ARRAY_SIZE(domains_template)];
@@ -64,6 +69,10 @@ void world_init(World *w, uint64_t total, uint64_t swap_total) {
 
 void world_without_host_alarm(World *w _unused_) {
         domains[0].n_alarms = 0;
+}
+
+void world_with_limit_alarm(World *w _unused_) {
+        domains[3].n_alarms = ARRAY_SIZE(workload_alarms);
 }
 
 void world_done(World *w) {
@@ -465,7 +474,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_IO_FULL, c->io_stall / 2);
                 cgroup_sample_set(r, CGROUP_FILE_WRITEBACK, writeback(w, i));
                 cgroup_sample_set(r, CGROUP_FILE_DIRTY, writeback(w, i) / 4);
-                cgroup_sample_set(r, CGROUP_FILE, 2 * writeback(w, i));
+                cgroup_sample_set(r, CGROUP_FILE, 2 * writeback(w, i) + sum(w, i, offsetof(WorldCgroup, cache)));
                 r->io = io[i];
                 r->io_max = c->io_max;
                 r->n_io_max = WORLD_DISKS;

@@ -21,6 +21,7 @@ typedef struct WorldCgroup {
         uint64_t id, current, swap, high, original_high, stall, full, events_high, pgsteal, activate;
         uint64_t rate;                  /* grows by this many bytes a second … */
         uint64_t until;                 /* … until it has this many */
+        uint64_t cache;                 /* so much of what it has is page cache */
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
         uint64_t shown;                 /* memory.current as its row has it; 0 = as it is */
         uint64_t nap_until;             /* asleep in the kernel's throttle until then */
@@ -74,6 +75,8 @@ void world_init(World *w, uint64_t total, uint64_t swap_total);
 void world_done(World *w);
 /* No forecast: nothing but pressure raises an alarm. Before anything runs. */
 void world_without_host_alarm(World *w);
+/* The workload asks for help when what its slice's limit leaves would be gone in two seconds. Likewise. */
+void world_with_limit_alarm(World *w);
 /* Parents first. Returns the index. */
 int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
 int world_find(World *w, const char *path);
