@@ -41,12 +41,11 @@
 /* A service that was left alone is ended so long after its time. */
 #define SPARE_SECONDS 30
 
-/* As the shipped workload and sideload, but for the slices; the service is promised what it works with. The whole has an
- * alarm where the machine has its forecast, which there is none of for a slice. Processors are shared out by weight, and
+/* As the shipped workload, sideload and host, but for the slices; the service is promised what it works with. Processors are shared out by weight, and
  * cgd does nothing about them. */
 static const char whole_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: all of it\n"
-        "Slice=" DRILL_SLICE "\nRank=900\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
+        "Slice=" DRILL_SLICE "\nRank=900\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
 static const char victim_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
         "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\n"

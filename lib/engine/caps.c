@@ -34,8 +34,16 @@
 #define BUSY_PERMYRIAD 8000
 /* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
 #define LEFT_PERMYRIAD 1000
-/* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth. */
+/* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth; by a
+ * sixteenth, and soon, where it can be seen how long the victim's requests take. */
 #define PROBE_WAITS 60
+/* So many of these tell their mean well enough, and what was queued before is not among them. */
+#define PACE_REQUESTS 150
+#define PACE_SETTLE_USEC (300 * USEC_PER_MSEC)
+/* From four fifths of what a device does to seven eighths; at fifteen sixteenths they take twice as long again. */
+#define PACE_WORSE(usec) ((usec) + (usec) / 2)
+/* Who asks for next to nothing is not harmed. */
+#define PACE_WAIT_USEC (30 * USEC_PER_SEC)
 /* Busy without a break. One that works on many requests at once is busy long before it is full. */
 #define FULL_PERMYRIAD 9500
 /* What is done is looked at for so long to see whether the device can do more, or twice that. */
@@ -312,6 +320,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
         c->cap_hurt_usec = e->now;
+        c->pace = (CapPace) {};
         c->cap_begun_usec = c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
@@ -346,46 +355,68 @@ bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         return lower;
 }
 
-/* Its requests are not counted, only its bytes. */
-static bool is_capped_writer(const DeviceCap *cap) {
-        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+/* The mean time of the victim's requests at these caps. False: too few were seen yet, or it is not measured. */
+static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
+        const OpenIncident *o = incident_state((Engine *) e, c->incident_id);
+        const Domain *victim = o ? incident_victim(e, o) : NULL;
+        const IoCredit *credit = e->sample->credit;
+        uint64_t usec, requests;
+
+        if (!victim || !waits_pace(credit, victim->cgroup, c->pace.since_usec, &usec, &requests)) {
+                c->pace.since_usec = credit ? credit->usec : 0;
+                if (!victim || !waits_pace(credit, victim->cgroup, c->pace.since_usec, &c->pace.usec, &c->pace.requests))
+                        c->pace.since_usec = 0;
+                return false;
+        }
+        if (c->pace.since_usec < c->cap_usec + PACE_SETTLE_USEC) {
+                c->pace.since_usec = credit->usec;
+                c->pace.usec = usec;
+                c->pace.requests = requests;
+                return false;
+        }
+        requests -= MIN(c->pace.requests, requests);
+        if (requests < PACE_REQUESTS)
+                return false;
+        *ret_usec = (usec - MIN(c->pace.usec, usec)) / requests;
+        return true;
 }
 
-/* A quarter more, up to what the others leave; and beyond it long after the last change, or for a buffered writer, of whom
- * the first moments tell the least, where the device idles and no rise hurt lately. Nobody else, for a device that is given
- * so many requests a second (a throttled one, as machines in clouds have) takes no time for each and idles when it is full. */
-static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key) {
+/* A quarter more, up to what the others leave; and beyond it where the victim does not mind, or long after the last change.
+ * How busy a device is does not tell: one that is given so many requests a second, as a throttled one is, takes no time for
+ * each, and idles by the clock when it is full. */
+static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key, bool paced) {
         uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
 
         if (level + level / 16 < room)
                 return MIN(level + level / 4, room);
-        if (is_capped_writer(cap) && cap->trust_permyriad == PERMYRIAD &&
-            cap->busy_permyriad + cap->busy_permyriad / 16 < BUSY_PERMYRIAD)
-                return MIN(level + level / 4, mul_div_u64(level, BUSY_PERMYRIAD, MAX(cap->busy_permyriad, 1U)));
+        if (paced)
+                return e->now >= c->pace.rest_until_usec ? level + level / 16 : level;
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }
 
-/* A device that does more than was measured can do it, and so can one that idles more than it should at this cap: others may
- * have kept it from its work when it was measured. Requests end many at a time, so over seconds, not in a window. */
-static void cap_learn(const Engine *e, const Containment *c, DeviceCap *cap) {
-        const IoCredit *credit = e->sample->credit;
-        uint64_t usec, busy, busy_before = cap->learn_busy_usec;
-        bool anew = cap->learn_usec < c->cap_usec;
-        IoLine now, from = cap->learn;
+/* All that was measured is used. */
+static bool caps_are_risen(const Engine *e, const Containment *c) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        if (is_capped(&c->caps[i], k) && c->caps[i].level.v[k] + c->caps[i].level.v[k] / 16 < cap_room(e, c, &c->caps[i], k))
+                                return false;
+        return true;
+}
 
-        cap->busy_permyriad = PERMYRIAD;
+/* A device that does more than was measured can do it. Requests end many at a time, so over seconds, not in a window. */
+static void cap_learn(const Engine *e, DeviceCap *cap) {
+        const IoCredit *credit = e->sample->credit;
+        IoLine now, from = cap->learn;
+        uint64_t usec;
+
         /* What was asked for proves nothing. */
-        if (cap->share_permyriad == 0 || !credit || !waits_device_ever(credit, &cap->level, &now, &busy))
+        if (cap->share_permyriad == 0 || !credit || !waits_device_ever(credit, &cap->level, &now))
                 return;
         usec = credit->usec - MIN(cap->learn_usec, credit->usec);
-        if (!anew && usec < LEARN_USEC)
+        if (usec < LEARN_USEC)
                 return;
         cap->learn = now;
         cap->learn_usec = credit->usec;
-        cap->learn_busy_usec = busy;
-        if (anew)
-                return;
-        cap->busy_permyriad = (unsigned) MIN(mul_div_u64(busy - MIN(busy_before, busy), PERMYRIAD, usec), (uint64_t) PERMYRIAD);
         for (int k = 0; usec <= 2 * LEARN_USEC && k < 2; k++) {
                 int first = k ? IO_READS : IO_READ_BYTES, second = first + 1;
                 uint64_t sum = now.v[first] + now.v[second], before = from.v[first] + from.v[second],
@@ -441,9 +472,33 @@ bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Doma
         return lower;
 }
 
-bool caps_raise(Engine *e, Containment *c) {
-        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec;
+/* What the last rise did to the victim, where it went beyond what was measured. True: it was too much, and the caps are as
+ * they were before. */
+static bool probe_ends(const Engine *e, Containment *c, bool paced, uint64_t pace) {
+        c->pace.probing = false;
+        if (!paced || pace <= PACE_WORSE(c->pace.best_usec))
+                return false;
+        c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
+        for (size_t i = 0; i < c->n_caps; i++)
+                c->caps[i].level = c->caps[i].lower;
+        return true;
+}
 
+bool caps_raise(Engine *e, Containment *c) {
+        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec, paced;
+        uint64_t pace = 0;
+
+        paced = pace_look(e, c, &pace);
+        if (c->pace.probing) {
+                if (!paced && e->sample->credit && e->now - c->cap_usec < PACE_WAIT_USEC)
+                        return false;
+                if (probe_ends(e, c, paced, pace))
+                        return true;
+        }
+        if (paced && caps_are_risen(e, c))
+                c->pace.best_usec = c->pace.best_usec ? MIN(c->pace.best_usec, pace) : pace;
+        else
+                paced = false;
         /* An eighth of it comes back with each wait. */
         if (trust)
                 c->cap_hurt_usec += c->cap_wait_usec;
@@ -451,12 +506,16 @@ bool caps_raise(Engine *e, Containment *c) {
                 DeviceCap *cap = &c->caps[i];
                 IoLine before = cap->level;
 
-                cap_learn(e, c, cap);
+                cap_learn(e, cap);
                 if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
                 for (int k = 0; k < _IO_KEY_MAX; k++)
-                        if (is_capped(cap, k))
-                                cap->level.v[k] = MIN(cap_higher(e, c, cap, k), cap->original.v[k]);
+                        if (is_capped(cap, k)) {
+                                uint64_t room = cap_room(e, c, cap, k);
+
+                                cap->level.v[k] = MIN(cap_higher(e, c, cap, k, paced), cap->original.v[k]);
+                                c->pace.probing |= cap->level.v[k] > before.v[k] && cap->level.v[k] > room;
+                        }
                 if (memcmp(before.v, cap->level.v, sizeof(before.v)) == 0)
                         continue;
                 cap->lower = before;
@@ -478,6 +537,8 @@ void caps_back(Engine *e, Containment *c, const Domain *d) {
                         cap->level.v[k] = MIN(MAX(back - back / 8, cap_floor(k, d)), cap->level.v[k]);
                 }
         c->cap_hurt_usec = e->now;
+        c->pace.probing = false;
+        c->pace.rest_until_usec = e->now + DISTRUST_WAITS * c->cap_wait_usec;
 }
 
 void caps_lift(Containment *c) {

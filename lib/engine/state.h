@@ -39,10 +39,17 @@ typedef struct DeviceCap {
         unsigned trust_permyriad;       /* what is left of these after what was seen since */
         IoLine lower;                   /* before the last rise */
         uint64_t learn_usec;            /* when it was last looked whether the device does more … */
-        IoLine learn;                   /* … and what all had done there ever … */
-        uint64_t learn_busy_usec;       /* … and for how long it had been busy */
-        unsigned busy_permyriad;        /* the share of that time; PERMYRIAD where that is not known */
+        IoLine learn;                   /* … and what all had done there ever */
 } DeviceCap;
+
+/* How long the victim's requests take at the caps as they are: what tells whether more would harm it, long before it stalls. */
+typedef struct CapPace {
+        uint64_t since_usec;            /* the caps are as they are since a little before; 0 = not looked at yet */
+        uint64_t usec, requests;        /* what they had taken by then, and how many there had been */
+        uint64_t best_usec;             /* the least that they took on the average; 0 = not known */
+        bool probing;                   /* the last rise went beyond what was measured */
+        uint64_t rest_until_usec;       /* such a rise harmed it: not again before */
+} CapPace;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */
 typedef struct Containment {
@@ -75,6 +82,7 @@ typedef struct Containment {
         uint64_t cap_hurt_usec;         /* last time that a cap was lowered because it hurt, or begun */
         uint64_t cap_binds_usec;        /* last time that it used half of a cap */
         uint64_t cap_evidence_usec;     /* last time that its io was seen to hurt or to push */
+        CapPace pace;
         bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;

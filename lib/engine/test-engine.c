@@ -816,11 +816,11 @@ static void test_disk_that_was_held_up(void **state _unused_) {
                 world_run(&w, 50 * USEC_PER_MSEC);
         assert_true(write_cap(writer) <= 32 * MIB);
         w.disk_bytes = 60 * MIB;
-        for (int i = 0; i < 300; i++) {
+        for (int i = 0; i < 1200; i++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
                 highest = MAX(highest, write_cap(writer));
         }
-        assert_true(write_cap(writer) >= 42 * MIB);
+        assert_true(write_cap(writer) >= 37 * MIB);
         assert_true(highest <= 50 * MIB);
 }
 
@@ -838,8 +838,9 @@ static void test_disk_with_an_allowance(void **state _unused_) {
                 world_run(&w, 50 * USEC_PER_MSEC);
                 highest = MAX(highest, w.c[flood].io_max[0].v[IO_READS]);
         }
-        assert_true(highest <= 560);
-        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 450);
+        /* It was tried whether more harms, and it did: three quarters of the disk it is, and a tenth is free. */
+        assert_true(highest <= 620);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 500 && w.c[flood].io_max[0].v[IO_READS] <= 580);
 }
 
 /* Requests end many at a time; what ends within half a second is no measure of what a disk can do. */

@@ -232,7 +232,7 @@ static void io_stall(World *w, int i, uint64_t usec) {
 
 /* A disk that is asked for more than it can do makes everybody wait, and serves all in proportion. */
 static void disk_live(World *w, int disk, uint64_t usec) {
-        uint64_t operations = 0, bytes = 0, share = PERMYRIAD;
+        uint64_t operations = 0, bytes = 0, share = PERMYRIAD, load;
 
         for (int i = 0; i < w->n; i++)
                 if (!w->c[i].gone && w->c[i].operations > 0 && w->c[i].disk == disk) {
@@ -243,7 +243,8 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                 share = MIN(share, w->disk_operations * usec / USEC_PER_SEC * PERMYRIAD / operations);
         if (bytes > w->disk_bytes * usec / USEC_PER_SEC)
                 share = MIN(share, w->disk_bytes * usec / USEC_PER_SEC * PERMYRIAD / bytes);
-        w->busy_usec[disk] += MIN(MAX(operations * USEC_PER_SEC / w->disk_operations, bytes * USEC_PER_SEC / w->disk_bytes), usec);
+        load = MAX(operations * USEC_PER_SEC / w->disk_operations, bytes * USEC_PER_SEC / w->disk_bytes) * USEC_PER_SEC / usec;
+        w->busy_usec[disk] += MIN(load, USEC_PER_SEC) * usec / USEC_PER_SEC;
         for (int i = 0; i < w->n; i++) {
                 WorldCgroup *c = &w->c[i];
                 uint64_t want, got;
@@ -257,6 +258,8 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                         io_stall(w, i, usec * 9 / 10);
                 else
                         io_stall(w, i, usec * 4 / 100);
+                /* A queue as long as the disk is busy (M/M/1). */
+                c->io_waited += got * 1000 * USEC_PER_SEC / (USEC_PER_SEC - MIN(load, 95 * USEC_PER_SEC / 100));
                 c->rest = got == want ? MIN(c->rest + c->operations * usec - MIN(want * USEC_PER_SEC, c->rest + c->operations * usec),
                                             USEC_PER_SEC) : 0;
                 for (int k = i; k >= 0 && (k == i || !c->unseen); k = w->c[k].parent) {
@@ -430,6 +433,7 @@ static const IoCredit *credit_of(World *w) {
                 }
                 if (!slice)
                         memcpy(w->credit.done[slot], w->c[i].done, sizeof(w->c[i].done));
+                w->credit.wait_usec[slot][slot] = slice ? 0 : w->c[i].io_waited;
                 slot++;
         }
         return &w->credit;

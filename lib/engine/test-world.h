@@ -41,6 +41,7 @@ typedef struct WorldCgroup {
         uint64_t rest;                  /* of an operation, in usec * operations */
         IoLine done[WORLD_DISKS], io_max[WORLD_DISKS], original_io_max[WORLD_DISKS];
         uint64_t io_stall;
+        uint64_t io_waited;             /* what its requests took, all together */
         bool expected;                  /* the scenario's culprit: may be touched */
 } WorldCgroup;
 

@@ -155,7 +155,7 @@ bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *dev
         return false;
 }
 
-bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret, uint64_t *ret_busy_usec) {
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret) {
         for (size_t d = 0; d < credit->n_devices; d++) {
                 if (!io_same_device(&credit->done[0][d], device))
                         continue;
@@ -163,10 +163,27 @@ bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret
                 for (size_t k = 0; k < IO_SLOTS; k++)
                         for (int i = 0; i < _IO_KEY_MAX; i++)
                                 ret->v[i] += credit->done[k][d].v[i];
-                *ret_busy_usec = credit->busy_usec[d];
                 return true;
         }
         return false;
+}
+
+bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, uint64_t *ret_usec, uint64_t *ret_requests) {
+        uint64_t usec = 0, requests = 0;
+
+        for (size_t v = 1; credit && v < IO_SLOTS; v++) {
+                if (!in_slice(credit, v, slice))
+                        continue;
+                if (credit->slots[v].since_usec > since_usec)
+                        return false;
+                for (size_t k = 0; k < IO_SLOTS; k++)
+                        usec += credit->wait_usec[v][k];
+                for (size_t d = 0; d < credit->n_devices; d++)
+                        requests += credit->done[v][d].v[IO_READS] + credit->done[v][d].v[IO_WRITES];
+        }
+        *ret_usec = usec;
+        *ret_requests = requests;
+        return credit != NULL;
 }
 
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window) {

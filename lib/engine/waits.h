@@ -47,8 +47,12 @@ bool waits_counted(const IoCredit *credit, const IoLine *device);
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
-/* What everybody together got done there since it was first counted, and how long it was busy with it. */
-bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret, uint64_t *ret_busy_usec);
+/* What everybody together got done there since it was first counted. */
+bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
+
+/* How long the requests of those in a slice took together since they were first counted, and how many there were: for the
+ * mean between two moments. False where a slot in there was given away after `since`. */
+bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, uint64_t *ret_usec, uint64_t *ret_requests);
 
 /* The share of a window in which a device had a request under way, in 1/10000; PERMYRIAD where that is not known. */
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window);
