@@ -14,6 +14,7 @@
 #include "sys/small-file.h"
 
 #define CALM_SECONDS 5
+#define LOOK_USEC (100 * USEC_PER_MSEC)
 #define INCIDENTS_MAX 50
 /* Until cgd has given back everything and closed its incidents. */
 #define SETTLE_SECONDS 40
@@ -240,12 +241,27 @@ static void set_work(json_t *run, DrillIo io[static 2][2], uint64_t usec) {
         (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], drill_disk_does(usec))));
 }
 
+/* Until the harm's time is over; *ret_empty_usec: when nobody who does it was left for the first time, 0 = somebody always was.
+ * False: it was asked to stop. */
+static bool sit_through(uint64_t begin, uint64_t usec, uint64_t *ret_empty_usec) {
+        uint64_t now;
+
+        *ret_empty_usec = 0;
+        while ((now = now_usec()) < begin + usec) {
+                if (!sleep_until(MIN(now + LOOK_USEC, begin + usec)))
+                        return false;
+                if (*ret_empty_usec == 0 && drill_culprits_gone())
+                        *ret_empty_usec = now_usec();
+        }
+        return true;
+}
+
 /* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. *pid: cgd's, which is another when
  * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
 static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t *pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
         DrillIo io[2][2] = {};
-        uint64_t begin, cpu[2], bytes, stall, pid_now;
+        uint64_t begin, cpu[2], bytes, stall, pid_now, empty;
         json_t *report, *run;
         DrillDisk disk;
         bool counted;
@@ -260,7 +276,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         stall = drill_others_stall();
         begin = now_usec();
         counted = scenario->disk && disk_done(&disk, io[0]);
-        if (!drill_culprits_start(stage, scenario, seconds + 1) || !sleep_until(begin + seconds * USEC_PER_SEC))
+        if (!drill_culprits_start(stage, scenario, seconds + 1) || !sit_through(begin, seconds * USEC_PER_SEC, &empty))
                 return NULL;
         counted = counted && disk_done(&disk, io[1]);
         stall = drill_others_stall() - stall;
@@ -279,6 +295,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 json_decref(run);
                 return NULL;
         }
+        set_msec(run, "empty_ms", empty, begin);
         if (counted)
                 set_work(run, io, seconds * USEC_PER_SEC);
         drill_services_stop();
@@ -334,7 +351,7 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
                 json_t *j;
 
                 /* Nothing is to be done there, so there is no step to come in time; what is left of memory is nobody's share. */
-                if (scenario->harmless && streq(objectives[i].name, "first-step"))
+                if (scenario->harmless && (streq(objectives[i].name, "first-step") || streq(objectives[i].name, "empty")))
                         continue;
                 if (!scenario->disk && streq(objectives[i].name, "work"))
                         continue;

@@ -104,6 +104,8 @@ typedef struct DrillScenario {
 bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
 
 bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
+/* None of those who do the harm lives now. */
+bool drill_culprits_gone(void);
 void drill_services_stop(void);
 
 /* For how long processes outside the drill have waited for memory or io, ever, by the slices below the root and both

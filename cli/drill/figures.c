@@ -164,11 +164,14 @@ static const struct {
         { "work", NULL, "work", false, false },
         { "silence", NULL, "longest_silence_ms", true, true },
         { "first-step", NULL, "first_step_ms", true, true },
+        { "relief", NULL, "relief_ms", true, true },
+        { "empty", NULL, "empty_ms", true, true },
+        { "others-stall", NULL, "others_stall_ms", true, true },
 };
 
 const char *drill_objective_names(void) {
-        return "isol-min, isol-p01, isol-p05, isol-p10, isol-p50, isol-mean, impact-mean, impact-p99, work (percent), silence, first-step "
-               "(a time)";
+        return "isol-min, isol-p01, isol-p05, isol-p10, isol-p50, isol-mean, impact-mean, impact-p99, work (percent), silence, first-step, "
+               "relief, empty, others-stall (a time)";
 }
 
 int drill_objective_parse(const char *text, DrillObjective *ret) {

@@ -288,6 +288,14 @@ bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, un
         return true;
 }
 
+bool drill_culprits_gone(void) {
+        char text[256];
+
+        /* Of the slice: a service that is gone has no cgroup. */
+        return file_read_at(AT_FDCWD, CGROUP_PATH "/" DRILL_CULPRIT_SLICE "/cgroup.events", text, sizeof(text)) >= 0 &&
+               strstr(text, "populated 0");
+}
+
 void drill_services_stop(void) {
         static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2.service", DRILL_VICTIM ".service" };
 

@@ -62,6 +62,7 @@ struct Sensor {
         bool have_credit;
         Watch watch;
         bool have_watch;
+        char **limits;                  /* cgroups of which it is asked how long their limit leaves something; NULL = none */
         Life life;
         bool have_life;
         ExecFilter exec;
@@ -147,6 +148,7 @@ Sensor *sensor_free(Sensor *s) {
                 safe_close(s->host_fds[i]);
         safe_close(s->proc_fd);
         sd_event_unref(s->event);
+        strv_free(s->limits);
         free(s->root);
         free(s);
         return NULL;
@@ -247,31 +249,36 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         };
 }
 
-static bool asks_about_io(const Policy *policy) {
-        for (size_t i = 0; i < policy->n_domains; i++)
-                for (size_t a = 0; a < policy->domains[i].n_alarms; a++)
-                        for (size_t k = 0; k < policy->domains[i].alarms[a].n_conditions; k++) {
-                                const Condition *c = &policy->domains[i].alarms[a].conditions[k];
-
-                                if (c->active && (c->type == CONDITION_IO_PRESSURE || c->type == CONDITION_IO_LATENCY))
-                                        return true;
-                        }
+static bool asks(const Domain *d, ConditionType type) {
+        for (size_t a = 0; a < d->n_alarms; a++)
+                for (size_t k = 0; k < d->alarms[a].n_conditions; k++)
+                        if (d->alarms[a].conditions[k].active && d->alarms[a].conditions[k].type == type)
+                                return true;
         return false;
 }
 
 int sensor_set_policy(Sensor *s, const Policy *policy) {
-        _cleanup_strv_ char **paths = NULL;
+        _cleanup_strv_ char **paths = NULL, **limits = NULL;
+        bool io = false;
         int r;
 
         for (size_t i = 0; i < policy->n_domains; i++) {
-                r = strv_extend(&paths, policy->domains[i].cgroup);
+                const Domain *d = &policy->domains[i];
+
+                r = strv_extend(&paths, d->cgroup);
+                if (r >= 0 && asks(d, CONDITION_MEMORY_EXHAUSTION) && !streq(d->cgroup, "/"))
+                        r = strv_extend(&limits, d->cgroup);
                 if (r < 0)
                         return r;
+                io = io || asks(d, CONDITION_IO_PRESSURE) || asks(d, CONDITION_IO_LATENCY);
         }
         r = registry_set_domains(&s->registry, paths);
         if (r < 0)
                 return r;
-        s->walk.io = asks_about_io(policy);
+        s->walk.io = io;
+        strv_free(s->limits);
+        s->limits = TAKE_PTR(limits);
+        s->n_known = 0;                 /* with the next sample, not with the next complete one */
         return triggers_set(&s->triggers, policy);
 }
 
@@ -321,6 +328,28 @@ static void sample_host(Sensor *s, Sample *sample) {
         }
 }
 
+/* Those that the kernel should watch for us. One that cannot be is seen a little later, by its pressure. */
+static void follow_limits(Sensor *s) {
+        size_t place = 0;
+
+        if (!s->have_watch || !watch_works(&s->watch))
+                return;
+        for (char **path = s->limits; path && *path && place < MEMWATCH_SLICES_MAX; path++)
+                for (Known *n = s->registry.root; n; n = known_next(n)) {
+                        int to_close = -EBADF, fd;
+
+                        if (!n->domain || !streq(n->path, *path))
+                                continue;
+                        fd = registry_dir(&s->registry, n, &to_close);
+                        if (fd >= 0)
+                                (void) watch_follow(&s->watch, place++, n->id, fd);
+                        safe_close(to_close);
+                        break;
+                }
+        for (; place < MEMWATCH_SLICES_MAX; place++)
+                (void) watch_follow(&s->watch, place, 0, -EBADF);
+}
+
 static void report_gone(Sensor *s, uint64_t now_usec) {
         for (size_t i = 0; i < s->registry.n_gone; i++) {
                 Event e = { .type = EVENT_CGROUP_GONE, .usec = now_usec, .cgroup_id = s->registry.gone_ids[i] };
@@ -356,6 +385,8 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
          * new. */
         if (triggers_are_missing(&s->triggers) && (scope == SAMPLE_ALL || s->registry.n_known != s->n_known))
                 triggers_retry(&s->triggers);
+        if (scope == SAMPLE_ALL || s->registry.n_known != s->n_known)
+                follow_limits(s);
         s->n_known = s->registry.n_known;
         report_gone(s, now_usec);
         return sample;

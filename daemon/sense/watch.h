@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Watch: the kernel wakes us when the machine's memory would be gone within seconds, where it lets us ask for that.
+/* Watch: the kernel wakes us when the machine's memory, or what a slice's limit leaves, would be gone within seconds, where it
+ * lets us ask for that.
  * Without it a fast leak is seen at a heartbeat or at the kernel's first stall. */
 
 #include <systemd/sd-event.h>
 
+#include "sense/bpf/memwatch/memwatch-api.h"
 #include "sense/loading.h"
 #include "sense/ring.h"
 #include "sense/sense.h"
 
 typedef struct Watch {
         Loading loading;
-        int timer_fd;
+        int timer_fd, follow_fd;
+        uint64_t followed[MEMWATCH_SLICES_MAX];         /* ids of the cgroups that are watched; 0 = none */
         Ring wakes;                     /* not open = there is none: see loading.reason */
         uint64_t woken;                 /* times yet */
         SensorHandler handler;
@@ -24,6 +27,11 @@ int watch_init(Watch *w, sd_event *event, const char *loader, SensorHandler hand
 void watch_done(Watch *w);
 /* Has the program loaded in the background. */
 int watch_load(Watch *w);
+
+/* Has a cgroup watched, in a place below MEMWATCH_SLICES_MAX and instead of who is there; id 0: nobody. fd: of its directory,
+ * borrowed for the call. Nothing happens where it is watched there already. A negative errno of bpf(2), -ENOENT where the
+ * descriptor is not the cgroup's, -EOPNOTSUPP where it has no memory controller: then nobody is watched there. */
+int watch_follow(Watch *w, size_t place, uint64_t id, int fd);
 
 static inline bool watch_works(const Watch *w) {
         return w->wakes.source;

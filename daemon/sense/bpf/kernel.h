@@ -24,7 +24,12 @@ typedef struct {
 
 struct kernfs_node {
         const char *name;
+        void *priv;                     /* of a directory of cgroups: the cgroup */
         u64 id;
+};
+
+struct inode {
+        void *i_private;                /* of kernfs: the node */
 };
 
 /* Values by name: bpf_core_enum_value() */
@@ -144,9 +149,19 @@ struct css_set {
         struct cgroup *dfl_cgrp;
 };
 
+struct fdtable {
+        unsigned int max_fds;
+        struct file **fd;
+};
+
+struct files_struct {
+        struct fdtable *fdt;
+};
+
 struct task_struct {
         struct sched_entity se;
         struct css_set *cgroups;
+        struct files_struct *files;
 };
 
 struct qstr {
@@ -163,6 +178,7 @@ struct path {
 
 struct file {
         struct path f_path;
+        struct inode *f_inode;
 };
 
 struct linux_binprm {

@@ -21,6 +21,7 @@ typedef enum WalkFd {
 typedef enum MemwatchFd {
         MEMWATCH_TIMER,                 /* map of the timer, which runs as long as this is open */
         MEMWATCH_WAKES,                 /* ring buffer, readable when memory falls fast */
+        MEMWATCH_FOLLOW,                /* program: BPF_PROG_RUN with a MemwatchFollow has a slice watched */
         _MEMWATCH_FD_MAX,
 } MemwatchFd;
 

@@ -3,6 +3,7 @@
 is left where the right to it is taken away."""
 import json
 import re
+import time
 from pathlib import Path
 
 from vmlib import CGROUP, TESTS, VM, check, full, limited, read, sh, wait
@@ -86,6 +87,36 @@ def test_fast_leak(vm: VM) -> None:
         vm.figure("first step after memory would last 2 s", round((first - cause) * 1000), "ms")
         check(not full() or first - cause < 1, f"the first step came {first - cause:.1f} s after memory would have lasted 2 s")
     check(vm.culprits() <= {pair.hog_path}, f"culprits: {vm.culprits()}")
+
+
+@limited(200)
+def test_limit_leak(vm: VM) -> None:
+    """What a slice may have is taken between two heartbeats, while the machine has plenty: the kernel wakes cgd, and who
+    takes it is held before the slice is full."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    slice = CGROUP / "tight.slice"
+    sh("systemctl", "set-property", "--runtime", "tight.slice", "MemoryMax=300M")
+    sh("systemctl", "start", "tight.slice")
+    vm.undo.append(lambda: (sh("systemctl", "stop", "tight.slice"), sh("systemctl", "revert", "tight.slice", ok=False)))
+    vm.policy("tight.policy", "[Domain]\nSlice=tight.slice\nRank=300\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Contain]\nMode=contain\n")
+    before = sensing(vm)
+    check(wait(lambda: sensing(vm)["samples"] > before["samples"] + 1, 45, 0.1), "no heartbeat came")
+    vm.settle()
+    before = sensing(vm)
+    check(wait(lambda: sensing(vm)["samples"] > before["samples"], 25, 0.1), "no heartbeat came")
+    watch = vm.watch()
+    hog = vm.hog("leak", slice="tight.slice", rate="60M", seconds=30)
+    held = wait(lambda: hog.high() not in ("max", ""), 20, 0.1)
+    time.sleep(3)
+    watch.stop()
+    vm.log(vm.cgctl("why", ok=False))
+    check(held, f"it was not held, and has {hog.memory() >> 20} MiB; {sensing(vm)['memory_watch']}")
+    vm.figure("held at", int(hog.high()) >> 20, "MiB")
+    check(sensing(vm)["memory_watch"]["woken"] > before["memory_watch"]["woken"], "the kernel did not wake cgd")
+    check("\nmax 0\n" in read(slice / "memory.events"), f"the slice was full: {read(slice / 'memory.events')}")
+    path = "/" + str(hog.path.relative_to(CGROUP))
+    check({r["path"] for r in watch.changes()} <= {path}, f"touched: {watch.changes()[:3]}")
 
 
 @limited(200)

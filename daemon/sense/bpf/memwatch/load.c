@@ -71,5 +71,6 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
         return support_keep((int[_MEMWATCH_FD_MAX]) {
                         [MEMWATCH_TIMER] = bpf_map__fd(s->maps.watches),
                         [MEMWATCH_WAKES] = bpf_map__fd(s->maps.wakes),
+                        [MEMWATCH_FOLLOW] = bpf_program__fd(s->progs.follow),
                 }, _MEMWATCH_FD_MAX, ret, ret_fds);
 }

@@ -6,12 +6,30 @@
 #include <linux/types.h>
 
 #define MEMWATCH_NODES_MAX 64
+/* Slices with a limit of their own that are watched. */
+#define MEMWATCH_SLICES_MAX 32
 
 typedef struct MemwatchConfig {
         __u32 n_nodes;                  /* NUMA nodes that may be there */
         __u32 page_bytes;
         __u64 total_pages;
 } MemwatchConfig;
+
+/* The argument of the program that has a slice watched. */
+typedef struct MemwatchFollow {
+        __u32 place;                    /* below MEMWATCH_SLICES_MAX; who had it is watched no longer */
+        __s32 fd;                       /* the caller's, of the cgroup's directory; negative: nobody */
+        __u64 cgroup_id;
+} MemwatchFollow;
+
+/* What it returns. */
+typedef enum MemwatchFollowed {
+        MEMWATCH_FOLLOWED,
+        MEMWATCH_NO_SUCH_CGROUP,        /* the descriptor is of something else */
+        MEMWATCH_NO_MEMORY,             /* it has no memory controller */
+} MemwatchFollowed;
+
+_Static_assert(sizeof(MemwatchFollow) == 16, "no padding");
 
 /* What the program that starts it returns; a negative errno of bpf_timer_init() and its like. */
 typedef enum MemwatchStart {

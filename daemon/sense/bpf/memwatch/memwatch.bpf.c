@@ -1,14 +1,17 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 
-/* The watch: looks at the machine's free memory a few times a second, inside the kernel, and wakes the daemon when it
- * would be gone within seconds. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would
+/* The watch: looks at the machine's free memory a few times a second, inside the kernel, and at what the limits of some
+ * slices leave, and wakes the daemon when it would be gone within seconds. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would
  * see it when the kernel first stalls.
  *
  * It wakes and does not judge: what it counts is simpler than MemAvailable (no watermarks, no slabs), and the daemon
  * looks for itself. A look takes a few microseconds of one CPU, and the less there is the more often it comes.
  *
  * The nodes' counters have names in no table that a program may read without CAP_SYSLOG; so they are found from where
- * every memory cgroup points to them. A node, once there, stays. */
+ * every memory cgroup points to them. A node, once there, stays. A slice does not: its address is no more than where to look,
+ * with reads that may fail, and what is found there must say that it is still the same cgroup. Page cache that fills a limit
+ * wakes for nothing, and once it is full a leak that drives it out is not seen here: which pages of a slice are cache the
+ * kernel sums up only every two seconds. */
 
 #include <linux/errno.h>
 #include <linux/bpf.h>
@@ -55,9 +58,28 @@ struct {
 
 const volatile MemwatchConfig config;
 
+/* Points of a slope. */
+typedef struct Slope {
+        __u64 older_nsec, older_pages, newer_nsec, newer_pages;
+} Slope;
+
+typedef struct Slice {
+        __u64 memcg;                    /* address; 0 = nobody is watched here */
+        __u64 id;
+        Slope slope;
+} Slice;
+
+/* place -> slice */
+struct {
+        __uint(type, BPF_MAP_TYPE_ARRAY);
+        __uint(max_entries, MEMWATCH_SLICES_MAX);
+        __type(key, __u32);
+        __type(value, Slice);
+} slices SEC(".maps");
+
 static __u64 nodes[MEMWATCH_NODES_MAX];
-/* Points of the slope: nanoseconds, pages. */
-static __u64 older_nsec, older_pages, newer_nsec, newer_pages, woke_nsec;
+static Slope machine;
+static __u64 woke_nsec;
 
 static __s64 counter(__u64 array, __u64 i) {
         __s64 n = 0;
@@ -91,54 +113,122 @@ static __u64 available_pages(void) {
         return pages > 0 ? pages : 0;
 }
 
-static void judge(__u64 now, __u64 pages) {
-        __u64 usec = (now - older_nsec) / 1000, fallen;
+/* pages are left of so many. */
+static __always_inline void judge(Slope *s, __u64 now, __u64 pages, __u64 total) {
+        __u64 usec = (now - s->older_nsec) / 1000, fallen;
 
-        if (older_nsec == 0) {
-                older_nsec = newer_nsec = now;
-                older_pages = newer_pages = pages;
+        if (s->older_nsec == 0) {
+                s->older_nsec = s->newer_nsec = now;
+                s->older_pages = s->newer_pages = pages;
                 return;
         }
-        fallen = older_pages > pages ? older_pages - pages : 0;
-        /* A fifth of a percent of the machine is what ordinary starts and stops move. */
-        if (fallen >= config.total_pages / 512 && pages * usec / fallen < LASTS_NSEC / 1000 && now - woke_nsec >= AGAIN_NSEC) {
+        fallen = s->older_pages > pages ? s->older_pages - pages : 0;
+        /* A fifth of a percent of it all is what ordinary starts and stops move. */
+        if (fallen && fallen >= total / 512 && pages * usec / fallen < LASTS_NSEC / 1000 && now - woke_nsec >= AGAIN_NSEC) {
                 __u64 wake = 1;
 
                 woke_nsec = now;
                 (void) bpf_ringbuf_output(&wakes, &wake, sizeof wake, BPF_RB_FORCE_WAKEUP);
         }
-        if (now - newer_nsec >= ANCHOR_NSEC) {
-                older_nsec = newer_nsec;
-                older_pages = newer_pages;
-                newer_nsec = now;
-                newer_pages = pages;
+        if (now - s->newer_nsec >= ANCHOR_NSEC) {
+                s->older_nsec = s->newer_nsec;
+                s->older_pages = s->newer_pages;
+                s->newer_nsec = now;
+                s->newer_pages = pages;
         }
 }
 
-static int look(void *map, __u32 *key, Watch *w) {
-        __u64 pages = available_pages(), period;
+/* The least of what all slices that are watched have left. */
+static __u64 look_at_slices(__u64 now) {
+        __u64 least = ~0ULL;
 
-        judge(bpf_ktime_get_ns(), pages);
+        for (__u32 i = 0; i < MEMWATCH_SLICES_MAX; i++) {
+                __u32 key = i;
+                Slice *s = bpf_map_lookup_elem(&slices, &key);
+                struct mem_cgroup *memcg;
+                __u64 limit, high, used, left;
+
+                if (!s || !s->memcg)
+                        continue;
+                memcg = (struct mem_cgroup *) s->memcg;
+                if (BPF_CORE_READ(memcg, css.cgroup, kn, id) != s->id) {
+                        s->memcg = 0;
+                        continue;
+                }
+                limit = BPF_CORE_READ(memcg, memory.max);
+                high = BPF_CORE_READ(memcg, memory.high);
+                limit = high < limit ? high : limit;
+                if (limit >= config.total_pages) {
+                        s->slope.older_nsec = 0;
+                        continue;
+                }
+                used = BPF_CORE_READ(memcg, memory.usage.counter);
+                left = used < limit ? limit - used : 0;
+                judge(&s->slope, now, left, limit);
+                least = left < least ? left : least;
+        }
+        return least;
+}
+
+static int look(void *map, __u32 *key, Watch *w) {
+        __u64 now = bpf_ktime_get_ns(), pages = available_pages(), least, period;
+
+        judge(&machine, now, pages, config.total_pages);
+        least = look_at_slices(now);
+        pages = least < pages ? least : pages;
         period = pages * config.page_bytes / FASTEST;
         period = period < PERIOD_MIN_NSEC ? PERIOD_MIN_NSEC : period > PERIOD_MAX_NSEC ? PERIOD_MAX_NSEC : period;
         (void) bpf_timer_start(&w->timer, period, 0);
         return 0;
 }
 
+/* The memory cgroup of a cgroup, 0 where it has none. */
+static __always_inline __u64 memcg_of(struct cgroup *group) {
+        __u64 subsys = (__u64) group + bpf_core_field_offset(struct cgroup, subsys), memcg;
+
+        memcg = counter(subsys, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
+        return memcg ? memcg - bpf_core_field_offset(struct mem_cgroup, css) : 0;
+}
+
+/* Run by the daemon; MemwatchFollowed. */
+SEC("syscall")
+int follow(MemwatchFollow *f) {
+        struct task_struct *task = (struct task_struct *) bpf_get_current_task();
+        struct fdtable *table = BPF_CORE_READ(task, files, fdt);
+        struct kernfs_node *node;
+        struct file *file = NULL;
+        __u32 place = f->place;
+        Slice *s;
+
+        s = bpf_map_lookup_elem(&slices, &place);
+        if (!s)
+                return -ENOENT;
+        s->memcg = 0;
+        if (f->fd < 0)
+                return MEMWATCH_FOLLOWED;
+        if ((__u32) f->fd >= BPF_CORE_READ(table, max_fds) ||
+            bpf_probe_read_kernel(&file, sizeof file, BPF_CORE_READ(table, fd) + (__u32) f->fd) < 0 || !file)
+                return MEMWATCH_NO_SUCH_CGROUP;
+        node = BPF_CORE_READ(file, f_inode, i_private);
+        if (!node || BPF_CORE_READ(node, id) != f->cgroup_id)
+                return MEMWATCH_NO_SUCH_CGROUP;
+        s->id = f->cgroup_id;
+        s->slope.older_nsec = 0;
+        s->memcg = memcg_of((struct cgroup *) BPF_CORE_READ(node, priv));
+        return s->memcg ? MEMWATCH_FOLLOWED : MEMWATCH_NO_MEMORY;
+}
+
 /* Run once by the loader; MemwatchStart. */
 SEC("syscall")
 int start(void *unused) {
         struct task_struct *task = (struct task_struct *) bpf_get_current_task();
-        struct cgroup *group = BPF_CORE_READ(task, cgroups, dfl_cgrp);
-        __u64 subsys = (__u64) group + bpf_core_field_offset(struct cgroup, subsys), memcg, per_node;
+        __u64 memcg = memcg_of(BPF_CORE_READ(task, cgroups, dfl_cgrp)), per_node;
         __u32 zero = 0, found = 0;
         Watch *w;
         long r;
 
-        memcg = counter(subsys, bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id));
         if (!memcg)
                 return MEMWATCH_NO_CONTROLLER;
-        memcg -= bpf_core_field_offset(struct mem_cgroup, css);
         per_node = memcg + bpf_core_field_offset(struct mem_cgroup, nodeinfo);
         for (__u32 i = 0; i < MEMWATCH_NODES_MAX && i < config.n_nodes; i++) {
                 struct mem_cgroup_per_node *n = (struct mem_cgroup_per_node *) counter(per_node, i);
