@@ -217,15 +217,18 @@ static uint64_t sent_writes(const Engine *e, uint64_t cgroup_id, TrackWindow w, 
         return (l ? l->v[IO_WRITE_BYTES] : 0) + track_writeback(&e->tracks, t);
 }
 
-/* What a writer got the device to write a second over a window. LIMIT_MAX where that is not known. */
+/* What a writer got the device to write a second over a window, with what the kernel's own threads wrote: they do it for who
+ * writes through the page cache (a journal's commit, and nearly everything on btrfs). LIMIT_MAX where that is not known. */
 static uint64_t writes_over(const Engine *e, const CgroupSample *c, TrackWindow w, const IoLine *device) {
         uint64_t own = sent_writes(e, c->id, w, device), all = 0;
-        IoLine lines[IO_DEVICES_MAX], done;
+        IoLine lines[IO_DEVICES_MAX], done = {};
         const IoLine *l;
         size_t n;
 
-        if (waits_done(&e->waits, e->sample->credit, c, w, lines, &n) && (l = io_line_find(lines, n, device)))
-                return l->v[IO_WRITE_BYTES];
+        if (waits_done(&e->waits, e->sample->credit, c, w, lines, &n) && (l = io_line_find(lines, n, device))) {
+                (void) waits_root_done(&e->waits, e->sample->credit, device, w, &done);
+                return l->v[IO_WRITE_BYTES] + done.v[IO_WRITE_BYTES];
+        }
         /* His share of what all got done, where his own is not known yet. */
         if (own > 0 && waits_device_done(&e->waits, e->sample->credit, device, w, &done)) {
                 for (size_t i = 1; i < e->sample->n_cgroups; i++)

@@ -485,6 +485,20 @@ static void test_growth_after_an_hour_of_calm(void **state _unused_) {
         assert_only_touched(hog);
 }
 
+/* One who takes and gives back, and one who reads all the time within what the disk does. */
+static void test_an_hour_beside_the_harmless(void **state _unused_) {
+        int breather = victim_and_hog("/sideload.slice/batch.service", 0), reader = world_add(&w, "/sideload.slice/reader.service",
+                                                                                             CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.c[breather].breath = 120 * MIB;
+        w.c[reader].operations = 300;
+        w.c[world_find(&w, "/workload.slice/web.service")].operations = 100;
+        w.c[reader].io_bytes = w.c[world_find(&w, "/workload.slice/web.service")].io_bytes = 4096;
+        world_run(&w, 3600 * USEC_PER_SEC);
+        assert_null(engine_incident(w.engine, 0));
+        assert_only_touched(-1);
+}
+
 static void test_drift_is_left_alone(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
 
@@ -776,6 +790,22 @@ static uint64_t write_cap(int i) {
         return w.c[i].io_max[0].v[IO_WRITE_BYTES];
 }
 
+/* What a thread of the kernel's writes for him is his: without it the cap would be the floor, which holds up everybody who
+ * syncs. */
+static void test_writer_whose_bytes_the_kernel_sends(void **state _unused_) {
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+        w.c[writer].buffered = w.c[writer].writes = w.c[writer].by_kernel = true;
+        w.c[writer].current = 300 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 60 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
+}
+
 /* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
 static void test_disk_that_took_a_burst(void **state _unused_) {
         uint64_t lowest = LIMIT_MAX;
@@ -995,6 +1025,7 @@ int main(void) {
                 T(test_held_slice_rises),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),
+                T(test_an_hour_beside_the_harmless),
                 T(test_drift_is_left_alone),
                 T(test_writes_that_fail_are_given_up),
                 T(test_flood_is_capped_and_given_back),
@@ -1011,6 +1042,7 @@ int main(void) {
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
+                T(test_writer_whose_bytes_the_kernel_sends),
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),

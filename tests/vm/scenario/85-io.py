@@ -102,7 +102,7 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
     vm.log(seen)
     incidents = io_incidents(vm)
     if incidents:
-        vm.log(vm.cgctl("why", str(incidents[-1]["id"]), ok=False))
+        vm.log(vm.cgctl("why", str(max(i["id"] for i in incidents)), ok=False))
 
     check(first is not None, "nothing was done")
     blame = vm.cgctl("blame", "--since=2min", ok=False)
