@@ -84,9 +84,24 @@ static void manager_wake(Manager *m) {
         (void) sd_event_source_set_enabled(m->wake, SD_EVENT_ONESHOT);
 }
 
+/* The kernel came first. Whom it killed is told at once, for in a moment the process is no more. */
+static void tell_oom(Manager *m, uint32_t pid) {
+        char path[4096], name[64];
+        const Domain *d;
+
+        if (sensor_process(m->sensor, pid, path, sizeof(path), name, sizeof(name)) < 0) {
+                journal_oom(m->journal, pid, "", "", "");
+                return;
+        }
+        d = policy_domain_of(m->policy, path);
+        journal_oom(m->journal, pid, name, path, d ? d->name : "");
+}
+
 static void on_event(const Event *event, void *userdata) {
         Manager *m = userdata;
 
+        if (event->type == EVENT_OOM)
+                tell_oom(m, event->pid);
         if (m->n_events < EVENTS_MAX)
                 m->events[m->n_events++] = *event;
         else
@@ -519,6 +534,7 @@ static void op_info(void *userdata, ServerInfo *ret) {
                 .watch = l.watch,
                 .watch_reason = l.watch_reason,
                 .watch_woken = l.watch_woken,
+                .oom_kills = l.oom_kills,
                 .credit = l.credit,
                 .credit_reason = l.credit_reason,
                 .credit_lost = l.credit_lost,

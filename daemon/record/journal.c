@@ -23,6 +23,7 @@ typedef struct Line {
         uint64_t incident_id;           /* 0 = about none */
         char domain[SHOWN_PATH_MAX];
         char culprit[SHOWN_PATH_MAX];
+        char object[SHOWN_PATH_MAX];    /* whom it is about where that is no culprit */
         char message[1024];
 } Line;
 
@@ -44,6 +45,7 @@ static const char *unit_of(const char *path) {
 }
 
 static void line_send(const Line *l) {
+        const char *object = l->culprit[0] ? l->culprit : l->object;
         char id[64], incident[48], domain[SHOWN_PATH_MAX + 16], culprit[SHOWN_PATH_MAX + 16],
                 unit[SHOWN_PATH_MAX + 32], message[sizeof(l->message) + 16], priority[24];
         struct iovec iov[8];
@@ -62,11 +64,10 @@ static void line_send(const Line *l) {
                 FIELD(incident, "CGD_INCIDENT_ID=%" PRIu64, l->incident_id);
         if (l->domain[0])
                 FIELD(domain, "CGD_DOMAIN=%s", l->domain);
-        if (l->culprit[0]) {
+        if (l->culprit[0])
                 FIELD(culprit, "CGD_CULPRIT=%s", l->culprit);
-                if (unit_of(l->culprit))
-                        FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", unit_of(l->culprit));
-        }
+        if (unit_of(object))
+                FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", unit_of(object));
 #undef FIELD
         if (sd_journal_sendv(iov, n) < 0)
                 (void) fprintf(stderr, "<%d>%s\n", l->priority, l->message);
@@ -169,6 +170,20 @@ void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed
         (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who ?: "");
         (void) snprintf(l.message, sizeof(l.message), "%s: %s%s (incident %" PRIu64 ").", l.culprit, what,
                         failed ? "; killing it all the same" : "", kill->incident_id);
+        journal_queue(j, &l);
+}
+
+void journal_oom(Journal *j, uint32_t pid, const char *name, const char *path, const char *domain) {
+        Line l = { .kind = MESSAGE_OOM, .priority = LOG_WARNING };
+        _cleanup_free_ char *who = str_escape(path), *what = str_escape(name);
+
+        (void) snprintf(l.domain, sizeof(l.domain), "%s", domain);
+        (void) snprintf(l.object, sizeof(l.object), "%s", who ?: "");
+        if (l.object[0])
+                (void) snprintf(l.message, sizeof(l.message), "%s: the kernel killed %s (process %" PRIu32 ") for want of memory.",
+                                l.object, what ?: "a process", pid);
+        else
+                (void) snprintf(l.message, sizeof(l.message), "The kernel killed process %" PRIu32 " for want of memory.", pid);
         journal_queue(j, &l);
 }
 

@@ -25,5 +25,9 @@ void journal_say(Journal *j, MessageKind kind, int priority, const char *format,
  * sentence without its end. */
 void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed, const char *what);
 
+/* Queues the line about a process that the kernel killed for want of memory; name, path of its cgroup and domain are "" where
+ * they are not known, and as they came from outside. */
+void journal_oom(Journal *j, uint32_t pid, const char *name, const char *path, const char *domain);
+
 /* Queues the line for an entry of an incident, if it is one that changed something. */
 void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e);

@@ -53,6 +53,7 @@ typedef struct SensorLevel {
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not */
         uint64_t watch_woken;           /* times yet */
+        uint64_t oom_kills;             /* of the kernel's, seen by it */
         bool credit;                    /* it is measured who waits for whom at the disks */
         const char *credit_reason;      /* why not */
         uint64_t credit_lost;           /* requests that were not counted for want of room */
@@ -80,6 +81,9 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec);
 /* A held directory fd (borrowed) and full path of a cgroup in the last samples; -ENOENT where it is not
  * known. */
 int sensor_cgroup(Sensor *s, uint64_t id, int *ret_fd, const char **ret_path);
+
+/* Of a process its cgroup's path from the hierarchy's root, and its name as it is, unescaped. A negative errno where it is gone. */
+int sensor_process(const Sensor *s, uint32_t pid, char *ret_path, size_t path_size, char *ret_name, size_t name_size);
 
 typedef enum PsiState {
         PSI_FULL,               /* any window */

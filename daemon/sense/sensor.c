@@ -7,6 +7,7 @@
  * the engine's plan. */
 
 #include <fcntl.h>
+#include <inttypes.h>
 
 #include "base/macro.h"
 #include "base/str.h"
@@ -241,6 +242,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 .watch = s->have_watch && watch_works(&s->watch),
                 .watch_reason = s->have_watch ? s->watch.loading.reason : "it is being loaded at the next calm heartbeat",
                 .watch_woken = s->have_watch ? s->watch.woken : 0,
+                .oom_kills = s->have_watch ? s->watch.oom_kills : 0,
                 .credit = s->have_credit && s->credit.control,
                 .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :
                                  !s->have_credit ? "it is being loaded at the next calm heartbeat" : s->credit.loading.reason,
@@ -404,6 +406,25 @@ int sensor_cgroup(Sensor *s, uint64_t id, int *ret_fd, const char **ret_path) {
         n->held_until_usec = s->walk.now_usec + HELD_USEC;
         *ret_fd = fd;
         *ret_path = n->path;
+        return 0;
+}
+
+int sensor_process(const Sensor *s, uint32_t pid, char *ret_path, size_t path_size, char *ret_name, size_t name_size) {
+        char file[64], text[4096 + 1024], name[64];
+        int r;
+
+        (void) snprintf(file, sizeof file, "%" PRIu32 "/comm", pid);
+        r = (int) file_read_at(s->proc_fd, file, name, sizeof name);
+        if (r < 0)
+                return r;
+        name[strcspn(name, "\n")] = '\0';
+        (void) snprintf(file, sizeof file, "%" PRIu32 "/cgroup", pid);
+        r = (int) file_read_at(s->proc_fd, file, text, sizeof text);
+        if (r >= 0)
+                r = proc_cgroup_parse(text, ret_path, path_size);
+        if (r < 0)
+                return r;
+        (void) snprintf(ret_name, name_size, "%s", name);
         return 0;
 }
 

@@ -8,24 +8,36 @@
 #include "base/units.h"
 #include "sense/watch.h"
 
-/* What it says means nothing: that something is said does. */
-static void on_wake(const void *data _unused_, size_t size _unused_, void *userdata) {
+static void on_message(const void *data, size_t size, void *userdata) {
+        const MemwatchMessage *message = data;
         Watch *w = userdata;
-        uint64_t now = 0;
+        Event e = { .type = EVENT_STIR };
 
-        (void) sd_event_now(w->loading.event, CLOCK_MONOTONIC, &now);
-        w->woken++;
-        w->handler(&(Event) { .type = EVENT_STIR, .usec = now }, w->userdata);
+        if (size < sizeof *message)
+                return;
+        (void) sd_event_now(w->loading.event, CLOCK_MONOTONIC, &e.usec);
+        switch ((MemwatchNews) message->news) {
+        case MEMWATCH_FALLS:
+                w->woken++;
+                break;
+        case MEMWATCH_OOM:
+                w->oom_kills++;
+                e.type = EVENT_OOM;
+                e.pid = message->pid;
+                break;
+        }
+        w->handler(&e, w->userdata);
 }
 
 static int adopt(int *fds, void *userdata) {
         Watch *w = userdata;
         int r;
 
-        r = ring_open(&w->wakes, w->loading.event, TAKE_FD(fds[MEMWATCH_WAKES]), (size_t) sysconf(_SC_PAGESIZE), on_wake, w);
+        r = ring_open(&w->ring, w->loading.event, TAKE_FD(fds[MEMWATCH_RING]), (size_t) sysconf(_SC_PAGESIZE), on_message, w);
         if (r >= 0) {
                 w->timer_fd = TAKE_FD(fds[MEMWATCH_TIMER]);
                 w->follow_fd = TAKE_FD(fds[MEMWATCH_FOLLOW]);
+                w->link_fd = TAKE_FD(fds[MEMWATCH_LINK]);
         }
         return r;
 }
@@ -55,14 +67,15 @@ int watch_follow(Watch *w, size_t place, uint64_t id, int fd) {
 }
 
 int watch_init(Watch *w, sd_event *event, const char *loader, SensorHandler handler, void *userdata) {
-        *w = (Watch) { .timer_fd = -EBADF, .follow_fd = -EBADF, .wakes = RING_NONE, .handler = handler, .userdata = userdata };
+        *w = (Watch) { .timer_fd = -EBADF, .follow_fd = -EBADF, .link_fd = -EBADF, .ring = RING_NONE, .handler = handler, .userdata = userdata };
         return loading_init(&w->loading, event, loader, adopt, w);
 }
 
 void watch_done(Watch *w) {
-        ring_close(&w->wakes);
+        ring_close(&w->ring);
         w->timer_fd = safe_close(w->timer_fd);
         w->follow_fd = safe_close(w->follow_fd);
+        w->link_fd = safe_close(w->link_fd);
         loading_done(&w->loading);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Watch: the kernel wakes us when the machine's memory, or what a slice's limit leaves, would be gone within seconds, where it
- * lets us ask for that.
+/* Watch: the kernel wakes us when the machine's memory, or what a slice's limit leaves, would be gone within seconds, and when
+ * it kills somebody for want of memory, where it lets us ask for that.
  * Without it a fast leak is seen at a heartbeat or at the kernel's first stall. */
 
 #include <systemd/sd-event.h>
@@ -14,15 +14,15 @@
 
 typedef struct Watch {
         Loading loading;
-        int timer_fd, follow_fd;
+        int timer_fd, follow_fd, link_fd;
         uint64_t followed[MEMWATCH_SLICES_MAX];         /* ids of the cgroups that are watched; 0 = none */
-        Ring wakes;                     /* not open = there is none: see loading.reason */
-        uint64_t woken;                 /* times yet */
+        Ring ring;                      /* not open = there is none: see loading.reason */
+        uint64_t woken, oom_kills;      /* times yet */
         SensorHandler handler;
         void *userdata;
 } Watch;
 
-/* loader: cgd-bpf. handler gets EVENT_STIR. Nothing is started yet. -ENOMEM. */
+/* loader: cgd-bpf. handler gets EVENT_STIR and EVENT_OOM. Nothing is started yet. -ENOMEM. */
 int watch_init(Watch *w, sd_event *event, const char *loader, SensorHandler handler, void *userdata);
 void watch_done(Watch *w);
 /* Has the program loaded in the background. */
@@ -34,7 +34,7 @@ int watch_load(Watch *w);
 int watch_follow(Watch *w, size_t place, uint64_t id, int fd);
 
 static inline bool watch_works(const Watch *w) {
-        return w->wakes.source;
+        return w->ring.source;
 }
 
 /* It works, or is refused. */

@@ -102,7 +102,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                                 "p50_usec", (json_int_t) latency.p50_usec,
                                 "p99_usec", (json_int_t) latency.p99_usec));
 
-        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o}, s:{s:b, s:o, s:I}, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
+        j = json_pack("{s:s, s:i, s:o, s:o, s:{s:s, s:o, s:I, s:I, s:I, s:I, s:s, s:I, s:I, s:I, s:I, s:{s:b, s:o}, s:{s:b, s:o, s:I, s:I}, s:{s:b, s:o, s:I, s:I}}, s:b, s:{s:o, s:i, s:o, s:o, s:o},"
                       " s:o, s:o, s:o, s:o, s:o}",
                       "version", CGD_VERSION,
                       "pid", (int) getpid(),
@@ -127,6 +127,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                                       "watched", (int) info.watch,
                                       "reason", json_text(info.watch_reason),
                                       "woken", (json_int_t) info.watch_woken,
+                                      "oom_kills", (json_int_t) info.oom_kills,
                               "io_credit",
                                       "measured", (int) info.credit,
                                       "reason", json_text(info.credit_reason),

@@ -61,6 +61,7 @@ typedef struct ServerInfo {
         bool watch;                     /* the kernel wakes us when memory falls fast */
         const char *watch_reason;       /* why not; "" = it does */
         uint64_t watch_woken;           /* times yet */
+        uint64_t oom_kills;             /* by the kernel, likewise */
         bool credit;                    /* it is measured who waits for whom at the disks */
         const char *credit_reason;      /* why not; "" = it is */
         uint64_t credit_lost, credit_bytes;     /* requests that were not counted; what its map takes */

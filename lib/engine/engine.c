@@ -650,6 +650,7 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
                         alarms_event(e, ev->domain, ev->alarm, ev->condition, ev->usec);
                         break;
                 case EVENT_STIR:
+                case EVENT_OOM:
                         e->stir_until_usec = e->now + STIR_USEC;
                         break;
                 case EVENT_IO_STIR:

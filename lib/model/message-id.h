@@ -22,6 +22,7 @@
         X(BUDGET_SPENT,  "cf0919fff9884151bcc1f0d6a8706b7c", "The budget of kills is spent") \
         X(DRIFTED,       "a38f4253485a4a33a044bdf21bf535d7", "Someone else changed a limit that cgd set") \
         X(ADOPTED,       "2a28ee0f82334acdb31d7343d8b3f3a2", "Changes from before a restart were adopted") \
+        X(OOM,           "40e42727efec49f5bcb7a104d82301d4", "The kernel killed a process for want of memory") \
         X(OVER,          "1b63345c437246d9b6b24214e16f9cab", "An incident is over") \
         X(ACTION_FAILED, "78e35d90e5024bea97e71ce3cca37f97", "A change could not be made") \
         X(PSI_MISSING,   "9d42eb5debe64c2ab10d5a8794245b84", "Pressure triggers are missing or coarse") \

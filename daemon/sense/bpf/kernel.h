@@ -162,6 +162,7 @@ struct task_struct {
         struct sched_entity se;
         struct css_set *cgroups;
         struct files_struct *files;
+        int tgid;
 };
 
 struct qstr {

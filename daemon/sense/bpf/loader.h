@@ -20,7 +20,8 @@ typedef enum WalkFd {
 /* "memwatch" */
 typedef enum MemwatchFd {
         MEMWATCH_TIMER,                 /* map of the timer, which runs as long as this is open */
-        MEMWATCH_WAKES,                 /* ring buffer, readable when memory falls fast */
+        MEMWATCH_RING,                  /* ring buffer of MemwatchMessage */
+        MEMWATCH_LINK,                  /* keeps the program attached that sees the kernel kill */
         MEMWATCH_FOLLOW,                /* program: BPF_PROG_RUN with a MemwatchFollow has a slice watched */
         _MEMWATCH_FD_MAX,
 } MemwatchFd;

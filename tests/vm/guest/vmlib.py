@@ -25,7 +25,7 @@ CGD_UNIT = "cgd.service"
 # Every variant, or of each kind one: set by the runner.
 FULL = False
 # of lib/model/message-id.h
-CONTAINED, KILLED = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac"
+CONTAINED, KILLED, OOM = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac", "40e42727efec49f5bcb7a104d82301d4"
 LIMITS = ("memory.high", "memory.max", "cgroup.freeze", "io.max")
 
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.

@@ -6,7 +6,7 @@ import re
 import time
 from pathlib import Path
 
-from vmlib import CGROUP, TESTS, VM, check, full, limited, read, sh, wait
+from vmlib import CGROUP, OOM, TESTS, VM, check, full, limited, read, sh, wait
 
 DROPIN = Path("/run/systemd/system/cgd.service.d/90-test.conf")
 
@@ -117,6 +117,20 @@ def test_limit_leak(vm: VM) -> None:
     check("\nmax 0\n" in read(slice / "memory.events"), f"the slice was full: {read(slice / 'memory.events')}")
     path = "/" + str(hog.path.relative_to(CGROUP))
     check({r["path"] for r in watch.changes()} <= {path}, f"touched: {watch.changes()[:3]}")
+
+
+@limited(120)
+def test_kernel_kills(vm: VM) -> None:
+    """At a limit, where cgd may do nothing: the journal tells whom."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    before = sensing(vm)["memory_watch"]["oom_kills"]
+    hog = vm.hog("leak", slice="system.slice", rate="50M", seconds=30, properties=("MemoryMax=40M", "MemorySwapMax=0"))
+    check(hog.wait_gone(30), "the kernel did not kill it")
+    found = wait(lambda: vm.journal(f"MESSAGE_ID={OOM}"), 10)
+    check(found, "the journal does not tell")
+    check(found[0].get("OBJECT_SYSTEMD_UNIT") == hog.name and "cgd-hog" in found[0]["MESSAGE"] and found[0].get("CGD_DOMAIN") == "system", f"{found[0]}")
+    check(sensing(vm)["memory_watch"]["oom_kills"] == before + 1, "it is not counted")
 
 
 @limited(200)

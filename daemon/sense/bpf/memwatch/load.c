@@ -42,6 +42,7 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
                 [MEMWATCH_NO_NODE] = "this kernel's memory nodes cannot be found",
         };
         _cleanup_(skeleton_destroyp) struct memwatch *s = NULL;
+        _cleanup_(link_destroyp) struct bpf_link *link = NULL;
         MemwatchConfig config = {
                 .n_nodes = nodes_possible(),
                 .page_bytes = (uint32_t) sysconf(_SC_PAGESIZE),
@@ -55,12 +56,15 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
                 return support_fail(ret, -errno, "the program cannot be opened");
         r = bpf_map__set_initial_value(s->maps.rodata, &config, sizeof config);
         if (r >= 0)
-                r = bpf_map__set_max_entries(s->maps.wakes, config.page_bytes);
+                r = bpf_map__set_max_entries(s->maps.messages, config.page_bytes);
         if (r < 0)
                 return support_fail(ret, r, "the program is not what it should be");
         r = memwatch__load(s);
         if (r < 0)
                 return support_fail(ret, r, "the program cannot be loaded");
+        link = bpf_program__attach(s->progs.victim);
+        if (!link)
+                return support_fail(ret, -errno, "the program cannot be attached");
         r = bpf_prog_test_run_opts(bpf_program__fd(s->progs.start), &opts);
         if (r < 0)
                 return support_fail(ret, r, "the program cannot be started");
@@ -70,7 +74,8 @@ int memwatch_load(char *const args[] _unused_, LoaderAnswer *ret, int ret_fds[st
                 return support_fail(ret, -EOPNOTSUPP, opts.retval < ARRAY_SIZE(refusals) ? refusals[opts.retval] : "it failed");
         return support_keep((int[_MEMWATCH_FD_MAX]) {
                         [MEMWATCH_TIMER] = bpf_map__fd(s->maps.watches),
-                        [MEMWATCH_WAKES] = bpf_map__fd(s->maps.wakes),
+                        [MEMWATCH_RING] = bpf_map__fd(s->maps.messages),
+                        [MEMWATCH_LINK] = bpf_link__fd(link),
                         [MEMWATCH_FOLLOW] = bpf_program__fd(s->progs.follow),
                 }, _MEMWATCH_FD_MAX, ret, ret_fds);
 }

@@ -15,6 +15,17 @@ typedef struct MemwatchConfig {
         __u64 total_pages;
 } MemwatchConfig;
 
+typedef enum MemwatchNews {
+        MEMWATCH_FALLS,                 /* memory would be gone within seconds */
+        MEMWATCH_OOM,                   /* the kernel kills a process for want of memory */
+} MemwatchNews;
+
+/* A message of the ring. */
+typedef struct MemwatchMessage {
+        __u32 news;                     /* MemwatchNews */
+        __u32 pid;                      /* MEMWATCH_OOM: of the process, as the initial namespace counts */
+} MemwatchMessage;
+
 /* The argument of the program that has a slice watched. */
 typedef struct MemwatchFollow {
         __u32 place;                    /* below MEMWATCH_SLICES_MAX; who had it is watched no longer */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 
 /* The watch: looks at the machine's free memory a few times a second, inside the kernel, and at what the limits of some
- * slices leave, and wakes the daemon when it would be gone within seconds. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would
+ * slices leave, and wakes the daemon when it would be gone within seconds, and when the kernel kills somebody for want of it. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would
  * see it when the kernel first stalls.
  *
  * It wakes and does not judge: what it counts is simpler than MemAvailable (no watermarks, no slabs), and the daemon
@@ -50,11 +50,11 @@ struct {
         __type(value, Watch);
 } watches SEC(".maps");
 
-/* What it says means nothing: that something is said wakes the daemon. A page, which the loader knows the size of. */
+/* MemwatchMessage. A page, which the loader knows the size of. */
 struct {
         __uint(type, BPF_MAP_TYPE_RINGBUF);
         __uint(max_entries, 4096);
-} wakes SEC(".maps");
+} messages SEC(".maps");
 
 const volatile MemwatchConfig config;
 
@@ -125,10 +125,10 @@ static __always_inline void judge(Slope *s, __u64 now, __u64 pages, __u64 total)
         fallen = s->older_pages > pages ? s->older_pages - pages : 0;
         /* A fifth of a percent of it all is what ordinary starts and stops move. */
         if (fallen && fallen >= total / 512 && pages * usec / fallen < LASTS_NSEC / 1000 && now - woke_nsec >= AGAIN_NSEC) {
-                __u64 wake = 1;
+                MemwatchMessage m = { .news = MEMWATCH_FALLS };
 
                 woke_nsec = now;
-                (void) bpf_ringbuf_output(&wakes, &wake, sizeof wake, BPF_RB_FORCE_WAKEUP);
+                (void) bpf_ringbuf_output(&messages, &m, sizeof m, BPF_RB_FORCE_WAKEUP);
         }
         if (now - s->newer_nsec >= ANCHOR_NSEC) {
                 s->older_nsec = s->newer_nsec;
@@ -216,6 +216,18 @@ int follow(MemwatchFollow *f) {
         s->slope.older_nsec = 0;
         s->memcg = memcg_of((struct cgroup *) BPF_CORE_READ(node, priv));
         return s->memcg ? MEMWATCH_FOLLOWED : MEMWATCH_NO_MEMORY;
+}
+
+/* mark_victim(int pid), and since 6.8 mark_victim(struct task_struct *task, uid_t uid). */
+SEC("raw_tp/mark_victim")
+int victim(struct bpf_raw_tracepoint_args *args) {
+        __u64 who = args->args[0];
+        MemwatchMessage m = { .news = MEMWATCH_OOM, .pid = (__u32) who };
+
+        if (who >> 32)
+                m.pid = (__u32) BPF_CORE_READ((struct task_struct *) who, tgid);
+        (void) bpf_ringbuf_output(&messages, &m, sizeof m, BPF_RB_FORCE_WAKEUP);
+        return 0;
 }
 
 /* Run once by the loader; MemwatchStart. */
