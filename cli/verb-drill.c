@@ -233,12 +233,15 @@ static bool disk_done(const DrillDisk *d, DrillIo io[static 2]) {
                drill_disk_done(d, DRILL_SLICE "/" DRILL_VICTIM_SLICE, &io[1]);
 }
 
-static void set_work(json_t *run, DrillIo io[static 2][2], uint64_t usec) {
+/* *full: what the disk does while nobody is contained, which the first of a pair tells. */
+static void set_work(json_t *run, DrillIo io[static 2][2], bool contain, DrillIo *full) {
         DrillIo did[2];
 
         for (size_t i = 0; i < ARRAY_SIZE(did); i++)
                 did[i] = (DrillIo) { io[1][i].bytes - MIN(io[0][i].bytes, io[1][i].bytes), io[1][i].ios - MIN(io[0][i].ios, io[1][i].ios) };
-        (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], drill_disk_does(usec))));
+        if (!contain)
+                *full = (DrillIo) { did[0].bytes + did[1].bytes, did[0].ios + did[1].ios };
+        (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], *full)));
 }
 
 /* Until the harm's time is over; *ret_empty_usec: when nobody who does it was left for the first time, 0 = somebody always was.
@@ -258,7 +261,7 @@ static bool sit_through(uint64_t begin, uint64_t usec, uint64_t *ret_empty_usec)
 
 /* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. *pid: cgd's, which is another when
  * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
-static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, uint64_t *pid) {
+static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, DrillIo *full, uint64_t *pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
         DrillIo io[2][2] = {};
         uint64_t begin, cpu[2], bytes, stall, pid_now, empty;
@@ -297,7 +300,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         }
         set_msec(run, "empty_ms", empty, begin);
         if (counted)
-                set_work(run, io, seconds * USEC_PER_SEC);
+                set_work(run, io, contain, full);
         drill_services_stop();
         (void) json_object_set_new(run, "given_back", json_boolean(settle(cli)));
         (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
@@ -374,11 +377,12 @@ static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *
 
         for (unsigned n = 0; n < cli->repeat; n++) {
                 json_t *without, *with;
+                DrillIo full = {};
 
                 if (isatty(STDERR_FILENO))
                         (void) fprintf(stderr, "%s, %u of %u: %s\n", scenario->name, n + 1, cli->repeat, scenario->summary);
-                without = phase(cli, stage, scenario, false, pid);
-                with = without ? phase(cli, stage, scenario, true, pid) : NULL;
+                without = phase(cli, stage, scenario, false, &full, pid);
+                with = without ? phase(cli, stage, scenario, true, &full, pid) : NULL;
                 if (!with) {
                         json_decref(without);
                         json_decref(runs);

@@ -67,8 +67,6 @@ bool drill_disk_open(DrillDisk *d);
 void drill_disk_close(void);
 /* What a cgroup (path below the root) has done there since it was made. False: it cannot be read. */
 bool drill_disk_done(const DrillDisk *d, const char *cgroup, DrillIo *ret);
-/* What the disk does in that time. */
-DrillIo drill_disk_does(uint64_t usec);
 
 /* stage.c: slices, policies and services. They say on standard error what went wrong, once. */
 

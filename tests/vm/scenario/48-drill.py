@@ -6,23 +6,13 @@ import signal
 import subprocess
 from pathlib import Path
 
+from drills import drill
 from vmlib import CGROUP, VM, check, full, limited, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
 SLICE = CGROUP / "cgddrill.slice"
 POLICIES = Path("/run/cgd/policies")
-
-
-def drill(*argv: str) -> tuple[int, dict, str]:
-    """One drill, waited for where the machine is still in trouble from the one before."""
-    def attempt() -> subprocess.CompletedProcess | None:
-        p = subprocess.run(["cgctl", "drill", "--json=short", *argv], capture_output=True, text=True, timeout=600, check=False)
-        return None if "not now" in p.stderr else p
-
-    p = wait(attempt, 90, 2)
-    check(p, "the machine stays in trouble")
-    return p.returncode, json.loads(p.stdout) if p.stdout else {}, p.stderr
 
 
 def leak_and_harmless(vm: VM) -> tuple[int, dict, str]:

@@ -2,8 +2,9 @@
 """Many drills, and what came of them: the figures of the scenarios that have targets, and whether the right one was contained
 in every one of all. `./dev bench drills`."""
 import json
-import subprocess
+from pathlib import Path
 
+from drills import drill
 from vmlib import VM, check, limited, only_full, sh
 
 QUICK_ON = "bookworm"
@@ -13,14 +14,13 @@ AT_LEAST = {"isolation p01": 9800, "isolation mean": 9950, "work": 8000}
 AT_MOST = {"latency_impact mean": 500, "latency_impact p99": 2500}
 
 
-def drill(vm: VM, *argv: str, timeout: float) -> dict:
-    p = subprocess.run(["cgctl", "drill", "--json=short", *argv], capture_output=True, text=True, timeout=timeout, check=False)
-    check(p.stdout, f"exit {p.returncode}: {p.stderr}")
-    path = "/run/vmtest/drill.json"
-    with open(path, "w", encoding="utf-8") as f:
-        f.write(p.stdout)
+def rehearse(vm: VM, *argv: str, timeout: float) -> list[dict]:
+    status, result, said = drill(*argv, timeout=timeout)
+    check(result, f"exit {status}: {said}")
+    path = Path("/run/vmtest/drill.json")
+    path.write_text(json.dumps(result))
     vm.log(sh("cgctl", "drill", f"--from={path}"))
-    return json.loads(p.stdout)
+    return result["scenarios"]
 
 
 def number(run: dict, words: str) -> int | None:
@@ -56,7 +56,7 @@ def test_targets(vm: VM) -> None:
     vm.wait_sensing()
     missed = []
     for name in ("leak", "swap-storm", "stream", "reads"):
-        scenario = drill(vm, name, "--repeat=5", timeout=1500)["scenarios"][0]
+        scenario = rehearse(vm, name, "--repeat=5", timeout=1500)[0]
         vm.log("\n".join(json.dumps(pair["with"]) for pair in scenario["runs"]))
         for words in (*AT_LEAST, *AT_MOST, "first_step_ms", "alarm_ms", "relief_ms", "longest_silence_ms"):
             value = number(scenario["with"], words)
@@ -79,7 +79,7 @@ def test_culprits(vm: VM) -> None:
     """Every scenario four times; short, for it is about who was contained."""
     vm.need_cgd()
     vm.wait_sensing()
-    scenarios = drill(vm, "--repeat=4", "--for=8s", "--slo=isol-mean=1", timeout=7000)["scenarios"]
+    scenarios = rehearse(vm, "--repeat=4", "--for=8s", "--slo=isol-mean=1", timeout=7000)
     found = [text for s in scenarios for text in wrong(s)]
     vm.figure("drills", sum(len(s["runs"]) for s in scenarios))
     vm.figure("wrong", len(found))
