@@ -217,18 +217,15 @@ static uint64_t sent_writes(const Engine *e, uint64_t cgroup_id, TrackWindow w, 
         return (l ? l->v[IO_WRITE_BYTES] : 0) + track_writeback(&e->tracks, t);
 }
 
-/* What a writer got the device to write a second over a window, with what the kernel's own threads wrote: they do it for who
- * writes through the page cache (a journal's commit, and nearly everything on btrfs). LIMIT_MAX where that is not known. */
+/* What a writer got the device to write a second over a window. LIMIT_MAX where that is not known. */
 static uint64_t writes_over(const Engine *e, const CgroupSample *c, TrackWindow w, const IoLine *device) {
         uint64_t own = sent_writes(e, c->id, w, device), all = 0;
-        IoLine lines[IO_DEVICES_MAX], done = {};
+        IoLine lines[IO_DEVICES_MAX], done;
         const IoLine *l;
         size_t n;
 
-        if (waits_done(&e->waits, e->sample->credit, c, w, lines, &n) && (l = io_line_find(lines, n, device))) {
-                (void) waits_root_done(&e->waits, e->sample->credit, device, w, &done);
-                return l->v[IO_WRITE_BYTES] + done.v[IO_WRITE_BYTES];
-        }
+        if (waits_done(&e->waits, e->sample->credit, c, w, lines, &n) && (l = io_line_find(lines, n, device)))
+                return l->v[IO_WRITE_BYTES];
         /* His share of what all got done, where his own is not known yet. */
         if (own > 0 && waits_device_done(&e->waits, e->sample->credit, device, w, &done)) {
                 for (size_t i = 1; i < e->sample->n_cgroups; i++)
@@ -384,15 +381,21 @@ static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
         return true;
 }
 
-/* A quarter more, up to what the others leave; and beyond it where the victim does not mind, or long after the last change.
- * How busy a device is does not tell: one that is given so many requests a second, as a throttled one is, takes no time for
- * each, and idles by the clock when it is full. */
+/* Its requests are not counted, only its bytes: what a buffered writer had of the device at first is a poor measure. */
+static bool is_capped_writer(const DeviceCap *cap) {
+        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+}
+
+/* A quarter more, up to what the others leave; and beyond it for a writer, as long as the victim does not mind, or long after
+ * the last change. How busy a device is does not tell: one that is given so many requests a second, as a throttled one is,
+ * takes no time for each, and idles by the clock when it is full. Of requests that were counted it is known what the device
+ * does, and the last tenth of that fills its queue so slowly that the victim minds too late. */
 static uint64_t cap_higher(const Engine *e, const Containment *c, const DeviceCap *cap, int key, bool paced) {
         uint64_t level = cap->level.v[key], room = cap_room(e, c, cap, key);
 
         if (level + level / 16 < room)
                 return MIN(level + level / 4, room);
-        if (paced)
+        if (paced && is_capped_writer(cap))
                 return e->now >= c->pace.rest_until_usec ? level + level / 16 : level;
         return e->now - c->cap_usec >= PROBE_WAITS * c->cap_wait_usec ? level + level / 8 : level;
 }

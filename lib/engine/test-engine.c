@@ -790,22 +790,6 @@ static uint64_t write_cap(int i) {
         return w.c[i].io_max[0].v[IO_WRITE_BYTES];
 }
 
-/* What a thread of the kernel's writes for him is his: without it the cap would be the floor, which holds up everybody who
- * syncs. */
-static void test_writer_whose_bytes_the_kernel_sends(void **state _unused_) {
-        int writer;
-
-        w.credited = true;
-        w.disk_operations = 4000;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
-        w.c[writer].buffered = w.c[writer].writes = w.c[writer].by_kernel = true;
-        w.c[writer].current = 300 * MIB;
-        w.c[writer].operations = 2000;
-        for (int i = 0; i < 60 && write_cap(writer) == LIMIT_MAX; i++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
-}
-
 /* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
 static void test_disk_that_took_a_burst(void **state _unused_) {
         uint64_t lowest = LIMIT_MAX;
@@ -1042,7 +1026,6 @@ int main(void) {
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
-                T(test_writer_whose_bytes_the_kernel_sends),
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),

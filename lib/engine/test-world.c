@@ -431,9 +431,8 @@ static const IoCredit *credit_of(World *w) {
                         w->credit.slots[slot].path = w->c[i].path;
                         w->credit.slots[slot].since_usec = 1;
                 }
-                /* The first of all is the root's. */
                 if (!slice)
-                        memcpy(w->credit.done[w->c[i].by_kernel ? 1 : slot], w->c[i].done, sizeof(w->c[i].done));
+                        memcpy(w->credit.done[slot], w->c[i].done, sizeof(w->c[i].done));
                 w->credit.wait_usec[slot][slot] = slice ? 0 : w->c[i].io_waited;
                 slot++;
         }

@@ -34,7 +34,6 @@ typedef struct WorldCgroup {
         bool writes;
         bool buffered;                  /* writes through the page cache: half of what it may use is on its way at a time */
         uint64_t backlog;               /* … and this much, that never gets less */
-        bool by_kernel;                 /* … and a thread of the kernel's sends that off */
         bool unseen;                    /* what it writes stands in no io.stat yet */
         bool swaps;                     /* what grows goes to swap, on the first disk, and makes io there */
         int taken_by;                   /* swaps: it is driven out by this one, which takes the memory; 0 = it grows itself */

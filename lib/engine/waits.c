@@ -141,31 +141,18 @@ bool waits_counted(const IoCredit *credit, const IoLine *device) {
         return credit && io_line_find(credit->done[0], credit->n_devices, device) != NULL;
 }
 
-static bool is_root(const IoCredit *c, size_t slot) {
-        return c->slots[slot].cgroup_id == 0 || streq(c->slots[slot].path, "/");
-}
-
-static bool done_on(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, bool root_only, IoLine *ret) {
+bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret) {
         const WaitPoint *from = window_begin(w, credit, window);
 
         for (size_t d = 0; from && d < credit->n_devices; d++)
                 if (io_same_device(&credit->done[0][d], device)) {
                         *ret = (IoLine) { .major = device->major, .minor = device->minor };
                         for (size_t k = 0; k < IO_SLOTS; k++)
-                                if (!root_only || is_root(credit, k))
-                                        add_done(from, &w->last, k, d, ret);
+                                add_done(from, &w->last, k, d, ret);
                         to_rates(from, &w->last, ret);
                         return true;
                 }
         return false;
-}
-
-bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret) {
-        return done_on(w, credit, device, window, false, ret);
-}
-
-bool waits_root_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret) {
-        return done_on(w, credit, device, window, true, ret);
 }
 
 bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret) {
@@ -213,7 +200,7 @@ uint64_t waits_for_root(const WaitShares *shares, const IoCredit *credit) {
         uint64_t sum = 0;
 
         for (size_t k = 0; k < IO_SLOTS; k++)
-                if (is_root(credit, k))
+                if (credit->slots[k].cgroup_id == 0 || streq(credit->slots[k].path, "/"))
                         sum += shares->slot_usec[k];
         return sum;
 }

@@ -47,9 +47,6 @@ bool waits_counted(const IoCredit *credit, const IoLine *device);
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
-/* … and what the kernel itself did, or whoever has no slot, nor a slice with one. */
-bool waits_root_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
-
 /* What everybody together got done there since it was first counted. */
 bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
 
