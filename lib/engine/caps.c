@@ -355,6 +355,32 @@ bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         return lower;
 }
 
+/* Its requests are not counted, only its bytes: what a buffered writer had of the device at first is a poor measure. */
+static bool is_capped_writer(const DeviceCap *cap) {
+        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+}
+
+/* The device does so much a second, of bytes (k = 0) or operations, if that is more than was measured. */
+static void cap_believe(DeviceCap *cap, int k, uint64_t rate) {
+        int first = k ? IO_READS : IO_READ_BYTES, second = first + 1;
+
+        if (cap->full[k] == 0 || rate <= cap->full[k])
+                return;
+        cap->measured.v[first] = mul_div_u64(cap->measured.v[first], rate, cap->full[k]);
+        cap->measured.v[second] = mul_div_u64(cap->measured.v[second], rate, cap->full[k]);
+        cap->full[k] = rate;
+}
+
+/* What a writer had on its way when he was capped goes to the device as fast as that takes it, and tells better than the first
+ * tenth of a second. Half of it, for requests end many at a time. */
+static void cap_learn_backlog(const Engine *e, DeviceCap *cap) {
+        IoLine all;
+
+        if (is_capped_writer(cap) && waits_busy(&e->waits, e->sample->credit, &cap->level, WINDOW_RECENT) >= FULL_PERMYRIAD &&
+            waits_device_done(&e->waits, e->sample->credit, &cap->level, WINDOW_RECENT, &all))
+                cap_believe(cap, 0, (all.v[IO_READ_BYTES] + all.v[IO_WRITE_BYTES]) / 2);
+}
+
 /* The mean time of the victim's requests at these caps. False: too few were seen yet, or it is not measured. */
 static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
         const OpenIncident *o = incident_state((Engine *) e, c->incident_id);
@@ -379,11 +405,6 @@ static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
                 return false;
         *ret_usec = (usec - MIN(c->pace.usec, usec)) / requests;
         return true;
-}
-
-/* Its requests are not counted, only its bytes: what a buffered writer had of the device at first is a poor measure. */
-static bool is_capped_writer(const DeviceCap *cap) {
-        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
 }
 
 /* A quarter more, up to what the others leave; and beyond it for a writer, as long as the victim does not mind, or long after
@@ -425,14 +446,9 @@ static void cap_learn(const Engine *e, DeviceCap *cap) {
         cap->learn_usec = credit->usec;
         for (int k = 0; usec <= 2 * LEARN_USEC && k < 2; k++) {
                 int first = k ? IO_READS : IO_READ_BYTES, second = first + 1;
-                uint64_t sum = now.v[first] + now.v[second], before = from.v[first] + from.v[second],
-                         rate = mul_div_u64(sum - MIN(before, sum), USEC_PER_SEC, usec);
+                uint64_t sum = now.v[first] + now.v[second], before = from.v[first] + from.v[second];
 
-                if (cap->full[k] == 0 || rate <= cap->full[k])
-                        continue;
-                cap->measured.v[first] = mul_div_u64(cap->measured.v[first], rate, cap->full[k]);
-                cap->measured.v[second] = mul_div_u64(cap->measured.v[second], rate, cap->full[k]);
-                cap->full[k] = rate;
+                cap_believe(cap, k, mul_div_u64(sum - MIN(before, sum), USEC_PER_SEC, usec));
         }
 }
 
@@ -464,6 +480,7 @@ bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Doma
         for (size_t i = 0; i < c->n_caps; i++) {
                 DeviceCap *cap = &c->caps[i];
 
+                cap_learn_backlog(e, cap);
                 if (!cap_calibrate(e, c, row, cap))
                         continue;
                 for (int k = 0; k < _IO_KEY_MAX; k++) {

@@ -838,6 +838,30 @@ static void test_disk_that_was_held_up(void **state _unused_) {
         assert_true(highest <= 50 * MIB);
 }
 
+/* He had only just begun when he was measured; what he had on its way by then tells what the disk does. */
+static void test_writer_who_had_just_begun(void **state _unused_) {
+        int writer, backlog = world_add(&w, "/system.slice/backlog.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        w.c[backlog].writes = true;
+        w.c[backlog].io_bytes = 64 << 10;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 9 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) <= 9 * MIB);
+        w.disk_bytes = 60 * MIB;
+        w.c[backlog].operations = 2000;
+        world_run(&w, 1500 * USEC_PER_MSEC);
+        w.c[backlog].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(write_cap(writer) >= 20 * MIB && write_cap(writer) <= 52 * MIB);
+}
+
 /* A disk that is given so many requests a second takes no time for each: by the clock it idles, and is full. */
 static void test_disk_with_an_allowance(void **state _unused_) {
         uint64_t highest = 0;
@@ -1029,6 +1053,7 @@ int main(void) {
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),
+                T(test_writer_who_had_just_begun),
                 T(test_requests_that_end_together),
                 T(test_disk_that_is_not_counted),
                 T(test_writes_not_yet_counted),
