@@ -37,8 +37,12 @@
 /* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth; by a
  * sixteenth, and soon, where it can be seen how long the victim's requests take. */
 #define PROBE_WAITS 60
-/* So many of these tell their mean well enough, and what was queued before is not among them. */
+/* So many of these tell their mean well enough, so many how it was on the way up; what was queued before is not among them. */
 #define PACE_REQUESTS 150
+#define PACE_REQUESTS_LOW 50
+/* From half of what a device does to four fifths a queue grows by half and more, and without a bound where it turns out that
+ * this is all it does: its first moments flatter one that takes bursts. */
+#define PACE_FULL(usec) (2 * (usec))
 #define PACE_SETTLE_USEC (300 * USEC_PER_MSEC)
 /* From four fifths of what a device does to seven eighths; at fifteen sixteenths they take twice as long again. */
 #define PACE_WORSE(usec) ((usec) + (usec) / 2)
@@ -382,7 +386,7 @@ static void cap_learn_backlog(const Engine *e, DeviceCap *cap) {
 }
 
 /* The mean time of the victim's requests at these caps. False: too few were seen yet, or it is not measured. */
-static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
+static bool pace_look(const Engine *e, Containment *c, uint64_t enough, uint64_t *ret_usec) {
         const OpenIncident *o = incident_state((Engine *) e, c->incident_id);
         const Domain *victim = o ? incident_victim(e, o) : NULL;
         const IoCredit *credit = e->sample->credit;
@@ -401,7 +405,7 @@ static bool pace_look(const Engine *e, Containment *c, uint64_t *ret_usec) {
                 return false;
         }
         requests -= MIN(c->pace.requests, requests);
-        if (requests < PACE_REQUESTS)
+        if (requests < enough)
                 return false;
         *ret_usec = (usec - MIN(c->pace.usec, usec)) / requests;
         return true;
@@ -473,7 +477,10 @@ static bool cap_calibrate(const Engine *e, const Containment *c, const CgroupSam
 
 bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d) {
         bool lower = false;
+        uint64_t pace;
 
+        /* So that it is counted from soon after the last change. */
+        (void) pace_look(e, c, UINT64_MAX, &pace);
         /* The window must not reach back to before the last change. */
         if (e->waits.older.usec < c->cap_usec)
                 return false;
@@ -507,21 +514,43 @@ static bool probe_ends(const Engine *e, Containment *c, bool paced, uint64_t pac
         return true;
 }
 
-bool caps_raise(Engine *e, Containment *c) {
-        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec, paced;
+static uint64_t least(uint64_t known, uint64_t v) {
+        return known ? MIN(known, v) : v;
+}
+
+/* The device does less than was measured. */
+static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        DeviceCap *cap = &c->caps[i];
+
+                        if (!is_capped(cap, k))
+                                continue;
+                        cap_distrust(e, c, cap, k, cap->level.v[k]);
+                        cap->level.v[k] = MIN(MAX(cap->level.v[k] - cap->level.v[k] / 8, cap_floor(k, d)), cap->level.v[k]);
+                }
+        c->cap_hurt_usec = e->now;
+}
+
+CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
+        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec, risen = caps_are_risen(e, c), paced;
         uint64_t pace = 0;
 
-        paced = pace_look(e, c, &pace);
+        paced = pace_look(e, c, risen ? PACE_REQUESTS : PACE_REQUESTS_LOW, &pace);
         if (c->pace.probing) {
                 if (!paced && e->sample->credit && e->now - c->cap_usec < PACE_WAIT_USEC)
-                        return false;
+                        return CAPS_STAY;
                 if (probe_ends(e, c, paced, pace))
-                        return true;
+                        return CAPS_LOWERED;
         }
-        if (paced && caps_are_risen(e, c))
-                c->pace.best_usec = c->pace.best_usec ? MIN(c->pace.best_usec, pace) : pace;
-        else
-                paced = false;
+        if (paced && !risen)
+                c->pace.low_usec = least(c->pace.low_usec, pace);
+        else if (paced && c->pace.low_usec && pace > PACE_FULL(c->pace.low_usec)) {
+                caps_retreat(e, c, d);
+                return CAPS_LOWERED;
+        } else if (paced)
+                c->pace.best_usec = least(c->pace.best_usec, pace);
+        paced = paced && risen;
         /* An eighth of it comes back with each wait. */
         if (trust)
                 c->cap_hurt_usec += c->cap_wait_usec;
@@ -544,7 +573,7 @@ bool caps_raise(Engine *e, Containment *c) {
                 cap->lower = before;
                 any = true;
         }
-        return any;
+        return any ? CAPS_RISEN : CAPS_STAY;
 }
 
 void caps_back(Engine *e, Containment *c, const Domain *d) {

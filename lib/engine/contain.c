@@ -706,11 +706,23 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
                 return;
         else if (c->cap_rise_usec != 0 && e->now - c->cap_binds_usec >= UNBOUND_USEC)
                 plan_caps_back(e, plan, c, ENTRY_RELIEF, d);
-        else if (caps_raise(e, c) && plan_caps(e, plan, c, ENTRY_RISE, d)) {
-                c->cap_rise_usec = e->now;
-                /* What comes now is the rise's doing. */
-                mark_incidents(e, c, RESOURCE_IO);
-        }
+        else
+                switch (caps_raise(e, c, d)) {
+                case CAPS_RISEN:
+                        if (!plan_caps(e, plan, c, ENTRY_RISE, d))
+                                break;
+                        c->cap_rise_usec = e->now;
+                        /* What comes now is the rise's doing. */
+                        mark_incidents(e, c, RESOURCE_IO);
+                        break;
+                case CAPS_LOWERED:
+                        c->cap_rise_usec = 0;
+                        if (plan_caps(e, plan, c, ENTRY_BACK, d))
+                                mark_incidents(e, c, RESOURCE_IO);
+                        break;
+                case CAPS_STAY:
+                        break;
+                }
 }
 
 static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {

@@ -46,7 +46,8 @@ typedef struct DeviceCap {
 typedef struct CapPace {
         uint64_t since_usec;            /* the caps are as they are since a little before; 0 = not looked at yet */
         uint64_t usec, requests;        /* what they had taken by then, and how many there had been */
-        uint64_t best_usec;             /* the least that they took on the average; 0 = not known */
+        uint64_t low_usec;              /* the least that they took on the average below what was measured; 0 = not known … */
+        uint64_t best_usec;             /* … and at it, or beyond */
         bool probing;                   /* the last rise went beyond what was measured */
         uint64_t rest_until_usec;       /* such a rise harmed it: not again before */
 } CapPace;
@@ -175,8 +176,13 @@ bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, cons
 bool caps_lower(Engine *e, Containment *c, const Domain *d);
 /* Measures a device anew where it is seen to be full. True: a cap was lowered for that. */
 bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d);
-/* A quarter more, remembering where from. False: not worth a write. */
-bool caps_raise(Engine *e, Containment *c);
+typedef enum CapsChange {
+        CAPS_STAY,                      /* or not worth a write */
+        CAPS_RISEN,
+        CAPS_LOWERED,                   /* the last rise was too much for the victim's requests */
+} CapsChange;
+/* A quarter more, remembering where from, or back. */
+CapsChange caps_raise(Engine *e, Containment *c, const Domain *d);
 /* Back to before the last rise and a little below. */
 void caps_back(Engine *e, Containment *c, const Domain *d);
 void caps_lift(Containment *c);
