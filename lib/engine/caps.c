@@ -530,12 +530,14 @@ static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
                         cap->level.v[k] = MIN(MAX(cap->level.v[k] - cap->level.v[k] / 8, cap_floor(k, d)), cap->level.v[k]);
                 }
         c->cap_hurt_usec = e->now;
+        c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
 }
 
 CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
-        bool any = false, trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec, risen = caps_are_risen(e, c), paced;
+        bool any = false, risen = caps_are_risen(e, c), trust, paced;
         uint64_t pace = 0;
 
+        trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec && e->now >= c->pace.rest_until_usec;
         paced = pace_look(e, c, risen ? PACE_REQUESTS : PACE_REQUESTS_LOW, &pace);
         if (c->pace.probing) {
                 if (!paced && e->sample->credit && e->now - c->cap_usec < PACE_WAIT_USEC)
