@@ -42,10 +42,10 @@
 #define PACE_REQUESTS_LOW 50
 /* From half of what a device does to four fifths a queue grows by half and more, and without a bound where it turns out that
  * this is all it does: its first moments flatter one that takes bursts. */
-#define PACE_FULL(usec) (2 * (usec))
+#define PACE_FULL_PERMYRIAD PERMYRIAD
 #define PACE_SETTLE_USEC (300 * USEC_PER_MSEC)
 /* From four fifths of what a device does to seven eighths; at fifteen sixteenths they take twice as long again. */
-#define PACE_WORSE(usec) ((usec) + (usec) / 2)
+#define PACE_WORSE_PERMYRIAD (PERMYRIAD / 2)
 /* Who asks for next to nothing is not harmed. */
 #define PACE_WAIT_USEC (30 * USEC_PER_SEC)
 /* Busy without a break. One that works on many requests at once is busy long before it is full. */
@@ -385,30 +385,47 @@ static void cap_learn_backlog(const Engine *e, DeviceCap *cap) {
                 cap_believe(cap, 0, (all.v[IO_READ_BYTES] + all.v[IO_WRITE_BYTES]) / 2);
 }
 
-/* The mean time of the victim's requests at these caps. False: too few were seen yet, or it is not measured. */
-static bool pace_look(const Engine *e, Containment *c, uint64_t enough, uint64_t *ret_usec) {
+/* The victim's requests at these caps. False: too few were seen yet, or it is not measured. */
+static bool pace_look(const Engine *e, Containment *c, uint64_t enough, Pace *ret) {
         const OpenIncident *o = incident_state((Engine *) e, c->incident_id);
         const Domain *victim = o ? incident_victim(e, o) : NULL;
         const IoCredit *credit = e->sample->credit;
-        uint64_t usec, requests;
+        CapPace *p = &c->pace;
+        Pace now;
 
-        if (!victim || !waits_pace(credit, victim->cgroup, c->pace.since_usec, &usec, &requests)) {
-                c->pace.since_usec = credit ? credit->usec : 0;
-                if (!victim || !waits_pace(credit, victim->cgroup, c->pace.since_usec, &c->pace.usec, &c->pace.requests))
-                        c->pace.since_usec = 0;
+        if (!victim || !credit)
+                return false;
+        if (p->since_usec < c->cap_usec + PACE_SETTLE_USEC || !waits_pace(credit, victim->cgroup, p->since_usec, &now)) {
+                p->since_usec = waits_pace(credit, victim->cgroup, credit->usec, &p->since) ? credit->usec : 0;
                 return false;
         }
-        if (c->pace.since_usec < c->cap_usec + PACE_SETTLE_USEC) {
-                c->pace.since_usec = credit->usec;
-                c->pace.usec = usec;
-                c->pace.requests = requests;
-                return false;
-        }
-        requests -= MIN(c->pace.requests, requests);
-        if (requests < enough)
-                return false;
-        *ret_usec = (usec - MIN(c->pace.usec, usec)) / requests;
-        return true;
+        *ret = (Pace) {
+                .requests = now.requests - MIN(p->since.requests, now.requests),
+                .usec = now.usec - MIN(p->since.usec, now.usec),
+                .others_usec = now.others_usec - MIN(p->since.others_usec, now.others_usec),
+        };
+        return ret->requests >= MAX(enough, UINT64_C(1));
+}
+
+/* Mean of a request, in nanoseconds. */
+static uint64_t pace_mean(const Pace *p) {
+        return p->usec * 1000 / p->requests;
+}
+
+static uint64_t pace_others(const Pace *p) {
+        return p->others_usec * 1000 / p->requests;
+}
+
+/* Nobody's requests took less on the average yet. */
+static void pace_keep(Pace *shortest, const Pace *p) {
+        if (shortest->requests == 0 || pace_mean(p) < pace_mean(shortest))
+                *shortest = *p;
+}
+
+/* They wait longer for others than they did, by such a share of all that they took then. What the disk itself, or the machine
+ * that it is in, is slower by is not among that. */
+static bool pace_is_worse(const Pace *p, const Pace *before, unsigned permyriad) {
+        return before->requests > 0 && pace_others(p) > pace_others(before) + mul_div_u64(pace_mean(before), permyriad, PERMYRIAD);
 }
 
 /* A quarter more, up to what the others leave; and beyond it for a writer, as long as the victim does not mind, or long after
@@ -477,7 +494,7 @@ static bool cap_calibrate(const Engine *e, const Containment *c, const CgroupSam
 
 bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d) {
         bool lower = false;
-        uint64_t pace;
+        Pace pace;
 
         /* So that it is counted from soon after the last change. */
         (void) pace_look(e, c, UINT64_MAX, &pace);
@@ -504,9 +521,9 @@ bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Doma
 
 /* What the last rise did to the victim, where it went beyond what was measured. True: it was too much, and the caps are as
  * they were before. */
-static bool probe_ends(const Engine *e, Containment *c, bool paced, uint64_t pace) {
+static bool probe_ends(const Engine *e, Containment *c, bool paced, const Pace *pace) {
         c->pace.probing = false;
-        if (!paced || pace <= PACE_WORSE(c->pace.best_usec))
+        if (!paced || !pace_is_worse(pace, &c->pace.best, PACE_WORSE_PERMYRIAD))
                 return false;
         c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
         for (size_t i = 0; i < c->n_caps; i++)
@@ -514,11 +531,7 @@ static bool probe_ends(const Engine *e, Containment *c, bool paced, uint64_t pac
         return true;
 }
 
-static uint64_t least(uint64_t known, uint64_t v) {
-        return known ? MIN(known, v) : v;
-}
-
-/* The device does less than was measured. */
+/* The device does less than was measured; half of that it was seen to do. */
 static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
         for (size_t i = 0; i < c->n_caps; i++)
                 for (int k = 0; k < _IO_KEY_MAX; k++) {
@@ -527,7 +540,8 @@ static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
                         if (!is_capped(cap, k))
                                 continue;
                         cap_distrust(e, c, cap, k, cap->level.v[k]);
-                        cap->level.v[k] = MIN(MAX(cap->level.v[k] - cap->level.v[k] / 8, cap_floor(k, d)), cap->level.v[k]);
+                        cap->level.v[k] = MIN(MAX(MAX(cap->level.v[k] - cap->level.v[k] / 8, cap->measured.v[k] / 2), cap_floor(k, d)),
+                                              cap->level.v[k]);
                 }
         c->cap_hurt_usec = e->now;
         c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
@@ -535,23 +549,23 @@ static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
 
 CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
         bool any = false, risen = caps_are_risen(e, c), trust, paced;
-        uint64_t pace = 0;
+        Pace pace;
 
         trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec && e->now >= c->pace.rest_until_usec;
         paced = pace_look(e, c, risen ? PACE_REQUESTS : PACE_REQUESTS_LOW, &pace);
         if (c->pace.probing) {
                 if (!paced && e->sample->credit && e->now - c->cap_usec < PACE_WAIT_USEC)
                         return CAPS_STAY;
-                if (probe_ends(e, c, paced, pace))
+                if (probe_ends(e, c, paced, &pace))
                         return CAPS_LOWERED;
         }
         if (paced && !risen)
-                c->pace.low_usec = least(c->pace.low_usec, pace);
-        else if (paced && c->pace.low_usec && pace > PACE_FULL(c->pace.low_usec)) {
+                pace_keep(&c->pace.low, &pace);
+        else if (paced && pace_is_worse(&pace, &c->pace.low, PACE_FULL_PERMYRIAD)) {
                 caps_retreat(e, c, d);
                 return CAPS_LOWERED;
         } else if (paced)
-                c->pace.best_usec = least(c->pace.best_usec, pace);
+                pace_keep(&c->pace.best, &pace);
         paced = paced && risen;
         /* An eighth of it comes back with each wait. */
         if (trust)

@@ -45,9 +45,9 @@ typedef struct DeviceCap {
 /* How long the victim's requests take at the caps as they are: what tells whether more would harm it, long before it stalls. */
 typedef struct CapPace {
         uint64_t since_usec;            /* the caps are as they are since a little before; 0 = not looked at yet */
-        uint64_t usec, requests;        /* what they had taken by then, and how many there had been */
-        uint64_t low_usec;              /* the least that they took on the average below what was measured; 0 = not known … */
-        uint64_t best_usec;             /* … and at it, or beyond */
+        Pace since;                     /* what had been by then */
+        Pace low;                       /* the shortest, on the average, below what was measured; no requests = not known … */
+        Pace best;                      /* … and at it, or beyond */
         bool probing;                   /* the last rise went beyond what was measured */
         uint64_t rest_until_usec;       /* such a rise harmed it: not again before */
 } CapPace;

@@ -405,6 +405,14 @@ static void world_act(World *w, const Action *a) {
         }
 }
 
+static uint64_t done_operations(const WorldCgroup *c) {
+        uint64_t n = 0;
+
+        for (int d = 0; d < WORLD_DISKS; d++)
+                n += c->done[d].v[IO_READS] + c->done[d].v[IO_WRITES];
+        return n;
+}
+
 /* The root, its slices, and everybody who works and is seen have a slot; with the slices' nobody is counted. */
 static const IoCredit *credit_of(World *w) {
         size_t slot = 1;
@@ -433,7 +441,9 @@ static const IoCredit *credit_of(World *w) {
                 }
                 if (!slice)
                         memcpy(w->credit.done[slot], w->c[i].done, sizeof(w->c[i].done));
+                /* For whom it waited is not said in here: no longer than for itself, or blame would go by that (waits.c). */
                 w->credit.wait_usec[slot][slot] = slice ? 0 : w->c[i].io_waited;
+                w->credit.wait_usec[slot][0] = slice ? 0 : w->c[i].io_waited - done_operations(&w->c[i]) * 1000;
                 slot++;
         }
         return &w->credit;

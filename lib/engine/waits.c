@@ -168,21 +168,23 @@ bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret
         return false;
 }
 
-bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, uint64_t *ret_usec, uint64_t *ret_requests) {
-        uint64_t usec = 0, requests = 0;
+bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, Pace *ret) {
+        Pace p = {};
 
         for (size_t v = 1; credit && v < IO_SLOTS; v++) {
                 if (!in_slice(credit, v, slice))
                         continue;
                 if (credit->slots[v].since_usec > since_usec)
                         return false;
-                for (size_t k = 0; k < IO_SLOTS; k++)
-                        usec += credit->wait_usec[v][k];
+                for (size_t k = 0; k < IO_SLOTS; k++) {
+                        p.usec += credit->wait_usec[v][k];
+                        if (!in_slice(credit, k, slice))
+                                p.others_usec += credit->wait_usec[v][k];
+                }
                 for (size_t d = 0; d < credit->n_devices; d++)
-                        requests += credit->done[v][d].v[IO_READS] + credit->done[v][d].v[IO_WRITES];
+                        p.requests += credit->done[v][d].v[IO_READS] + credit->done[v][d].v[IO_WRITES];
         }
-        *ret_usec = usec;
-        *ret_requests = requests;
+        *ret = p;
         return credit != NULL;
 }
 

@@ -50,9 +50,15 @@ bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *dev
 /* What everybody together got done there since it was first counted. */
 bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
 
-/* How long the requests of those in a slice took together since they were first counted, and how many there were: for the
- * mean between two moments. False where a slot in there was given away after `since`. */
-bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, uint64_t *ret_usec, uint64_t *ret_requests);
+/* Requests since they were first counted, or between two moments. */
+typedef struct Pace {
+        uint64_t requests;
+        uint64_t usec;                  /* that they took, all together … */
+        uint64_t others_usec;           /* … and of that waited for requests of others */
+} Pace;
+
+/* Those of a slice. False where a slot in there was given away after `since`, or nothing is measured. */
+bool waits_pace(const IoCredit *credit, const char *slice, uint64_t since_usec, Pace *ret);
 
 /* The share of a window in which a device had a request under way, in 1/10000; PERMYRIAD where that is not known. */
 unsigned waits_busy(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window);
