@@ -7,7 +7,9 @@
  * raised by a quarter while it does not, up to what keeps the device's queue short: a queue's length goes with
  * 1 / (1 - busy) (Kleinrock, Queueing Systems, vol. 1), and a service is slow long before it stands still. When the alarm
  * came the device was full, so what all did to it then is what it can do; what the others do now is theirs; and of the
- * rest BUSY_PERMYRIAD keeps some free.
+ * rest BUSY_PERMYRIAD keeps some free. The first moments may have flattered it, or not have been all: where the io credit
+ * tells how long the victim's requests take (pace.c), a cap retreats at which they wait twice as long, and a writer's goes on
+ * while they do not.
  *
  * Writes that go through the page cache are different. A journal commit waits for them, so what is made to wait on its
  * way to the disk makes everybody wait who syncs. So they are limited to a little less than the disk does, in bytes
@@ -37,13 +39,12 @@
 /* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth; by a
  * sixteenth, and soon, where it can be seen how long the victim's requests take. */
 #define PROBE_WAITS 60
-/* So many of these tell their mean well enough, so many how it was on the way up; what was queued before is not among them. */
+/* So many of the victim's requests tell their mean well enough; so many, how it was on the way up. */
 #define PACE_REQUESTS 150
 #define PACE_REQUESTS_LOW 50
 /* From half of what a device does to four fifths a queue grows by half and more, and without a bound where it turns out that
  * this is all it does: its first moments flatter one that takes bursts. */
 #define PACE_FULL_PERMYRIAD PERMYRIAD
-#define PACE_SETTLE_USEC (300 * USEC_PER_MSEC)
 /* From four fifths of what a device does to seven eighths; at fifteen sixteenths they take twice as long again. */
 #define PACE_WORSE_PERMYRIAD (PERMYRIAD / 2)
 /* Who asks for next to nothing is not harmed. */
@@ -324,7 +325,7 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
         c->cap_rise_usec = 0;
         c->cap_wait_usec = CALM_USEC;
         c->cap_hurt_usec = e->now;
-        c->pace = (CapPace) {};
+        c->pace = (PaceWatch) {};
         c->cap_begun_usec = c->cap_evidence_usec = c->cap_binds_usec = e->now;
         return c->n_caps > 0;
 }
@@ -385,47 +386,11 @@ static void cap_learn_backlog(const Engine *e, DeviceCap *cap) {
                 cap_believe(cap, 0, (all.v[IO_READ_BYTES] + all.v[IO_WRITE_BYTES]) / 2);
 }
 
-/* The victim's requests at these caps. False: too few were seen yet, or it is not measured. */
-static bool pace_look(const Engine *e, Containment *c, uint64_t enough, Pace *ret) {
+static bool caps_pace(const Engine *e, Containment *c, uint64_t enough, Pace *ret) {
         const OpenIncident *o = incident_state((Engine *) e, c->incident_id);
         const Domain *victim = o ? incident_victim(e, o) : NULL;
-        const IoCredit *credit = e->sample->credit;
-        CapPace *p = &c->pace;
-        Pace now;
 
-        if (!victim || !credit)
-                return false;
-        if (p->since_usec < c->cap_usec + PACE_SETTLE_USEC || !waits_pace(credit, victim->cgroup, p->since_usec, &now)) {
-                p->since_usec = waits_pace(credit, victim->cgroup, credit->usec, &p->since) ? credit->usec : 0;
-                return false;
-        }
-        *ret = (Pace) {
-                .requests = now.requests - MIN(p->since.requests, now.requests),
-                .usec = now.usec - MIN(p->since.usec, now.usec),
-                .others_usec = now.others_usec - MIN(p->since.others_usec, now.others_usec),
-        };
-        return ret->requests >= MAX(enough, UINT64_C(1));
-}
-
-/* Mean of a request, in nanoseconds. */
-static uint64_t pace_mean(const Pace *p) {
-        return p->usec * 1000 / p->requests;
-}
-
-static uint64_t pace_others(const Pace *p) {
-        return p->others_usec * 1000 / p->requests;
-}
-
-/* Nobody's requests took less on the average yet. */
-static void pace_keep(Pace *shortest, const Pace *p) {
-        if (shortest->requests == 0 || pace_mean(p) < pace_mean(shortest))
-                *shortest = *p;
-}
-
-/* They wait longer for others than they did, by such a share of all that they took then. What the disk itself, or the machine
- * that it is in, is slower by is not among that. */
-static bool pace_is_worse(const Pace *p, const Pace *before, unsigned permyriad) {
-        return before->requests > 0 && pace_others(p) > pace_others(before) + mul_div_u64(pace_mean(before), permyriad, PERMYRIAD);
+        return victim && pace_look(&c->pace, e->sample->credit, victim->cgroup, c->cap_usec, enough, ret);
 }
 
 /* A quarter more, up to what the others leave; and beyond it for a writer, as long as the victim does not mind, or long after
@@ -497,7 +462,7 @@ bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Doma
         Pace pace;
 
         /* So that it is counted from soon after the last change. */
-        (void) pace_look(e, c, UINT64_MAX, &pace);
+        (void) caps_pace(e, c, UINT64_MAX, &pace);
         /* The window must not reach back to before the last change. */
         if (e->waits.older.usec < c->cap_usec)
                 return false;
@@ -531,18 +496,18 @@ static bool probe_ends(const Engine *e, Containment *c, bool paced, const Pace *
         return true;
 }
 
+/* To an eighth below `from`, which is no longer believed to be what is left of the device. */
+static void cap_retreat(Engine *e, Containment *c, DeviceCap *cap, int key, uint64_t from, uint64_t least, const Domain *d) {
+        cap_distrust(e, c, cap, key, from);
+        cap->level.v[key] = MIN(MAX(MAX(from - from / 8, least), cap_floor(key, d)), cap->level.v[key]);
+}
+
 /* The device does less than was measured; half of that it was seen to do. */
 static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
         for (size_t i = 0; i < c->n_caps; i++)
-                for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        DeviceCap *cap = &c->caps[i];
-
-                        if (!is_capped(cap, k))
-                                continue;
-                        cap_distrust(e, c, cap, k, cap->level.v[k]);
-                        cap->level.v[k] = MIN(MAX(MAX(cap->level.v[k] - cap->level.v[k] / 8, cap->measured.v[k] / 2), cap_floor(k, d)),
-                                              cap->level.v[k]);
-                }
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        if (is_capped(&c->caps[i], k))
+                                cap_retreat(e, c, &c->caps[i], k, c->caps[i].level.v[k], c->caps[i].measured.v[k] / 2, d);
         c->cap_hurt_usec = e->now;
         c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
 }
@@ -552,7 +517,7 @@ CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
         Pace pace;
 
         trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec && e->now >= c->pace.rest_until_usec;
-        paced = pace_look(e, c, risen ? PACE_REQUESTS : PACE_REQUESTS_LOW, &pace);
+        paced = caps_pace(e, c, risen ? PACE_REQUESTS : PACE_REQUESTS_LOW, &pace);
         if (c->pace.probing) {
                 if (!paced && e->sample->credit && e->now - c->cap_usec < PACE_WAIT_USEC)
                         return CAPS_STAY;
@@ -594,16 +559,10 @@ CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
 
 void caps_back(Engine *e, Containment *c, const Domain *d) {
         for (size_t i = 0; i < c->n_caps; i++)
-                for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        DeviceCap *cap = &c->caps[i];
-                        uint64_t back = cap->lower.v[k];
-
-                        if (!is_capped(cap, k))
-                                continue;
-                        cap_distrust(e, c, cap, k, back);
-                        /* The level before may have been too much as well, and not yet have shown it. */
-                        cap->level.v[k] = MIN(MAX(back - back / 8, cap_floor(k, d)), cap->level.v[k]);
-                }
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        /* The level before the rise may have been too much as well, and not yet have shown it. */
+                        if (is_capped(&c->caps[i], k))
+                                cap_retreat(e, c, &c->caps[i], k, c->caps[i].lower.v[k], 0, d);
         c->cap_hurt_usec = e->now;
         c->pace.probing = false;
         c->pace.rest_until_usec = e->now + DISTRUST_WAITS * c->cap_wait_usec;

@@ -11,6 +11,7 @@
 #include "engine/engine.h"
 #include "engine/forecast.h"
 #include "engine/latency.h"
+#include "engine/pace.h"
 #include "engine/track.h"
 
 #define CONTAINMENTS_MAX 64
@@ -41,16 +42,6 @@ typedef struct DeviceCap {
         uint64_t learn_usec;            /* when it was last looked whether the device does more … */
         IoLine learn;                   /* … and what all had done there ever */
 } DeviceCap;
-
-/* How long the victim's requests take at the caps as they are: what tells whether more would harm it, long before it stalls. */
-typedef struct CapPace {
-        uint64_t since_usec;            /* the caps are as they are since a little before; 0 = not looked at yet */
-        Pace since;                     /* what had been by then */
-        Pace low;                       /* the shortest, on the average, below what was measured; no requests = not known … */
-        Pace best;                      /* … and at it, or beyond */
-        bool probing;                   /* the last rise went beyond what was measured */
-        uint64_t rest_until_usec;       /* such a rise harmed it: not again before */
-} CapPace;
 
 /* One cgroup on which we hold a lease. Memory and io are held apart: each has its steps and its way up. */
 typedef struct Containment {
@@ -83,7 +74,7 @@ typedef struct Containment {
         uint64_t cap_hurt_usec;         /* last time that a cap was lowered because it hurt, or begun */
         uint64_t cap_binds_usec;        /* last time that it used half of a cap */
         uint64_t cap_evidence_usec;     /* last time that its io was seen to hurt or to push */
-        CapPace pace;
+        PaceWatch pace;
         bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;

@@ -2,8 +2,10 @@
 """How it grows: 10 to 10,000 cgroups in up to 200 domains. What it costs at rest, what a look costs, what it keeps in
 memory, and how soon it acts on the same leak beside them. `./dev bench scale`."""
 import re
+import shutil
 import time
 
+import peers
 from vmlib import CGROUP, VM, check, full, limited, only_full, read, sh, switches, wait
 
 # 10,000 cgroups take the kernel half a GiB.
@@ -90,3 +92,38 @@ def test_growth(vm: VM) -> None:
     if full():
         check(kib <= 1, f"{kib:.2f} KiB of memory a cgroup")
         check(large["wakeups a second"] <= 0.2, f"{large['wakeups a second']:.2f} wakeups a second")
+
+
+@only_full
+@limited(1800)
+def test_peers(vm: VM) -> None:
+    """What the others cost at rest beside few and many cgroups in the slice that they look after. `./dev bench scale` runs it
+    where they are installed: `-s peers`."""
+    if not shutil.which("earlyoom"):
+        vm.skip("the peers are not installed in this machine")
+    vm.need_cgd()
+    vm.without_cgd()
+    sh("systemctl", "start", "sideload.slice")
+    for count in (SIZES[0], SIZES[-1]):
+        paths = [CGROUP / "sideload.slice" / f"{i}.service" for i in range(count)]
+        for path in paths:
+            path.mkdir()
+        for name in ("earlyoom", "systemd-oomd, tuned", "oomd", "nohang", "cgd"):
+            peers.PEERS[name](vm)
+            unit = {"systemd-oomd, tuned": "systemd-oomd", "cgd": "cgd"}.get(name, "peer") + ".service"
+            pid = int(sh("systemctl", "show", "--value", "--property=MainPID", unit).strip() or 0)
+            check(pid, f"{name} does not run")
+            time.sleep(12)
+            before, cpu = switches(pid), cpu_usec(pid)
+            time.sleep(REST)
+            vm.figure(f"{name}: cpu a minute with {count}", round((cpu_usec(pid) - cpu) / 1000 * 60 / REST), "ms")
+            vm.figure(f"{name}: wakeups a second with {count}", round((switches(pid) - before) / REST, 2))
+            vm.figure(f"{name}: resident with {count}", resident_kib(pid), "KiB")
+            if name == "cgd":
+                vm.without_cgd()
+            else:
+                sh("systemctl", "stop", unit, "systemd-oomd.socket", ok=False)
+                vm.end_units()
+        for path in paths:
+            path.rmdir()
+    vm.with_cgd()
