@@ -190,6 +190,22 @@ static uint64_t cap_floor(int key, const Domain *d) {
         return key == IO_READ_BYTES || key == IO_WRITE_BYTES ? d->contain.io_cap_floor_bytes : OPERATIONS_FLOOR;
 }
 
+/* Ours where it is below what was there. */
+static bool is_capped(const DeviceCap *cap, int key) {
+        return cap->level.v[key] < cap->original.v[key];
+}
+
+/* Its requests are not counted, only its bytes: what a buffered writer had of the device at first is a poor measure. */
+static bool is_capped_writer(const DeviceCap *cap) {
+        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+}
+
+/* Never below this. A writer keeps half of what he was measured to do: less holds up the journal's commit, which waits for him,
+ * and with it everybody who syncs, whom no alarm of a disk's queue would help. */
+static uint64_t cap_least(const DeviceCap *cap, int key, const Domain *d) {
+        return is_capped_writer(cap) ? MAX(cap_floor(key, d), cap->measured.v[key] / 2) : cap_floor(key, d);
+}
+
 /* One direction of one device. */
 static void cap_direction(DeviceCap *cap, const IoLine *rate, IoKey bytes, IoKey operations, bool buffered, const Domain *d) {
         uint64_t level = buffered ? mul_div_u64(rate->v[bytes], BUSY_PERMYRIAD, PERMYRIAD) : rate->v[bytes] / 2;
@@ -337,17 +353,12 @@ bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, cons
         return caps_begin(e, &trial, scope, row, d);
 }
 
-/* Ours where it is below what was there. */
-static bool is_capped(const DeviceCap *cap, int key) {
-        return cap->level.v[key] < cap->original.v[key];
-}
-
 bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         bool lower = false;
 
         for (size_t i = 0; i < c->n_caps; i++)
                 for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        uint64_t level = MAX(c->caps[i].level.v[k] / 2, cap_floor(k, d));
+                        uint64_t level = MAX(c->caps[i].level.v[k] / 2, cap_least(&c->caps[i], k, d));
 
                         /* Not half of what it does now: who is held up at a cap does nothing for a while, and then much. */
                         if (!is_capped(&c->caps[i], k) || level >= c->caps[i].level.v[k])
@@ -360,9 +371,12 @@ bool caps_lower(Engine *e, Containment *c, const Domain *d) {
         return lower;
 }
 
-/* Its requests are not counted, only its bytes: what a buffered writer had of the device at first is a poor measure. */
-static bool is_capped_writer(const DeviceCap *cap) {
-        return is_capped(cap, IO_WRITE_BYTES) && !is_capped(cap, IO_WRITES) && !is_capped(cap, IO_READS);
+bool caps_are_low(const Engine *e, const Containment *c) {
+        for (size_t i = 0; i < c->n_caps; i++)
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        if (is_capped(&c->caps[i], k) && c->caps[i].level.v[k] < cap_room(e, c, &c->caps[i], k) / 2)
+                                return true;
+        return false;
 }
 
 /* The device does so much a second, of bytes (k = 0) or operations, if that is more than was measured. */
@@ -473,7 +487,7 @@ bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Doma
                 if (!cap_calibrate(e, c, row, cap))
                         continue;
                 for (int k = 0; k < _IO_KEY_MAX; k++) {
-                        uint64_t level = MAX(cap_room(e, c, cap, k), cap_floor(k, d));
+                        uint64_t level = MAX(cap_room(e, c, cap, k), cap_least(cap, k, d));
 
                         if (!is_capped(cap, k) || level >= cap->level.v[k])
                                 continue;
@@ -499,7 +513,7 @@ static bool probe_ends(const Engine *e, Containment *c, bool paced, const Pace *
 /* To an eighth below `from`, which is no longer believed to be what is left of the device. */
 static void cap_retreat(Engine *e, Containment *c, DeviceCap *cap, int key, uint64_t from, uint64_t least, const Domain *d) {
         cap_distrust(e, c, cap, key, from);
-        cap->level.v[key] = MIN(MAX(MAX(from - from / 8, least), cap_floor(key, d)), cap->level.v[key]);
+        cap->level.v[key] = MIN(MAX(MAX(from - from / 8, least), cap_least(cap, key, d)), cap->level.v[key]);
 }
 
 /* The device does less than was measured; half of that it was seen to do. */

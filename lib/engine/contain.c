@@ -657,11 +657,12 @@ static uint64_t backlog_usec(const Containment *c, const CgroupSample *row) {
         return level > 0 ? mul_div_u64(dirty + writeback, USEC_PER_SEC, level) : 0;
 }
 
-/* Too early to judge what the last change did. A higher cap only shortens what is left of the backlog. */
-static bool writes_settle(const Engine *e, const Containment *c, const CgroupSample *row, bool hurts) {
+/* Too early to judge what the last change did; where the cap is far too low it is itself what keeps a backlog. */
+static bool writes_settle(const Engine *e, const Containment *c, const CgroupSample *row) {
         uint64_t usec = e->now - MAX(c->cap_usec, c->step_usec);
 
-        return usec < WRITE_SETTLE_USEC || (hurts && usec < WRITE_SETTLE_MAX_USEC && backlog_usec(c, row) > WRITE_BACKLOG_USEC);
+        return usec < WRITE_SETTLE_USEC ||
+               (usec < WRITE_SETTLE_MAX_USEC && backlog_usec(c, row) > WRITE_BACKLOG_USEC && !caps_are_low(e, c));
 }
 
 static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
@@ -693,7 +694,7 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
         } else if (caps_correct(e, c, row, d)) {
                 if (plan_caps(e, plan, c, ENTRY_ACTION, d))
                         mark_incidents(e, c, RESOURCE_IO);
-        } else if (c->for_writes && writes_settle(e, c, row, hurts)) {
+        } else if (c->for_writes && writes_settle(e, c, row)) {
                 return;
         } else if (hurts) {
                 c->cap_rise_usec = 0;

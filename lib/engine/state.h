@@ -165,6 +165,8 @@ bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const Cgroup
 bool caps_bite(Engine *e, const BlameScope *scope, const CgroupSample *row, const Domain *d);
 /* Half of what they are. False at the floor. */
 bool caps_lower(Engine *e, Containment *c, const Domain *d);
+/* Less than half of what is thought to be left of a device. */
+bool caps_are_low(const Engine *e, const Containment *c);
 /* Measures a device anew where it is seen to be full. True: a cap was lowered for that. */
 bool caps_correct(Engine *e, Containment *c, const CgroupSample *row, const Domain *d);
 typedef enum CapsChange {

@@ -880,8 +880,29 @@ static void test_writer_who_had_just_begun(void **state _unused_) {
         w.c[backlog].operations = 2000;
         world_run(&w, 1500 * USEC_PER_MSEC);
         w.c[backlog].operations = 0;
-        world_run(&w, 20 * USEC_PER_SEC);
+        world_run(&w, 40 * USEC_PER_SEC);
         assert_true(write_cap(writer) >= 20 * MIB && write_cap(writer) <= 52 * MIB);
+}
+
+/* Who syncs waits for what a writer has on its way: the less he is let write the longer. */
+static void test_writer_keeps_half(void **state _unused_) {
+        uint64_t first, lowest = LIMIT_MAX;
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 300 * MIB;
+        w.c[writer].operations = 2000;
+        w.c[writer].backlog = 45 * MIB;
+        for (int i = 0; i < 60 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        first = write_cap(writer);
+        assert_true(first < LIMIT_MAX);
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                lowest = MIN(lowest, write_cap(writer));
+        }
+        /* It was tried. */
+        assert_true(lowest < first && lowest >= first / 2);
 }
 
 /* A disk that is given so many requests a second takes no time for each: by the clock it idles, and is full. */
@@ -1075,6 +1096,7 @@ int main(void) {
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),
+                T(test_writer_keeps_half),
                 T(test_disk_that_read_a_burst),
                 T(test_writer_who_had_just_begun),
                 T(test_requests_that_end_together),

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later OR BSD-2-Clause */
 
-/* The watch: looks at the machine's free memory a few times a second, inside the kernel, and at what the limits of some
- * slices leave, and wakes the daemon when it would be gone within seconds, and when the kernel kills somebody for want of it. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would
- * see it when the kernel first stalls.
+/* The watch: looks a few times a second, inside the kernel, at the machine's free memory and at what the limits of some
+ * slices leave, and wakes the daemon when it would be gone within seconds; and when the kernel kills somebody for want of
+ * it. Between two heartbeats a leak takes all there is; the daemon, which sleeps, would see it when the kernel first stalls.
  *
  * It wakes and does not judge: what it counts is simpler than MemAvailable (no watermarks, no slabs), and the daemon
  * looks for itself. A look takes a few microseconds of one CPU, and the less there is the more often it comes.
