@@ -4,6 +4,8 @@
  * without, in turns; each pair begins with the other one. And the time that the kernel spends in the programs, by its
  * own statistics, which are only on while that is measured.
  *
+ * --fio: fio makes the requests, instead of a reader of our own that needs nothing installed.
+ *
  * The difference of the two times for a request means something where the processor is what limits (null_blk), the loss
  * of IOPS anywhere. Reads the given file or device and writes nothing. */
 
@@ -26,6 +28,7 @@
 
 static const char *loader = LIBEXECDIR "/cgd/cgd-bpf";
 static unsigned pairs = 5, msec = 2000;
+static const char *fio_path;            /* the file that fio reads; NULL: we read it */
 
 static void die(const char *what) {
         (void) fprintf(stderr, "iocredit: %s\n", what);
@@ -51,6 +54,30 @@ static uint64_t random_next(uint64_t *state) {
         return *state;
 }
 
+/* Requests a second, by fio's terse output: its 8th field (fio(1), "TERSE OUTPUT", version 3). */
+static double fio_reads(uint64_t *ret_done) {
+        char command[4096 + 512], line[8192], *field = line;
+        double rate;
+        FILE *f;
+
+        (void) snprintf(command, sizeof command, "fio --name=iocredit --filename='%s' --readonly --rw=randread --bs=%d --iodepth=%d --ioengine=libaio"
+                        " --direct=1 --time_based --runtime=%ums --output-format=terse --terse-version=3", fio_path, BLOCK, DEPTH, msec);
+        f = popen(command, "re");
+        if (!f || !fgets(line, sizeof line, f))
+                die("fio says nothing; is it installed?");
+        (void) pclose(f);
+        for (int i = 0; i < 7; i++) {
+                field = strchr(field, ';');
+                if (!field++)
+                        die("fio says something else than was expected");
+        }
+        rate = atof(field);
+        if (rate <= 0)
+                die("fio read nothing");
+        *ret_done += (uint64_t) (rate * msec / 1000);
+        return rate;
+}
+
 /* Requests a second. */
 static double reads(int fd, uint64_t blocks, uint64_t *ret_done) {
         static uint8_t buffers[DEPTH][BLOCK] __attribute__((aligned(BLOCK)));
@@ -60,6 +87,8 @@ static double reads(int fd, uint64_t blocks, uint64_t *ret_done) {
         uint64_t begin, end, done = 0;
         aio_context_t context = 0;
 
+        if (fio_path)
+                return fio_reads(ret_done);
         if (syscall(SYS_io_setup, DEPTH, &context) < 0)
                 die_errno("io_setup");
         for (size_t i = 0; i < DEPTH; i++) {
@@ -172,12 +201,14 @@ int main(int argc, char *argv[]) {
                 { "loader", required_argument, NULL, 'l' },
                 { "pairs", required_argument, NULL, 'p' },
                 { "msec", required_argument, NULL, 'm' },
+                { "fio", no_argument, NULL, 'f' },
                 {},
         };
         double without[PAIRS_MAX], with[PAIRS_MAX], loss[PAIRS_MAX], more[PAIRS_MAX];
         uint64_t size = 0, done = 0, seen = 0, before;
         union bpf_attr attr;
         int fd, o, statistics;
+        bool fio = false;
         Credit c;
 
         while ((o = getopt_long(argc, argv, "", options, NULL)) >= 0)
@@ -191,13 +222,17 @@ int main(int argc, char *argv[]) {
                 case 'm':
                         msec = MAX((unsigned) atoi(optarg), 100u);
                         break;
+                case 'f':
+                        fio = true;
+                        break;
                 default:
                         return 2;
                 }
-        if (optind != argc - 1) {
-                (void) fprintf(stderr, "usage: iocredit [--loader=CGD-BPF] [--pairs=N] [--msec=N] FILE\n");
+        if (optind != argc - 1 || (fio && strchr(argv[optind], '\''))) {
+                (void) fprintf(stderr, "usage: iocredit [--loader=CGD-BPF] [--pairs=N] [--msec=N] [--fio] FILE\n");
                 return 2;
         }
+        fio_path = fio ? argv[optind] : NULL;
         fd = open(argv[optind], O_RDONLY | O_DIRECT | O_CLOEXEC);
         if (fd < 0)
                 die_errno(argv[optind]);
