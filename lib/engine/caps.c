@@ -516,14 +516,23 @@ static void cap_retreat(Engine *e, Containment *c, DeviceCap *cap, int key, uint
         cap->level.v[key] = MIN(MAX(MAX(from - from / 8, least), cap_least(cap, key, d)), cap->level.v[key]);
 }
 
-/* The device does less than was measured; half of that it was seen to do. */
-static void caps_retreat(Engine *e, Containment *c, const Domain *d) {
+/* The device does less than was measured; half of that it was seen to do, so there it ends. */
+static CapsChange caps_retreat(Engine *e, Containment *c, const Domain *d) {
+        CapsChange change = CAPS_STAY;
+
         for (size_t i = 0; i < c->n_caps; i++)
-                for (int k = 0; k < _IO_KEY_MAX; k++)
-                        if (is_capped(&c->caps[i], k))
-                                cap_retreat(e, c, &c->caps[i], k, c->caps[i].level.v[k], c->caps[i].measured.v[k] / 2, d);
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        uint64_t before = c->caps[i].level.v[k];
+
+                        if (!is_capped(&c->caps[i], k))
+                                continue;
+                        cap_retreat(e, c, &c->caps[i], k, before, c->caps[i].measured.v[k] / 2, d);
+                        if (c->caps[i].level.v[k] < before)
+                                change = CAPS_LOWERED;
+                }
         c->cap_hurt_usec = e->now;
         c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
+        return change;
 }
 
 CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
@@ -540,10 +549,9 @@ CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
         }
         if (paced && !risen)
                 pace_keep(&c->pace.low, &pace);
-        else if (paced && pace_is_worse(&pace, &c->pace.low, PACE_FULL_PERMYRIAD)) {
-                caps_retreat(e, c, d);
-                return CAPS_LOWERED;
-        } else if (paced)
+        else if (paced && pace_is_worse(&pace, &c->pace.low, PACE_FULL_PERMYRIAD))
+                return caps_retreat(e, c, d);
+        else if (paced)
                 pace_keep(&c->pace.best, &pace);
         paced = paced && risen;
         /* An eighth of it comes back with each wait. */
