@@ -9,7 +9,9 @@
 #include "engine/forecast.h"
 
 #define ANCHOR_USEC (500 * USEC_PER_MSEC)
-#define SPAN_MIN_USEC (150 * USEC_PER_MSEC)
+#define SPAN_MIN_USEC (300 * USEC_PER_MSEC)
+/* Looks that are farther apart are those of rest: what was then says how it went until now, and nothing of what begins. */
+#define REST_USEC (3 * ANCHOR_USEC)
 
 /* Time until `left` is gone at the rate of (before - left) in usec. */
 static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_t noise) {
@@ -20,6 +22,7 @@ static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_
 
 static void forecast_add(Forecast *f, const ForecastPoint *p) {
         uint64_t usec, noise;
+        bool rest = f->last.usec + REST_USEC < p->usec;
 
         f->last = *p;
         if (f->older.usec == 0) {
@@ -36,7 +39,9 @@ static void forecast_add(Forecast *f, const ForecastPoint *p) {
                         f->exhaustion_usec = MIN(f->exhaustion_usec,
                                                  time_left(f->older.swap_free, p->swap_free, usec, noise));
         }
-        if (p->usec - f->newer.usec >= ANCHOR_USEC) {
+        if (rest)
+                f->older = f->newer = *p;
+        else if (p->usec - f->newer.usec >= ANCHOR_USEC) {
                 f->older = f->newer;
                 f->newer = *p;
         }

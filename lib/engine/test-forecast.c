@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+#include "base/test.h"
+#include "base/units.h"
+#include "engine/forecast.h"
+
+#define MIB (UINT64_C(1) << 20)
+
+static void look(Forecast *f, uint64_t msec, uint64_t available) {
+        Sample s = { .usec = msec * USEC_PER_MSEC };
+
+        sample_host_set(&s, HOST_MEMORY_TOTAL, 1024 * MIB);
+        sample_host_set(&s, HOST_MEMORY_AVAILABLE, available);
+        forecast_host(f, &s);
+}
+
+static void look_at_slice(Forecast *f, uint64_t msec, uint64_t current, uint64_t file, uint64_t dirty, uint64_t limit) {
+        Sample s = { .usec = msec * USEC_PER_MSEC };
+        CgroupSample row = {};
+
+        cgroup_sample_set(&row, CGROUP_MEMORY_CURRENT, current);
+        cgroup_sample_set(&row, CGROUP_FILE, file);
+        cgroup_sample_set(&row, CGROUP_FILE_DIRTY, dirty);
+        cgroup_sample_set(&row, CGROUP_FILE_WRITEBACK, 0);
+        forecast_slice(f, &s, &row, limit);
+}
+
+/* What was between two heartbeats says nothing of the pace of what has just begun. */
+static void test_from_rest(void **state _unused_) {
+        Forecast f = FORECAST_NONE;
+
+        look(&f, 10000, 800 * MIB);
+        look(&f, 20000, 800 * MIB);
+        look(&f, 29000, 780 * MIB);
+        /* 200 MiB a second from here on. */
+        for (uint64_t i = 1; i < 3; i++)
+                look(&f, 29000 + 100 * i, (780 - 20 * i) * MIB);
+        assert_true(f.exhaustion_usec > 10 * USEC_PER_SEC);
+        look(&f, 29300, 720 * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 3600);
+}
+
+/* A slow one is seen by the heartbeats alone. */
+static void test_across_rest(void **state _unused_) {
+        Forecast f = FORECAST_NONE;
+
+        look(&f, 10000, 800 * MIB);
+        look(&f, 20000, 700 * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_SEC, 70);
+        look(&f, 30000, 600 * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_SEC, 60);
+}
+
+static void test_of_a_slice(void **state _unused_) {
+        Forecast f = FORECAST_NONE;
+
+        look_at_slice(&f, 1000, 100 * MIB, 0, 0, 300 * MIB);
+        look_at_slice(&f, 1400, 140 * MIB, 0, 0, 300 * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 1600);
+        /* Page cache makes room, as long as it is clean. */
+        look_at_slice(&f, 1500, 200 * MIB, 60 * MIB, 0, 300 * MIB);
+        assert_true(f.exhaustion_usec > 1600 * USEC_PER_MSEC);
+        look_at_slice(&f, 1600, 200 * MIB, 60 * MIB, 60 * MIB, 300 * MIB);
+        assert_true(f.exhaustion_usec < 1600 * USEC_PER_MSEC);
+        /* Another limit: there is nothing to compare with yet. And none. */
+        look_at_slice(&f, 1700, 200 * MIB, 0, 0, 250 * MIB);
+        assert_int_equal(f.exhaustion_usec, USEC_INFINITY);
+        look_at_slice(&f, 1800, 200 * MIB, 0, 0, LIMIT_MAX);
+        assert_int_equal(f.total, 0);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_from_rest),
+                cmocka_unit_test(test_across_rest),
+                cmocka_unit_test(test_of_a_slice),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
