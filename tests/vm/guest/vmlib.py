@@ -149,10 +149,10 @@ def kept_between(result: dict, start: float, end: float) -> float:
 
 
 def switches(pid: int) -> int:
-    """Context switches of all its threads: each wakeup ends in one."""
+    """Times that its threads went to sleep, which each wakeup ends in; that others took the processor meanwhile is none."""
     total = 0
     for task in sh("ls", f"/proc/{pid}/task").split():
-        total += sum(int(n) for n in re.findall(r"ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/task/{task}/status")))
+        total += sum(int(n) for n in re.findall(r"^voluntary_ctxt_switches:\s+(\d+)", read(f"/proc/{pid}/task/{task}/status"), re.M))
     return total
 
 
