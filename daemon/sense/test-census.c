@@ -434,6 +434,28 @@ static void test_rows(void **state) {
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 11);
 }
 
+/* One without the memory controller has no file to look for, look after look. */
+static void test_without_the_controller(void **state) {
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, a = make_domain(f), b;
+        const CgroupSample *found;
+        uint64_t v;
+
+        b = make(f, "a.slice/b.service");
+        (void) record(f, root, 0);
+        record_set(record(f, a, root), WALK_MEMORY_CURRENT, 512);
+        record_set(record(f, b, a), WALK_POPULATED, 1);
+        walk_all(&f->walk, SEC);
+        found = row(f, "/a.slice/b.service");
+        assert_non_null(found);
+        /* The file is there, and is not read. */
+        assert_false(cgroup_sample_get(found, CGROUP_MEMORY_CURRENT, &v));
+        /* A kernel of which no record says what is used: files. */
+        f->next[1].have = 0;
+        walk_all(&f->walk, 2 * SEC);
+        assert_int_equal(value(f, "/a.slice/b.service", CGROUP_MEMORY_CURRENT), MB);
+}
+
 static void test_born_and_gone(void **state) {
         Fixture *f = *state;
         uint64_t root = f->registry.root->id, a = make_domain(f), b, c;
@@ -556,6 +578,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_real_loader),
 #endif
                 cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_without_the_controller, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_and_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),

@@ -103,7 +103,11 @@ static void read_use(Walk *w, Known *n, bool keep) {
 
         if (counted_get(w, n, WALK_MEMORY_CURRENT, &v))
                 n->no_memory = false;
-        else {
+        else if (n->record && w->counts_memory && !(w->trial.distrusted & (UINT64_C(1) << WALK_MEMORY_CURRENT))) {
+                /* No file would say more. */
+                n->no_memory = true;
+                return;
+        } else {
                 r = registry_read(w->registry, n, FILE_MEMORY_CURRENT, keep, buf, KNOWN_TEXT_MAX);
                 n->no_memory = r == -ENOENT;
                 if (r < 0 || cgroup_limit_parse(buf, &v) < 0)
@@ -580,6 +584,7 @@ static void match(Walk *w) {
                         registry_refresh(g, parent);
                         n = registry_find(g, r->id);
                 }
+                w->counts_memory = w->counts_memory || r->have & (UINT64_C(1) << WALK_MEMORY_CURRENT);
                 if (n)
                         n->record = r;
                 else
@@ -625,7 +630,7 @@ static void walk_begin(Walk *w, uint64_t now_usec, bool all) {
         w->registry->incomplete = false;
 
         /* Marks the way to all that must be reached. */
-        w->counted = false;
+        w->counted = w->counts_memory = false;
         for (Known *n = root; n; n = known_next(n)) {
                 n->holds = false;
                 n->record = NULL;

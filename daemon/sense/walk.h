@@ -31,6 +31,7 @@ typedef struct Walk {
         StatSearch search;
         Trial trial;
         bool counted;                   /* the census of this walk is of every cgroup there is */
+        bool counts_memory;             /* … and has what those use that have the memory controller */
         char root_stat[KNOWN_TEXT_MAX];
 } Walk;
 
