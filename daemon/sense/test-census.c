@@ -434,6 +434,23 @@ static void test_rows(void **state) {
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 11);
 }
 
+/* Of very many cgroups few are looked at, and their files are read for less; unless there are as many domains. */
+static void test_hot_by_what_is_cheaper(void **state) {
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, a = make_domain(f);
+
+        (void) record(f, root, 0);
+        record_set(record(f, a, root), WALK_MEMORY_CURRENT, 512);
+        walk_all(&f->walk, SEC);
+        f->walk.trial.rounds = TRIAL_ROUNDS;
+        f->census.usual_usec = 300000;
+        walk_hot(&f->walk, 2 * SEC);
+        assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_CURRENT), MB);
+        f->walk.hot_cost_usec = 400000;
+        walk_hot(&f->walk, 3 * SEC);
+        assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_CURRENT), 512 * PAGE);
+}
+
 /* One without the memory controller has no file to look for, look after look. */
 static void test_without_the_controller(void **state) {
         Fixture *f = *state;
@@ -578,6 +595,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_real_loader),
 #endif
                 cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_hot_by_what_is_cheaper, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_without_the_controller, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_and_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cut, setup, teardown),

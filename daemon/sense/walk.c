@@ -52,8 +52,8 @@
 /* A level with more children than this is read in turns. */
 #define LEVEL_MAX 512
 
-/* A census of all costs more than a hot walk by files where there are very many: then it is for the
- * heartbeat. A fifth of the 100 ms between two hot walks. */
+/* A census of all costs more than a hot walk by files where there are very many, and few domains: then it is for the
+ * heartbeat. A fifth of the 100 ms between two hot walks it may take anyway. */
 #define CENSUS_HOT_USEC (20 * USEC_PER_MSEC)
 
 /* A stall in the middle of which the processor was taken from a virtual machine. */
@@ -635,7 +635,8 @@ static void walk_begin(Walk *w, uint64_t now_usec, bool all) {
                 n->holds = false;
                 n->record = NULL;
         }
-        if (w->census && w->census->link_fd >= 0 && (all || w->census->usual_usec <= CENSUS_HOT_USEC))
+        if (w->census && w->census->link_fd >= 0 &&
+            (all || w->census->usual_usec <= MAX(CENSUS_HOT_USEC, w->hot_cost_usec)))
                 count(w, all);
         for (Known *n = root; n; n = known_next(n))
                 if (n->domain || is_held(w, n))
@@ -762,10 +763,13 @@ static void level_hot(Walk *w, Known *n) {
 
 void walk_hot(Walk *w, uint64_t now_usec) {
         Known *root = w->registry->root;
+        uint64_t begin = monotonic_usec();
 
         walk_begin(w, now_usec, false);
         w->hot_usec = now_usec;
         read_stat(w, root, true);
         (void) row_add(w, root);
         level_hot(w, root);
+        if (!w->counted)
+                w->hot_cost_usec = monotonic_usec() - begin;
 }
