@@ -24,7 +24,7 @@
 #define DEVICE_MIB 4096
 /* One after the other, each 0.5 ms: 2,000 a second, and a service that asks for 100 has time left without a flood. A disk that
  * bounds bytes by this alone, max_sectors_kb=32 instead of mbps=, was tried: the service lost a third beside a capped stream
- * instead of a tenth, for on kernels before 6.10 io.max lets through at once what it allows in 100 ms. */
+ * instead of a tenth, for io.max lets through at once what it allows in 100 ms (block/blk-throttle.c). */
 #define QUEUE_DEPTH 1
 #define COMPLETION_NSEC 500000
 #define MB_PER_SEC 60
