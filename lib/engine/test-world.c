@@ -578,3 +578,18 @@ bool world_clean(const World *w) {
                         return false;
         return true;
 }
+
+void world_assert_only_touched(const World *w, int culprit) {
+        for (int i = 0; i < w->n; i++)
+                if (i != culprit)
+                        assert_int_equal(w->c[i].touched, 0);
+}
+
+const Incident *world_incident(const World *w, const char *alarm) {
+        const Incident *i, *found = NULL;
+
+        for (size_t k = 0; (i = engine_incident(w->engine, k)); k++)
+                if (streq(i->alarm, alarm))
+                        found = i;
+        return found;
+}

@@ -85,4 +85,8 @@ int world_find(World *w, const char *path);
 void world_run(World *w, uint64_t usec);
 /* Everything has the limit it had. */
 bool world_clean(const World *w);
+/* Nobody was but this one; -1 = nobody at all. */
+void world_assert_only_touched(const World *w, int culprit);
+/* The first incident of an alarm of that name that is remembered; NULL. */
+const Incident *world_incident(const World *w, const char *alarm);
 uint64_t world_random(World *w, uint64_t below);

@@ -1,0 +1,577 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Floods of a disk in the tests' world: who is capped, how far, and that all is given back. */
+
+#include "base/test.h"
+#include "engine/test-world.h"
+
+static World w;
+
+static int setup(void **state _unused_) {
+        world_init(&w, 1024 * MIB, 1024 * MIB);
+        return 0;
+}
+
+static int teardown(void **state _unused_) {
+        world_done(&w);
+        return 0;
+}
+
+/* A service that needs the disk, and a neighbour that floods it. */
+static int victim_and_flood(const char *flood_path, uint64_t operations, uint64_t bytes) {
+        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        flood = world_add(&w, flood_path, CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        assert_null(engine_incident(w.engine, 0));
+        w.c[flood].operations = operations;
+        w.c[flood].io_bytes = bytes;
+        return flood;
+}
+
+static uint64_t done_by(int i) {
+        return w.c[i].done[0].v[IO_READS] + w.c[i].done[0].v[IO_WRITES];
+}
+
+static void test_flood_is_capped_and_given_back(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        uint64_t began = w.now, before;
+        const Incident *i;
+
+        world_run(&w, USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        assert_true(w.first_touch - began <= 500 * USEC_PER_MSEC);
+        i = world_incident(&w, "io");
+        assert_non_null(i);
+        assert_int_equal(i->resource, RESOURCE_IO);
+        assert_true(i->low_confidence);
+        assert_string_equal(i->culprit, "/sideload.slice/flood.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_CULPRIT);
+        /* Bytes and operations, of what it does and of nothing else. */
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 300 && w.c[flood].io_max[0].v[IO_READS] <= 400);
+        assert_true(w.c[flood].io_max[0].v[IO_READ_BYTES] < 2 * MIB);
+        assert_true(w.c[flood].io_max[0].v[IO_WRITES] == LIMIT_MAX);
+        assert_true(w.c[flood].io_max[1].v[IO_READS] == LIMIT_MAX);
+        assert_true(w.c[flood].high == LIMIT_MAX);
+
+        /* It keeps three quarters of what is left, and more. */
+        world_run(&w, 5 * USEC_PER_SEC);
+        before = done_by(flood);
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(done_by(flood) - before >= 60 * 700 * 3 / 4);
+        world_assert_only_touched(&w, flood);
+        assert_int_equal(w.kills, 0);
+
+        w.c[flood].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_OVER);
+        assert_int_equal(world_incident(&w, "io")->result, RESULT_RECOVERED);
+}
+
+/* What others do there is theirs, and the queue stays short; but what is left is the flood's. */
+static void test_room_on_the_disk(void **state _unused_) {
+        uint64_t before, flooded;
+        int flood, other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.c[other].operations = 200;
+        w.c[other].io_bytes = 16 << 10;
+        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        world_run(&w, 10 * USEC_PER_SEC);
+        before = done_by(flood);
+        world_run(&w, 20 * USEC_PER_SEC);
+        flooded = (done_by(flood) - before) / 20;
+        assert_true(flooded + 300 <= 800 * 86 / 100);
+        assert_true(flooded + 300 >= 800 * 78 / 100);
+        world_assert_only_touched(&w, flood);
+}
+
+/* A device that comes to do less than was measured is not run into again and again; nor believed to be slow for ever. */
+static void test_device_that_does_less(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096), web = world_find(&w, "/workload.slice/web.service");
+        uint64_t stalled;
+
+        world_run(&w, 5 * USEC_PER_SEC);
+        w.disk_operations = 400;
+        world_run(&w, 5 * USEC_PER_SEC);
+        stalled = w.c[web].io_stall;
+        world_run(&w, 12 * USEC_PER_SEC);
+        assert_true(w.c[web].io_stall - stalled <= 12 * USEC_PER_SEC * 6 / 100);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 100);
+        w.disk_operations = 800;
+        world_run(&w, 90 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 450);
+        world_assert_only_touched(&w, flood);
+}
+
+/* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
+static void test_floor_of_caps(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+        w.disk_operations = 80;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 64);
+        assert_true(w.c[flood].io_max[0].v[IO_READ_BYTES] >= MIB);
+        assert_int_equal(w.kills, 0);
+        world_assert_only_touched(&w, flood);
+}
+
+static void test_harmless_io_is_left(void **state _unused_) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB), flood;
+
+        w.c[other].operations = 790;
+        w.c[other].io_bytes = 64 << 10;
+        w.c[other].disk = 1;
+        flood = victim_and_flood("/sideload.slice/flood.service", 2000, 16 << 10);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        world_assert_only_touched(&w, flood);
+}
+
+/* A service that has lost its cache reads it back: that is what was done to it. */
+/* A flood that is not to be seen yet, and one who does a little all the time: to cap him would help nobody. */
+static void test_little_io_is_no_flood(void **state _unused_) {
+        int little = victim_and_flood("/sideload.slice/little.service", 40, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        int dirty = world_add(&w, "/sideload.slice/dirty.service", CGROUP_KIND_UNIT, 120 * MIB);
+
+        w.c[web].operations = 10;
+        w.c[dirty].buffered = w.c[dirty].writes = true;
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[dirty].operations = 1;
+        w.c[dirty].io_bytes = 4096;
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "io"));
+        assert_int_equal(w.c[little].touched, 0);
+        assert_int_equal(w.c[world_find(&w, "/sideload.slice")].touched, 0);
+}
+
+static void test_refaults_are_not_blamed(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        w.c[flood].operations = 500;
+        w.c[web].operations = 1500;
+        for (int k = 0; k < 40; k++) {
+                uint64_t before = done_by(web);
+
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[web].activate += done_by(web) - before;
+        }
+        assert_true(w.c[flood].touched > 0);
+        world_assert_only_touched(&w, flood);
+}
+
+static void test_own_io_is_own_trouble(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 20, 4096), web = world_find(&w, "/workload.slice/web.service");
+
+        w.c[web].operations = 3000;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_int_equal(w.c[flood].touched, 0);
+        world_assert_only_touched(&w, -1);
+        assert_non_null(world_incident(&w, "io"));
+        assert_int_equal(world_incident(&w, "io")->result, RESULT_SELF);
+}
+
+/* A leak that goes into swap makes io too: it is one culprit, and it is cured by its memory. */
+static void test_swap_traffic_is_the_leak(void **state _unused_) {
+        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+
+        w.c[leak].swaps = true;
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "io"));
+        assert_string_equal(world_incident(&w, "io")->culprit, "/sideload.slice/leak.service");
+        world_assert_only_touched(&w, leak);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        assert_int_equal(memcmp(w.c[leak].io_max, w.c[leak].original_io_max, sizeof(w.c[leak].io_max)), 0);
+        w.c[leak].swaps = false;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+/* Whose pages a leak drives out is written to swap in his name: he is not the culprit. */
+static void test_driven_out_is_no_culprit(void **state _unused_) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+
+        w.c[other].swaps = true;
+        w.c[other].taken_by = leak;
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "io"));
+        world_assert_only_touched(&w, leak);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[other].swaps = false;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+/* The same within the domain that complains: its io alarm limits nobody in it. */
+static void test_driven_out_of_its_own(void **state _unused_) {
+        int other = world_add(&w, "/workload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/workload.slice/leak.service", 0, 4096);
+
+        w.c[other].swaps = true;
+        w.c[other].taken_by = leak;
+        world_run(&w, 4 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "io"));
+        world_assert_only_touched(&w, -1);
+}
+
+static void test_two_floods(void **state _unused_) {
+        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096), flood;
+
+        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[leak].swaps = true;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[flood].operations = 5000;
+        w.c[flood].io_bytes = 4096;
+        world_run(&w, 4 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < 800);
+        w.c[leak].swaps = false;
+        w.c[flood].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        for (int i = 0; i < w.n; i++)
+                assert_true(i == leak || i == flood || w.c[i].touched == 0);
+        assert_true(world_clean(&w));
+        for (size_t k = 0; engine_incident(w.engine, k); k++)
+                assert_int_equal(engine_incident(w.engine, k)->state, INCIDENT_OVER);
+}
+
+static void test_leak_and_flood_in_one(void **state _unused_) {
+        int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
+
+        w.c[hog].rate = 60 * MIB;
+        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].operations = 4000;
+        world_run(&w, USEC_PER_SEC);
+        /* Held and capped, by one containment. */
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        assert_true(w.c[hog].io_max[0].v[IO_READS] <= 400);
+        w.c[hog].rate = w.c[hog].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        world_assert_only_touched(&w, hog);
+        assert_true(world_clean(&w));
+}
+
+/* Others wait for what a writer has on its way to the disk: it is capped in bytes, for an operation of the flusher is large,
+ * and at little less than the disk does, for what is made to wait holds up who syncs; then little may be dirty. */
+static void test_buffered_writer(void **state _unused_) {
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 300 * MIB;
+        w.c[writer].operations = 2000;
+        world_run(&w, 1500 * USEC_PER_MSEC);
+        assert_non_null(world_incident(&w, "io"));
+        assert_string_equal(world_incident(&w, "io")->culprit, "/sideload.slice/writer.service");
+        assert_true(w.c[writer].io_max[0].v[IO_WRITE_BYTES] <= 50 * MIB);
+        assert_true(w.c[writer].io_max[0].v[IO_WRITE_BYTES] >= 40 * MIB);
+        assert_true(w.c[writer].io_max[0].v[IO_WRITES] == LIMIT_MAX);
+        assert_true(w.c[writer].io_max[0].v[IO_READS] == LIMIT_MAX);
+        /* The floor; 8 MiB and the room for writing would be less. */
+        assert_true(w.c[writer].high >= 64 * MIB && w.c[writer].high <= 128 * MIB);
+        w.c[writer].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        world_assert_only_touched(&w, writer);
+        assert_int_equal(w.kills, 0);
+        assert_true(world_clean(&w));
+}
+
+static uint64_t write_cap(int i) {
+        return w.c[i].io_max[0].v[IO_WRITE_BYTES];
+}
+
+/* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
+static void test_disk_that_took_a_burst(void **state _unused_) {
+        uint64_t lowest = LIMIT_MAX;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 100 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 60 * MIB && write_cap(writer) < LIMIT_MAX);
+        w.disk_bytes = 60 * MIB;
+        for (int i = 0; i < 400; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                lowest = MIN(lowest, write_cap(writer));
+        }
+        assert_true(lowest >= 40 * MIB);
+        assert_true(write_cap(writer) >= 44 * MIB && write_cap(writer) <= 54 * MIB);
+}
+
+/* The disk did less when it was measured than it can do, because somebody else was on the computer. */
+static void test_disk_that_was_held_up(void **state _unused_) {
+        uint64_t highest = 0;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 40 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) <= 32 * MIB);
+        w.disk_bytes = 60 * MIB;
+        for (int i = 0; i < 1200; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, write_cap(writer));
+        }
+        assert_true(write_cap(writer) >= 37 * MIB);
+        assert_true(highest <= 50 * MIB);
+}
+
+/* The first moments of a flood flatter a disk that takes a burst: by what was counted in them a cap of 650 would leave a fifth
+ * free, and there is nothing left. The service's requests tell. */
+static void test_disk_that_read_a_burst(void **state _unused_) {
+        uint64_t cap;
+        int flood;
+
+        w.credited = w.allowance = true;
+        w.disk_operations = 1000;
+        flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096);
+        for (int i = 0; i < 40 && w.c[flood].touched == 0; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.disk_operations = 760;
+        for (int i = 0; i < 160; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        cap = w.c[flood].io_max[0].v[IO_READS];
+        assert_true(cap >= 400 && cap <= 600);
+        for (int i = 0; i < 400; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[flood].io_max[0].v[IO_READS] <= 640);
+        }
+}
+
+/* He had only just begun when he was measured; what he had on its way by then tells what the disk does. */
+static void test_writer_who_had_just_begun(void **state _unused_) {
+        int writer, backlog = world_add(&w, "/system.slice/backlog.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        w.c[backlog].writes = true;
+        w.c[backlog].io_bytes = 64 << 10;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        w.disk_bytes = 9 * MIB;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) <= 9 * MIB);
+        w.disk_bytes = 60 * MIB;
+        w.c[backlog].operations = 2000;
+        world_run(&w, 1500 * USEC_PER_MSEC);
+        w.c[backlog].operations = 0;
+        world_run(&w, 40 * USEC_PER_SEC);
+        assert_true(write_cap(writer) >= 20 * MIB && write_cap(writer) <= 52 * MIB);
+}
+
+/* Who syncs waits for what a writer has on its way: the less he is let write the longer. */
+static void test_writer_keeps_half(void **state _unused_) {
+        uint64_t first, lowest = LIMIT_MAX;
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 300 * MIB;
+        w.c[writer].operations = 2000;
+        w.c[writer].backlog = 45 * MIB;
+        for (int i = 0; i < 60 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        first = write_cap(writer);
+        assert_true(first < LIMIT_MAX);
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                lowest = MIN(lowest, write_cap(writer));
+        }
+        /* It was tried. */
+        assert_true(lowest < first && lowest >= first / 2);
+}
+
+/* A disk that is given so many requests a second takes no time for each: by the clock it idles, and is full. */
+static void test_disk_with_an_allowance(void **state _unused_) {
+        uint64_t highest = 0;
+        int flood;
+
+        w.credited = w.allowance = true;
+        flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096);
+        for (int i = 0; i < 40 && w.c[flood].touched == 0; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[flood].touched > 0);
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, w.c[flood].io_max[0].v[IO_READS]);
+        }
+        /* It was tried whether more harms, and it did: three quarters of the disk it is, and a tenth is free. */
+        assert_true(highest <= 620);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] >= 500 && w.c[flood].io_max[0].v[IO_READS] <= 580);
+}
+
+/* Requests end many at a time; what ends within half a second is no measure of what a disk can do. */
+static void test_requests_that_end_together(void **state _unused_) {
+        uint64_t highest = 0;
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 40 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) < LIMIT_MAX);
+        w.credit_step_usec = 700 * USEC_PER_MSEC;
+        for (int i = 0; i < 600; i++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                highest = MAX(highest, write_cap(writer));
+        }
+        assert_true(highest <= 54 * MIB);
+}
+
+/* A machine has more disks than the credit tells apart: what is done to the others is asked of io.stat. */
+static void test_disk_that_is_not_counted(void **state _unused_) {
+        int hog;
+
+        w.credited = w.uncounted = true;
+        hog = victim_and_flood("/sideload.slice/hog.service", 5000, 4096);
+        world_run(&w, 2 * USEC_PER_SEC);
+        /* It pushes all the while. */
+        for (int i = 0; i < 600; i++) {
+                assert_true(w.c[hog].io_max[0].v[IO_READS] <= 800);
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+}
+
+/* A writer's first requests stand in no io.stat while they wait to be let in to the queue: what is on its way tells. */
+static void test_writes_not_yet_counted(void **state _unused_) {
+        int writer;
+
+        w.credited = true;
+        w.disk_operations = 4000;
+        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        w.c[writer].buffered = w.c[writer].writes = w.c[writer].unseen = true;
+        w.c[writer].backlog = 150 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
+}
+
+/* What a flood had on its way when it was capped stands in its slice's figures first. Only what goes on is the slice's. */
+static void test_slice_of_a_flood_is_left(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 64 << 10), slice = world_find(&w, "/sideload.slice");
+
+        w.disk_operations = 4000;
+        w.c[flood].operations = 2000;
+        for (int i = 0; i < 20 && w.c[flood].io_max[0].v[IO_READS] == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.disk_bytes = 4 * MIB;
+        for (int i = 0; i < 600; i++) {
+                w.c[slice].done[0].v[IO_READ_BYTES] += 8 * MIB;
+                w.c[slice].done[0].v[IO_READS] += 128;
+                world_run(&w, 50 * USEC_PER_MSEC);
+                if (i < 90)
+                        assert_true(w.c[slice].io_max[0].v[IO_READS] == LIMIT_MAX);
+        }
+        assert_true(w.c[slice].io_max[0].v[IO_READS] < LIMIT_MAX);
+}
+
+/* While what it had on its way drains, nothing is gained by a lower cap, and afterwards only by one that lets it drain. */
+static void test_backlog_may_drain(void **state _unused_) {
+        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+
+        w.disk_operations = 4000;
+        w.c[writer].buffered = w.c[writer].writes = true;
+        w.c[writer].current = 60 * MIB;
+        w.c[writer].backlog = 150 * MIB;
+        w.c[writer].operations = 2000;
+        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB && write_cap(writer) <= 50 * MIB);
+        world_run(&w, 4500 * USEC_PER_MSEC);
+        assert_true(write_cap(writer) >= 40 * MIB);
+        /* It goes on hurting. */
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(write_cap(writer) >= 15 * MIB && write_cap(writer) <= 40 * MIB);
+}
+
+static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
+        EngineStatus s;
+        Plan plan;
+
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        world_run(&w, 10 * USEC_PER_SEC);
+        for (int k = 0; k < 240; k++) {
+                EngineInput in = { .now_usec = w.now, .n_events = 1,
+                                   .events = &(Event) { .type = EVENT_IO_STIR, .usec = w.now } };
+
+                engine_step(w.engine, &w.policy, &in, &plan);
+                w.due_usec = MIN(w.due_usec, plan.next_usec);
+                w.plan = plan;
+                world_run(&w, 500 * USEC_PER_MSEC);
+        }
+        engine_status(w.engine, &s);
+        assert_true(s.samples > 50);
+        assert_true(s.samples < 250);
+}
+
+static void test_foreign_io_max_is_left(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.c[flood].io_max[0].v[IO_READS] = 77;
+        w.c[flood].operations = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.c[flood].io_max[0].v[IO_READS], 77);
+}
+
+int main(void) {
+#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
+        const struct CMUnitTest tests[] = {
+                T(test_flood_is_capped_and_given_back),
+                T(test_room_on_the_disk),
+                T(test_device_that_does_less),
+                T(test_floor_of_caps),
+                T(test_harmless_io_is_left),
+                T(test_little_io_is_no_flood),
+                T(test_refaults_are_not_blamed),
+                T(test_own_io_is_own_trouble),
+                T(test_swap_traffic_is_the_leak),
+                T(test_driven_out_is_no_culprit),
+                T(test_driven_out_of_its_own),
+                T(test_two_floods),
+                T(test_leak_and_flood_in_one),
+                T(test_buffered_writer),
+                T(test_disk_that_took_a_burst),
+                T(test_disk_that_was_held_up),
+                T(test_disk_with_an_allowance),
+                T(test_writer_keeps_half),
+                T(test_disk_that_read_a_burst),
+                T(test_writer_who_had_just_begun),
+                T(test_requests_that_end_together),
+                T(test_disk_that_is_not_counted),
+                T(test_writes_not_yet_counted),
+                T(test_slice_of_a_flood_is_left),
+                T(test_backlog_may_drain),
+                T(test_work_on_a_disk_is_no_stir),
+                T(test_foreign_io_max_is_left),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
