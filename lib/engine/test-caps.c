@@ -286,9 +286,8 @@ static uint64_t write_cap(int i) {
         return w.c[i].io_max[0].v[IO_WRITE_BYTES];
 }
 
-/* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
-static void test_disk_that_took_a_burst(void **state _unused_) {
-        uint64_t lowest = LIMIT_MAX;
+/* A buffered writer on a disk whose requests are counted, and that writes so much a second just when he is measured. */
+static int capped_writer(uint64_t disk_bytes) {
         int writer;
 
         w.credited = true;
@@ -297,9 +296,18 @@ static void test_disk_that_took_a_burst(void **state _unused_) {
         w.c[writer].buffered = w.c[writer].writes = true;
         w.c[writer].current = 60 * MIB;
         w.c[writer].operations = 2000;
-        w.disk_bytes = 100 * MIB;
+        w.disk_bytes = disk_bytes;
         for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
                 world_run(&w, 50 * USEC_PER_MSEC);
+        return writer;
+}
+
+/* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
+static void test_disk_that_took_a_burst(void **state _unused_) {
+        uint64_t lowest = LIMIT_MAX;
+        int writer;
+
+        writer = capped_writer(100 * MIB);
         assert_true(write_cap(writer) >= 60 * MIB && write_cap(writer) < LIMIT_MAX);
         w.disk_bytes = 60 * MIB;
         for (int i = 0; i < 400; i++) {
@@ -315,15 +323,7 @@ static void test_disk_that_was_held_up(void **state _unused_) {
         uint64_t highest = 0;
         int writer;
 
-        w.credited = true;
-        w.disk_operations = 4000;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
-        w.c[writer].buffered = w.c[writer].writes = true;
-        w.c[writer].current = 60 * MIB;
-        w.c[writer].operations = 2000;
-        w.disk_bytes = 40 * MIB;
-        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        writer = capped_writer(40 * MIB);
         assert_true(write_cap(writer) <= 32 * MIB);
         w.disk_bytes = 60 * MIB;
         for (int i = 0; i < 1200; i++) {
@@ -360,17 +360,9 @@ static void test_disk_that_read_a_burst(void **state _unused_) {
 static void test_writer_who_had_just_begun(void **state _unused_) {
         int writer, backlog = world_add(&w, "/system.slice/backlog.service", CGROUP_KIND_UNIT, 10 * MIB);
 
-        w.credited = true;
-        w.disk_operations = 4000;
         w.c[backlog].writes = true;
         w.c[backlog].io_bytes = 64 << 10;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
-        w.c[writer].buffered = w.c[writer].writes = true;
-        w.c[writer].current = 60 * MIB;
-        w.c[writer].operations = 2000;
-        w.disk_bytes = 9 * MIB;
-        for (int i = 0; i < 20 && write_cap(writer) == LIMIT_MAX; i++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        writer = capped_writer(9 * MIB);
         assert_true(write_cap(writer) <= 9 * MIB);
         w.disk_bytes = 60 * MIB;
         w.c[backlog].operations = 2000;
@@ -425,14 +417,7 @@ static void test_requests_that_end_together(void **state _unused_) {
         uint64_t highest = 0;
         int writer;
 
-        w.credited = true;
-        w.disk_operations = 4000;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
-        w.c[writer].buffered = w.c[writer].writes = true;
-        w.c[writer].current = 60 * MIB;
-        w.c[writer].operations = 2000;
-        for (int i = 0; i < 40 && write_cap(writer) == LIMIT_MAX; i++)
-                world_run(&w, 50 * USEC_PER_MSEC);
+        writer = capped_writer(w.disk_bytes);
         assert_true(write_cap(writer) < LIMIT_MAX);
         w.credit_step_usec = 700 * USEC_PER_MSEC;
         for (int i = 0; i < 600; i++) {
