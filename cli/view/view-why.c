@@ -35,9 +35,7 @@ static void print_alarm(const View *v, const json_t *j, Str *out) {
         if (startswith(condition, "MemoryExhaustionWithin")) {
                 str_appendf(
                         &s,
-                        "At the rate it was going, memory and swap would have lasted %s more; the alarm is "
-                        "set "
-                        "at %s.",
+                        "At the rate it was going, memory would have lasted %s more; the alarm is set at %s.",
                         view_duration(measured, a), view_duration(threshold, b));
         } else if (startswith(condition, "SwapUsedAbove")) {
                 str_appendf(&s, "%s of the swap was in use; the alarm is set at %s.",
