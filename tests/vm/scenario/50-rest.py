@@ -49,5 +49,6 @@ def test_rest(vm: VM) -> None:
     vm.figure("resident", resident, "KiB")
     vm.figure("of it not of files", anon, "KiB")
     check(wakeups <= 0.2, "more than 0.2 wakeups a second")
+    check(anon <= 2048, "more memory of its own than allowed")
     # How much of the libraries' text is resident differs by what else mapped it; the target decides where all is asked for.
-    check(resident <= (4096 if full() else 5120), "more resident than allowed")
+    check(not full() or resident <= 4096, "more resident than allowed")
