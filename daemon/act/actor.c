@@ -22,6 +22,7 @@
 #include "act/hook.h"
 #include "act/leases.h"
 #include "act/limit.h"
+#include "act/priority.h"
 #include "act/worker.h"
 #include "base/macro.h"
 #include "base/units.h"
@@ -165,6 +166,8 @@ static OutcomeResult give_back_io(const HeldLease *h, int dir_fd) {
 
                 worst = MAX(worst, r);
         }
+        if (h->lease.n_io > 0 && worst != OUTCOME_GONE)
+                io_priority_set(dir_fd, false);
         return worst;
 }
 

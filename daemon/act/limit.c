@@ -18,6 +18,7 @@
 #include <unistd.h>
 
 #include "act/limit.h"
+#include "act/priority.h"
 #include "base/macro.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
@@ -203,6 +204,13 @@ fail:
         return r == -ENODEV ? OUTCOME_DONE : OUTCOME_FAILED;
 }
 
+static bool io_is_original(const Action *a) {
+        for (size_t i = 0; i < a->n_io; i++)
+                if (!io_equal(&a->io[i].value, &a->io[i].original))
+                        return false;
+        return true;
+}
+
 /* All devices of the action: the worst that came of one. original: what was there before cgd. */
 static OutcomeResult io_change_all(Job *job, bool original) {
         OutcomeResult worst = OUTCOME_DONE;
@@ -217,6 +225,8 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                         return r;
                 worst = MAX(worst, r);
         }
+        if (job->action.n_io > 0)
+                io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && !io_is_original(&job->action));
         return worst;
 }
 

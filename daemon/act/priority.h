@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+#pragma once
+
+/* Io priority: the threads of a cgroup that is capped are served by the disk after everybody else's. */
+
+#include <stdbool.h>
+
+/* Lets every thread of the cgroup held by dir_fd, and of those below it, that has no io priority of its own have the idle
+ * class; or takes that back where it is ours. Never blocks. What cannot be done is left: a cap does not depend on it. */
+void io_priority_set(int dir_fd, bool idle);
