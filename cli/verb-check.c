@@ -262,9 +262,11 @@ static void check_disks(Check *c) {
                         add(c, "Disks", names[i]->d_name, "ok", found, "", "");
                         continue;
                 }
+                /* Which of the schedulers look at the io priority: Documentation/block/ioprio.rst, block/mq-deadline.c. */
                 (void) snprintf(found, sizeof(found), "nothing keeps io weights (scheduler %s)", scheduler);
                 add(c, "Disks", names[i]->d_name, "note", found,
-                    "IOWeight= has no effect on it. Floods are capped all the same.",
+                    streq(scheduler, "mq-deadline") ? "IOWeight= has no effect on it. Floods are capped, and served after everybody else." :
+                                                      "IOWeight= has no effect on it. Floods are capped all the same.",
                     "To have weights: the scheduler bfq, or iocost: /usr/share/doc/cgd/iocost.conf tells how.");
         }
         for (int i = 0; i < n; i++)

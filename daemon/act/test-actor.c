@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -811,6 +812,69 @@ static void test_io_reassert(void **state) {
         assert_io_max(NO_CAP);
 }
 
+/* A process that does nothing, with that io priority, as a thread of the cgroup at path. */
+static pid_t idler(const char *path, int priority) {
+        char text[128];
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                (void) pause();
+                _exit(0);
+        }
+        assert_int_equal(syscall(SYS_ioprio_set, 1, pid, priority), 0);
+        (void) snprintf(text, sizeof text, "%d\n", pid);
+        assert_int_equal(file_write_at(hog_fd, path, text), 0);
+        return pid;
+}
+
+#define CLASS_OF(pid) (syscall(SYS_ioprio_get, 1, (pid)) >> 13)
+
+static void test_io_priority(void **state) {
+        enum { BEST_EFFORT = 2, IDLE };
+        pid_t plain, below, own;
+
+        (void) state;
+        test_sh("mkdir '%s%s/sub' '%s%s/own' && cd '%s%s' && touch cgroup.threads sub/cgroup.threads own/cgroup.threads", root, HOG, root,
+                HOG, root, HOG);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        plain = idler("cgroup.threads", 0);
+        below = idler("sub/cgroup.threads", 0);
+        own = idler("own/cgroup.threads", BEST_EFFORT << 13 | 3);
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), IDLE);
+        assert_int_equal(CLASS_OF(below), IDLE);
+        assert_int_equal(CLASS_OF(own), BEST_EFFORT);
+        /* What somebody chose meanwhile stays. */
+        assert_int_equal(syscall(SYS_ioprio_set, 1, below, IDLE << 13 | 7), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(CLASS_OF(below), IDLE);
+
+        /* A cap that is raised to what was there before ends it, and so does who comes after a crash. */
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(cap(LIMIT_MAX, LIMIT_MAX, io_line(1600000, 400))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), IDLE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(CLASS_OF(plain), 0);
+        start();
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(CLASS_OF(own), BEST_EFFORT);
+        for (size_t i = 0; i < 3; i++) {
+                pid_t pid = (const pid_t[]) { plain, below, own }[i];
+
+                (void) kill(pid, SIGKILL);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+        }
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 
 int main(void) {
@@ -839,6 +903,7 @@ int main(void) {
                 TEST(test_io_and_memory),
                 TEST(test_io_crash),
                 TEST(test_io_reassert),
+                TEST(test_io_priority),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
