@@ -262,7 +262,7 @@ static void check_disks(Check *c) {
                         add(c, "Disks", names[i]->d_name, "ok", found, "", "");
                         continue;
                 }
-                /* Which of the schedulers look at the io priority: Documentation/block/ioprio.rst, block/mq-deadline.c. */
+                /* Of those that keep no weights this one looks at the io priority: the kernel's Documentation/block/ioprio.rst. */
                 (void) snprintf(found, sizeof(found), "nothing keeps io weights (scheduler %s)", scheduler);
                 add(c, "Disks", names[i]->d_name, "note", found,
                     streq(scheduler, "mq-deadline") ? "IOWeight= has no effect on it. Floods are capped, and served after everybody else." :
