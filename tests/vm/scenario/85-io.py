@@ -5,7 +5,9 @@
 What is right or wrong whatever the machine (who was limited, what was given back, that nobody was killed for io) always
 decides. How many requests were kept decides only where all is asked for, and is measured beside the same service with
 no neighbour in the same run."""
+import ctypes
 import os
+import subprocess
 from pathlib import Path
 
 from vmlib import CGROUP, LOADS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
@@ -48,6 +50,20 @@ def first_hurt(result: dict, start: float) -> float | None:
     return None
 
 
+def somebody_elses(hog: Unit) -> None:
+    """A process in there that does not run as root."""
+    p = subprocess.Popen(["setpriv", "--reuid=65534", "--clear-groups", "sleep", "600"])
+    (hog.path / "cgroup.procs").write_text(str(p.pid))
+
+
+def served_last(hog: Unit) -> bool:
+    """While it is capped all its threads have the idle io priority, and else none has. Source: ioprio_get(2)."""
+    libc, sys_ioprio_get, idle = ctypes.CDLL(None), 252, 3
+    capped = bool(read(hog.path / "io.max").strip())
+    classes = {libc.syscall(sys_ioprio_get, 1, int(tid)) >> 13 for tid in read(hog.path / "cgroup.threads").split()}
+    return classes == ({idle} if capped else {0})
+
+
 def io_incidents(vm: VM) -> list[dict]:
     return [i for i in vm.incidents() if i["alarm"] == "io"]
 
@@ -67,10 +83,12 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
     hogs += [vm.hog(s, name=name, **({"seconds": CALM + FLOOD + 60} | o | at)) for name, s, o in more]
     paths = ["/" + str(h.path.relative_to(CGROUP)) for h in hogs]
     device = device_of(DATA)
+    somebody_elses(hogs[0])
     wait(lambda: False, start - monotonic())
     used = [io_of(u.path, device) for u in (hogs[0], service)]
     wait(lambda: vm.log(tell(vm, hogs[0])), FLOOD, 5)
     now = [io_of(u.path, device) for u in (hogs[0], service)]
+    last = wait(lambda: served_last(hogs[0]), 5)
     seen = vm.cgctl("tree", "/sideload.slice", ok=False)
     stage = vm.cgctl("status", ok=False) + str(vm.cgctl_json("status")["io_latency"])
     result = service.finish()
@@ -111,6 +129,7 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
     check(any(b["confidence"] == "measured" and b["victim"].endswith("/victim.service") and b["culprit"] in paths
               for b in vm.cgctl_json("blame", "--since=2min")),
           f"the service is not said to have waited for its neighbour: {blame}")
+    check(last, "its io priority does not go with its cap")
     check(vm.culprits() <= set(paths), f"culprits: {vm.culprits()}")
     touched = {r["path"] for r in watch.changes()} - set(paths)
     check(not touched, f"bystanders were touched: {sorted(touched)}")
