@@ -84,3 +84,20 @@ def test_culprits(vm: VM) -> None:
     vm.figure("drills", sum(len(s["runs"]) for s in scenarios))
     vm.figure("wrong", len(found))
     check(not found, "\n".join(found))
+
+
+@only_full
+@limited(2000)
+def test_harmless(vm: VM) -> None:
+    """Ten minutes beside a neighbour who takes and gives back what is free: nothing is done to him. An hour of it by a clock of
+    its own is a unit test of the engine."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    watch = vm.watch()
+    scenario = rehearse(vm, "harmless", "--for=10min", "--slo=isol-mean=1", timeout=1900)[0]
+    watch.stop()
+    touched = {r["path"] for r in watch.changes()}
+    vm.figure("kept", scenario["with"]["isolation"]["mean"] / 100, "%")
+    vm.figure("changes", len(watch.changes()))
+    check(not touched, f"touched: {sorted(touched)}")
+    check(not wrong(scenario), "\n".join(wrong(scenario)))
