@@ -41,7 +41,8 @@ def nobody(vm: VM) -> None:
 def static(vm: VM) -> None:
     """What an operator would set who knew both programs: what the service and the system need is left over, of memory and
     of a disk that does 800 operations and 60 MB a second."""
-    properties("sideload", MemoryMax="480M", MemorySwapMax="0", IOReadIOPSMax="/dev/vdb 650", IOWriteBandwidthMax="/dev/vdb 20M")
+    properties("sideload", MemoryMax="480M", MemorySwapMax="0", IOReadIOPSMax="/dev/vdb 650", IOReadBandwidthMax="/dev/vdb 45M",
+               IOWriteBandwidthMax="/dev/vdb 20M")
 
 
 def low(vm: VM) -> None:

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""As 99-peers, with a service that needs the disk and a neighbour that floods it with direct reads, or streams a file through the page cache (85-io has the same for
-cgd alone): with those of them that look at io at all. earlyoom, nohang, systemd-oomd and MemoryLow= do not."""
+"""As 99-peers, with a service that needs the disk and a neighbour that floods it with direct reads, or streams a file through
+the page cache (85-io has the same for cgd alone): with those of them that look at io at all. earlyoom, nohang, systemd-oomd
+and MemoryLow= do not."""
 from functools import partial
 from pathlib import Path
 
