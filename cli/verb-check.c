@@ -265,7 +265,7 @@ static void check_disks(Check *c) {
                 /* Of those that keep no weights this one looks at the io priority: the kernel's Documentation/block/ioprio.rst. */
                 (void) snprintf(found, sizeof(found), "nothing keeps io weights (scheduler %s)", scheduler);
                 add(c, "Disks", names[i]->d_name, "note", found,
-                    streq(scheduler, "mq-deadline") ? "IOWeight= has no effect on it. Floods are capped, and served after everybody else." :
+                    streq(scheduler, "mq-deadline") ? "IOWeight= has no effect on it. Floods are capped, and floods of reads served after everybody else." :
                                                       "IOWeight= has no effect on it. Floods are capped all the same.",
                     "To have weights: the scheduler bfq, or iocost: /usr/share/doc/cgd/iocost.conf tells how.");
         }

@@ -204,11 +204,19 @@ fail:
         return r == -ENODEV ? OUTCOME_DONE : OUTCOME_FAILED;
 }
 
-static bool io_is_original(const Action *a) {
+/* Whoever writes is not served last: a journal's commit may wait for what he has on its way, and with it everybody who syncs. */
+static bool io_caps_reads_alone(const Action *a) {
+        bool reads = false;
+
         for (size_t i = 0; i < a->n_io; i++)
-                if (!io_equal(&a->io[i].value, &a->io[i].original))
-                        return false;
-        return true;
+                for (int k = 0; k < _IO_KEY_MAX; k++) {
+                        if (a->io[i].value.v[k] >= a->io[i].original.v[k])
+                                continue;
+                        if (k == IO_WRITE_BYTES || k == IO_WRITES)
+                                return false;
+                        reads = true;
+                }
+        return reads;
 }
 
 /* All devices of the action: the worst that came of one. original: what was there before cgd. */
@@ -226,7 +234,7 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                 worst = MAX(worst, r);
         }
         if (job->action.n_io > 0)
-                io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && !io_is_original(&job->action));
+                io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && io_caps_reads_alone(&job->action));
         return worst;
 }
 

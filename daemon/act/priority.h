@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Io priority: the threads of a cgroup that is capped are served by the disk after everybody else's. */
+/* Io priority: the threads of a cgroup whose reads are capped are served by the disk after everybody else's. */
 
 #include <stdbool.h>
 

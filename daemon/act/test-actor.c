@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -683,16 +684,27 @@ static IoLine io_line(uint64_t rbps, uint64_t riops) {
         return (IoLine) { 254, 16, { rbps, LIMIT_MAX, riops, LIMIT_MAX } };
 }
 
-static const Outcome *cap(uint64_t rbps, uint64_t riops, IoLine expect) {
+static const Outcome *cap_line(IoLine value, IoLine expect) {
         Action a = action(ACTION_SET_IO_MAX, LIMIT_MAX, LIMIT_MAX);
         size_t n = n_outcomes + 1;
 
         a.step = STEP_IO_CAP;
         a.io_only = true;
-        a.io[0] = (IoCap) { .value = io_line(rbps, riops), .expect = expect, .original = io_line(LIMIT_MAX, LIMIT_MAX) };
+        a.io[0] = (IoCap) { .value = value, .expect = expect, .original = io_line(LIMIT_MAX, LIMIT_MAX) };
         a.n_io = 1;
         assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
         return await(n);
+}
+
+static const Outcome *cap(uint64_t rbps, uint64_t riops, IoLine expect) {
+        return cap_line(io_line(rbps, riops), expect);
+}
+
+static const Outcome *cap_writes(uint64_t wbps) {
+        IoLine value = io_line(LIMIT_MAX, LIMIT_MAX);
+
+        value.v[IO_WRITE_BYTES] = wbps;
+        return cap_line(value, io_line(LIMIT_MAX, LIMIT_MAX));
 }
 
 static void assert_io_max(const char *text) {
@@ -819,6 +831,7 @@ static pid_t idler(const char *path, int priority) {
 
         assert_true(pid >= 0);
         if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
                 (void) pause();
                 _exit(0);
         }
@@ -862,6 +875,11 @@ static void test_io_priority(void **state) {
         assert_int_equal(leases_release_file(root, lease_file), 0);
         assert_int_equal(CLASS_OF(plain), 0);
         start();
+
+        /* Others may wait for what somebody writes. */
+        assert_int_equal(cap_writes(1600000)->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
 
         assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
         assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);

@@ -57,9 +57,11 @@ def somebody_elses(hog: Unit) -> None:
 
 
 def served_last(hog: Unit) -> bool:
-    """While it is capped all its threads have the idle io priority, and else none has. Source: ioprio_get(2)."""
+    """While its reads are capped, and not its writes, all its threads have the idle io priority, and else none has. Source:
+    ioprio_get(2)."""
     libc, sys_ioprio_get, idle = ctypes.CDLL(None), 252, 3
-    capped = bool(read(hog.path / "io.max").strip())
+    lines = read(hog.path / "io.max").splitlines()
+    capped = lines and all("wbps=max" in line and "wiops=max" in line for line in lines)
     classes = {libc.syscall(sys_ioprio_get, 1, int(tid)) >> 13 for tid in read(hog.path / "cgroup.threads").split()}
     return classes == ({idle} if capped else {0})
 
