@@ -227,7 +227,8 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
                 if (is_leaf(s, &s->cgroups[i]) && path_within(s->cgroups[i].path, top->path) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
                         candidates_add(ret, &s->cgroups[i], &in, share_of(in.rate, ret->whole_rate));
 
-        if (whole_of(scope, &sum) < noise)
+        ret->noise = whole_of(scope, &sum) < noise;
+        if (ret->noise)
                 return;
 
         /* From the top down, as long as one child holds most of its level and enough of the whole. */

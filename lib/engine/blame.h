@@ -33,7 +33,8 @@ void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Wai
                  uint64_t page_bytes);
 
 typedef struct Blame {
-        bool measured;                  /* there were two samples to compare */
+        bool measured;                  /* there were two samples to compare … */
+        bool noise;                     /* … and what all took in is too little to blame anybody for */
         TrackWindow window;
         uint64_t usec;                  /* length of the window */
         uint64_t whole_rate;            /* bytes per second that all took in together */

@@ -259,9 +259,12 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
         Blame recent, longer;
         bool part;
 
-        /* A disk forgets: who keeps it busy now is who keeps others waiting now, whatever was before. */
+        /* A disk forgets: who keeps it busy now is who keeps others waiting now, whatever was before. But a slow one does too
+         * little between two looks to tell, and a daemon that is short of CPU looks too seldom. */
         if (scope->resource == RESOURCE_IO) {
                 blame_find(&e->tracks, e->sample, WINDOW_LAST, share_min, IO_NOISE, scope, b);
+                if (!b->measured || b->noise)
+                        blame_find(&e->tracks, e->sample, WINDOW_RECENT, share_min, IO_NOISE, scope, b);
                 return;
         }
 

@@ -106,6 +106,42 @@ static void test_device_that_does_less(void **state _unused_) {
         world_assert_only_touched(&w, flood);
 }
 
+/* A disk with an arm: in a tenth of a second it does little, whoever keeps it busy. */
+static void test_slow_disk(void **state _unused_) {
+        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+
+        w.disk_operations = 120;
+        w.c[web].operations = 20;
+        w.c[web].io_bytes = 4096;
+        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        assert_null(engine_incident(w.engine, 0));
+        w.c[flood].operations = 1000;
+        w.c[flood].io_bytes = 4096;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        world_run(&w, 30 * USEC_PER_SEC);
+        world_assert_only_touched(&w, flood);
+        w.c[flood].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+/* Where the daemon gets its CPU so late that two looks are nearly half a second apart, they still tell. */
+static void test_late_looks(void **state _unused_) {
+        int flood;
+
+        w.lag_usec = 350 * USEC_PER_MSEC;
+        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[flood].touched > 0);
+        world_run(&w, 30 * USEC_PER_SEC);
+        world_assert_only_touched(&w, flood);
+        w.c[flood].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
 /* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
 static void test_floor_of_caps(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -532,6 +568,8 @@ int main(void) {
                 T(test_flood_is_capped_and_given_back),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
+                T(test_slow_disk),
+                T(test_late_looks),
                 T(test_floor_of_caps),
                 T(test_harmless_io_is_left),
                 T(test_little_io_is_no_flood),
