@@ -7,7 +7,7 @@
  * thread, the writes to the worker's: they meet in the job alone.
  *
  * Which values are ours: what the engine expects, what the lease says was written last and before that (that
- * write may have failed or be under way), what systemd was told, and, for two seconds after a reload, the
+ * write may have failed or be under way), what systemd was told last and before that, and, for two seconds after a reload, the
  * original, for then it was systemd that put it back and nobody else.
  *
  * io.max is never handed over: systemd writes there only for devices that the unit's own directives name, so a
@@ -58,8 +58,11 @@ static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
 
         accept[n++] = h->lease.value;
         accept[n++] = h->previous;
-        if (h->lease.handed_over)
+        /* It answers before it writes, so the one before may come after ours. */
+        if (h->lease.handed_over) {
                 accept[n++] = h->handed_value;
+                accept[n++] = h->handed_before;
+        }
         if (a->reloaded_usec != 0 && now_monotonic_usec() < a->reloaded_usec + REASSERT_LAST_USEC)
                 accept[n++] = h->lease.original;
         return n;
@@ -172,7 +175,7 @@ static OutcomeResult give_back_io(const HeldLease *h, int dir_fd) {
 }
 
 static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
-        uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value };
+        uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value, h->handed_before };
         OutcomeResult io = give_back_io(h, dir_fd), r;
         int error;
 
@@ -181,7 +184,7 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
         limit_swap_change(dir_fd, h->lease.cgroup_id,
                           (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
                           h->lease.swap_original);
-        r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 3 : 2,
+        r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 4 : 2,
                          h->lease.original, NULL, &before, &after, &error);
         return io == OUTCOME_FAILED && r == OUTCOME_DONE ? io : r;
 }
@@ -603,7 +606,8 @@ static void adopt(Actor *a) {
                 } else if (limit_equal(current, h->lease.value))
                         continue;
                 else if (limit_equal(current, h->previous) ||
-                         (h->lease.handed_over && limit_equal(current, h->handed_value)))
+                         (h->lease.handed_over &&
+                          (limit_equal(current, h->handed_value) || limit_equal(current, h->handed_before))))
                         (void) leases_set(a->leases, h, current, h->lease.swap_value, h->lease.step,
                                           h->lease.expires_usec);
                 else {

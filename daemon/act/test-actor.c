@@ -233,6 +233,33 @@ static void test_told_late(void **state) {
         assert_true(high() == 50 * MIB);
 }
 
+/* Raised twice and told of twice, and what it was told first it writes last. */
+static void test_told_twice(void **state) {
+        Lease lease = { .cgroup_id = hog_id, .incident_id = 3, .path = HOG, .original = LIMIT_MAX, .value = 64 * MIB,
+                        .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX };
+        Leases *l;
+        HeldLease *h;
+
+        (void) state;
+        actor = actor_free(actor);
+        assert_int_equal(leases_new(lease_file, &l), 0);
+        assert_int_equal(leases_take(l, &lease, LIMIT_MAX, &h), 0);
+        for (uint64_t k = 1; k <= 4; k++) {
+                assert_int_equal(leases_set(l, h, (64 + 16 * k) * MIB, LIMIT_MAX, STEP_HOLD, UINT64_MAX), 0);
+                if (k % 2 == 0)
+                        assert_int_equal(leases_hand_over(l, h, (64 + 16 * k) * MIB, false), 0);
+        }
+        leases_free(l);
+        set_high(128 * MIB);
+        start();
+        set_high(96 * MIB);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 144 * MIB, 128 * MIB)->result, OUTCOME_DONE);
+        assert_true(high() == 144 * MIB);
+        set_high(96 * MIB);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 144 * MIB)->result, OUTCOME_DONE);
+        assert_true(high() == LIMIT_MAX);
+}
+
 static uint64_t swap_high(void) {
         uint64_t v;
 
@@ -900,6 +927,7 @@ int main(void) {
                 TEST(test_hold_and_restore),
                 TEST(test_drift),
                 TEST(test_told_late),
+                TEST(test_told_twice),
                 TEST(test_rounding),
                 TEST(test_gone),
                 TEST(test_gone_unasked),

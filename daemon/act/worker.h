@@ -12,7 +12,7 @@
 #include "model/plan.h"
 
 #define JOBS_MAX 64
-#define JOB_ACCEPT_MAX 5
+#define JOB_ACCEPT_MAX 6
 /* Of one device: what the engine expects, what the lease says, what it said before, what was there before cgd. */
 #define JOB_IO_ACCEPT 4
 
