@@ -7,8 +7,8 @@
  * thread, the writes to the worker's: they meet in the job alone.
  *
  * Which values are ours: what the engine expects, what the lease says was written last and before that (that
- * write may have failed or be under way), what systemd was told last and before that, and, for two seconds after a reload, the
- * original, for then it was systemd that put it back and nobody else.
+ * write may have failed or be under way), what systemd was told last and before that, and, for two seconds after a
+ * reload, the original, for then it was systemd that put it back and nobody else.
  *
  * io.max is never handed over: systemd writes there only for devices that the unit's own directives name, so a
  * daemon-reload or re-exec leaves ours alone (seen on systemd 252), and where it does not, we write it again. */
