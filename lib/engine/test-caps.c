@@ -106,6 +106,17 @@ static void test_device_that_does_less(void **state _unused_) {
         world_assert_only_touched(&w, flood);
 }
 
+/* It alone, and all is given back when it ends. */
+static void flood_is_capped_within(int flood, uint64_t usec) {
+        world_run(&w, usec);
+        assert_true(w.c[flood].touched > 0);
+        world_run(&w, 30 * USEC_PER_SEC);
+        world_assert_only_touched(&w, flood);
+        w.c[flood].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
 /* A disk with an arm: in a tenth of a second it does little, whoever keeps it busy. */
 static void test_slow_disk(void **state _unused_) {
         int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
@@ -118,13 +129,7 @@ static void test_slow_disk(void **state _unused_) {
         assert_null(engine_incident(w.engine, 0));
         w.c[flood].operations = 1000;
         w.c[flood].io_bytes = 4096;
-        world_run(&w, 2 * USEC_PER_SEC);
-        assert_true(w.c[flood].touched > 0);
-        world_run(&w, 30 * USEC_PER_SEC);
-        world_assert_only_touched(&w, flood);
-        w.c[flood].operations = 0;
-        world_run(&w, 20 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
+        flood_is_capped_within(flood, 2 * USEC_PER_SEC);
 }
 
 /* Where the daemon gets its CPU so late that two looks are nearly half a second apart, they still tell. */
@@ -133,13 +138,7 @@ static void test_late_looks(void **state _unused_) {
 
         w.lag_usec = 350 * USEC_PER_MSEC;
         flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
-        world_run(&w, 3 * USEC_PER_SEC);
-        assert_true(w.c[flood].touched > 0);
-        world_run(&w, 30 * USEC_PER_SEC);
-        world_assert_only_touched(&w, flood);
-        w.c[flood].operations = 0;
-        world_run(&w, 20 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
+        flood_is_capped_within(flood, 3 * USEC_PER_SEC);
 }
 
 /* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
