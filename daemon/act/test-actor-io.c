@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Caps of the actor, and the io priority that goes with them. */
+
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+
+#include "act/test-actor.h"
+
+/* io.max: in the fake tree the file holds the one line that was written last. */
+static IoLine io_line(uint64_t rbps, uint64_t riops) {
+        return (IoLine) { 254, 16, { rbps, LIMIT_MAX, riops, LIMIT_MAX } };
+}
+
+static const Outcome *cap_line(IoLine value, IoLine expect) {
+        Action a = action(ACTION_SET_IO_MAX, LIMIT_MAX, LIMIT_MAX);
+        size_t n = n_outcomes + 1;
+
+        a.step = STEP_IO_CAP;
+        a.io_only = true;
+        a.io[0] = (IoCap) { .value = value, .expect = expect, .original = io_line(LIMIT_MAX, LIMIT_MAX) };
+        a.n_io = 1;
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        return await(n);
+}
+
+static const Outcome *cap(uint64_t rbps, uint64_t riops, IoLine expect) {
+        return cap_line(io_line(rbps, riops), expect);
+}
+
+static const Outcome *cap_writes(uint64_t wbps) {
+        IoLine value = io_line(LIMIT_MAX, LIMIT_MAX);
+
+        value.v[IO_WRITE_BYTES] = wbps;
+        return cap_line(value, io_line(LIMIT_MAX, LIMIT_MAX));
+}
+
+static void assert_io_max(const char *text) {
+        char buf[256];
+
+        assert_true(file_read_at(hog_fd, "io.max", buf, sizeof buf) >= 0);
+        assert_string_equal(buf, text);
+}
+
+#define NO_CAP "254:16 rbps=max wbps=max riops=max wiops=max\n"
+#define CAP_400 "254:16 rbps=1600000 wbps=max riops=400 wiops=max\n"
+
+static void test_io_cap_and_restore(void **state) {
+        HeldLease h;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_io_max(CAP_400);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.io_only);
+        assert_int_equal(h.lease.n_io, 1);
+        assert_true(h.lease.io[0].value.v[IO_READS] == 400 && h.lease.io[0].original.v[IO_READS] == LIMIT_MAX);
+        assert_true(actor_lease(actor, 0)->io[0].value.v[IO_READ_BYTES] == 1600000);
+
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DONE);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.io[0].value.v[IO_READS] == 200 && h.lease.io[0].expect.v[IO_READS] == 400);
+
+        /* memory.high is none of its business, whatever it holds. */
+        set_high(77 * MIB);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+        assert_true(high() == 77 * MIB);
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_null(actor_lease(actor, 0));
+}
+
+static void test_io_drift(void **state) {
+        static const char theirs[] = "254:16 rbps=5 wbps=max riops=max wiops=max\n";
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", theirs), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DRIFTED);
+        assert_io_max(theirs);
+        assert_int_equal(leases_in_file(NULL), 0);
+
+        assert_int_equal(file_write_at(hog_fd, "io.max", NO_CAP), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", theirs), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DRIFTED);
+        assert_io_max(theirs);
+        assert_int_equal(leases_in_file(NULL), 0);
+}
+
+/* Held and capped at once; somebody changes one of the two, and the other goes back. */
+static void test_io_and_memory(void **state) {
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_true(high() == 64 * MIB && !actor_lease(actor, 0)->io_only);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+        assert_true(high() == LIMIT_MAX);
+
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        set_high(50 * MIB);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DRIFTED);
+        assert_io_max(NO_CAP);
+        assert_true(high() == 50 * MIB);
+
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", "254:16 rbps=5 wbps=max riops=max wiops=max\n"), 0);
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DRIFTED);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(leases_in_file(NULL), 0);
+}
+
+/* A crash, at rest and in the middle of a change, and what a cgd that comes after it does. */
+static void test_io_crash(void **state) {
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        start();
+        assert_non_null(actor_lease(actor, 0));
+        assert_int_equal(actor_lease(actor, 0)->n_io, 1);
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DONE);
+        /* Written down, and not yet written: the value before is ours as well. */
+        assert_int_equal(file_write_at(hog_fd, "io.max", CAP_400), 0);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_io_max(NO_CAP);
+        start();
+        assert_null(actor_lease(actor, 0));
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_io_max(NO_CAP);
+        assert_int_equal(access(lease_file, F_OK), -1);
+}
+
+/* A unit with a limit of its own on that device: systemd puts it back at a reload. */
+static void test_io_reassert(void **state) {
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", NO_CAP), 0);
+        actor_reassert(actor);
+        event_spin(event, 300 * USEC_PER_MSEC);
+        assert_io_max(CAP_400);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+}
+
+/* A process that does nothing, with that io priority, as a thread of the cgroup at path. */
+static pid_t idler(const char *path, int priority) {
+        char text[128];
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                (void) prctl(PR_SET_PDEATHSIG, SIGKILL);
+                (void) pause();
+                _exit(0);
+        }
+        assert_int_equal(syscall(SYS_ioprio_set, 1, pid, priority), 0);
+        (void) snprintf(text, sizeof text, "%d\n", pid);
+        assert_int_equal(file_write_at(hog_fd, path, text), 0);
+        return pid;
+}
+
+#define CLASS_OF(pid) (syscall(SYS_ioprio_get, 1, (pid)) >> 13)
+
+static void test_io_priority(void **state) {
+        enum { BEST_EFFORT = 2, IDLE };
+        pid_t plain, below, own;
+
+        (void) state;
+        test_sh("mkdir '%s%s/sub' '%s%s/own' && cd '%s%s' && touch cgroup.threads sub/cgroup.threads own/cgroup.threads", root, HOG, root,
+                HOG, root, HOG);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        plain = idler("cgroup.threads", 0);
+        below = idler("sub/cgroup.threads", 0);
+        own = idler("own/cgroup.threads", BEST_EFFORT << 13 | 3);
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), IDLE);
+        assert_int_equal(CLASS_OF(below), IDLE);
+        assert_int_equal(CLASS_OF(own), BEST_EFFORT);
+        /* What somebody chose meanwhile stays. */
+        assert_int_equal(syscall(SYS_ioprio_set, 1, below, IDLE << 13 | 7), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(CLASS_OF(below), IDLE);
+
+        /* A cap that is raised to what was there before ends it, and so does who comes after a crash. */
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(cap(LIMIT_MAX, LIMIT_MAX, io_line(1600000, 400))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), IDLE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(CLASS_OF(plain), 0);
+        start();
+
+        /* Others may wait for what somebody writes. */
+        assert_int_equal(cap_writes(1600000)->result, OUTCOME_DONE);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_int_equal(CLASS_OF(plain), 0);
+        assert_int_equal(CLASS_OF(own), BEST_EFFORT);
+        for (size_t i = 0; i < 3; i++) {
+                pid_t pid = (const pid_t[]) { plain, below, own }[i];
+
+                (void) kill(pid, SIGKILL);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+        }
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                TEST(test_io_cap_and_restore),
+                TEST(test_io_drift),
+                TEST(test_io_and_memory),
+                TEST(test_io_crash),
+                TEST(test_io_reassert),
+                TEST(test_io_priority),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
