@@ -13,20 +13,11 @@
 #include <sys/stat.h>
 #include <syslog.h>
 #include <systemd/sd-daemon.h>
-#include <time.h>
 
-#include "act/act.h"
 #include "base/str.h"
-#include "base/units.h"
-#include "engine/engine.h"
-#include "manager.h"
+#include "manager-internal.h"
 #include "model/bus.h"
-#include "place/place.h"
 #include "policy/compile.h"
-#include "record/journal.h"
-#include "record/ledger.h"
-#include "sense/sense.h"
-#include "serve/serve.h"
 #include "sys/cgroup.h"
 #include "sys/small-file.h"
 #include "sys/policy-files.h"
@@ -36,51 +27,10 @@
 #define SCAN_EVERY 6
 /* So long after one BPF feature was asked for the next one is. */
 #define LOADING_USEC USEC_PER_SEC
-#define EVENTS_MAX 256
-#define OUTCOMES_MAX 128
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
 #define RELEASE_USEC (1500 * USEC_PER_MSEC)
 
-struct Manager {
-        ManagerConfig config;
-        sd_event *event;
-        sd_event_source *timer, *wake;
-        sd_bus *bus;
-        int lock_fd, runtime_fd;
-
-        Policy *policy;
-        Engine *engine;
-        Sensor *sensor;
-        Actor *actor;
-        Placer *placer;
-        Server *server;
-        Journal *journal;
-
-        Plan plan;
-        Event events[EVENTS_MAX];
-        size_t n_events;
-        Outcome outcomes[OUTCOMES_MAX];
-        size_t n_outcomes;
-        uint64_t events_dropped;
-
-        uint64_t started_usec, loaded_usec, heartbeat_usec;
-        bool scan_due;                  /* processes are to be looked for */
-        unsigned heartbeats;            /* at which they were not */
-        char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
-        char **left_out;                /* domains that are not in force since the start for their faults */
-        unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
-        bool watchdog;
-        Ledger ledger;
-};
-
-static uint64_t now_usec(clockid_t clock) {
-        struct timespec t;
-
-        (void) clock_gettime(clock, &t);
-        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
-}
-
-static void manager_wake(Manager *m) {
+void manager_wake(Manager *m) {
         (void) sd_event_source_set_enabled(m->wake, SD_EVENT_ONESHOT);
 }
 
@@ -180,8 +130,7 @@ static int submit_kill(Manager *m, const Action *a, int fd, const char *path) {
         return actor_submit_kill(m->actor, a, fd, argv, d->contain.pre_kill_timeout_usec, on_hook);
 }
 
-/* A kill that waits for its command may come to be forbidden meanwhile. */
-static void kill_recheck(Manager *m) {
+void manager_recheck_kill(Manager *m) {
         const Action *a = actor_waiting_kill(m->actor);
         const Domain *d;
         const char *path;
@@ -442,7 +391,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
                 step(m, NULL);          /* the engine lets go of the old set while it still exists */
                 policy_free(old);
         }
-        kill_recheck(m);
+        manager_recheck_kill(m);
         journal_say(m->journal, MESSAGE_LOADED, LOG_INFO, "Policy set loaded: %zu domains.", p->n_domains);
 
         if (!a) {
@@ -461,7 +410,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
         manager_wake(m);
 }
 
-static void manager_reload(Manager *m, ServerRequest *request) {
+void manager_reload(Manager *m, ServerRequest *request) {
         _cleanup_free_ char *diagnostics = NULL;
         Policy *p = NULL;
         int r;
@@ -481,157 +430,6 @@ static void manager_reload(Manager *m, ServerRequest *request) {
         policy_enforce(m, p, request, diagnostics);
         memory_trim();
 }
-
-/* The bus's operations */
-
-static const Policy *op_policy(void *userdata) {
-        return ((Manager *) userdata)->policy;
-}
-
-static const Engine *op_engine(void *userdata) {
-        return ((Manager *) userdata)->engine;
-}
-
-static const Lease *op_lease(void *userdata, size_t i) {
-        return actor_lease(((Manager *) userdata)->actor, i);
-}
-
-static const char *psi_word(PsiState s) {
-        switch (s) {
-        case PSI_FULL:
-                return "full";
-        case PSI_COARSE:
-                return "coarse";
-        case PSI_POLLED:
-                return "polled";
-        case PSI_OFF:
-                return "off";
-        }
-        return "off";
-}
-
-static void op_info(void *userdata, ServerInfo *ret) {
-        Manager *m = userdata;
-        SensorLevel l;
-
-        sensor_level(m->sensor, &l);
-        *ret = (ServerInfo) {
-                .now_usec = now_usec(CLOCK_MONOTONIC),
-                .realtime_offset_usec = (int64_t) (now_usec(CLOCK_REALTIME) - now_usec(CLOCK_MONOTONIC)),
-                .started_usec = m->started_usec,
-                .loaded_usec = m->loaded_usec,
-                .heartbeat_usec = m->config.heartbeat_usec,
-                .events_dropped = m->events_dropped,
-                .psi = psi_word(sensor_psi_state(m->sensor)),
-                .level = l.level,
-                .level_reason = l.reason,
-                .walk_usec = l.cost_usec,
-                .walk_longest_usec = l.longest_usec,
-                .walk_cgroups = l.cgroups,
-                .walk_bytes = l.bytes,
-                .exec = l.exec,
-                .exec_reason = l.exec_reason,
-                .watch = l.watch,
-                .watch_reason = l.watch_reason,
-                .watch_woken = l.watch_woken,
-                .oom_kills = l.oom_kills,
-                .credit = l.credit,
-                .credit_reason = l.credit_reason,
-                .credit_lost = l.credit_lost,
-                .credit_bytes = l.credit_bytes,
-                .bus = m->bus && sd_bus_is_ready(m->bus) > 0,
-                .refused = m->refused,
-                .left_out = m->left_out,
-        };
-}
-
-static int op_set_mode(void *userdata, const char *domain, Mode mode) {
-        Manager *m = userdata;
-        const Domain *d = policy_find(m->policy, domain);
-        int r;
-
-        if (!d)
-                return -ENOENT;
-        if (!d->contain.present)
-                return -EINVAL;
-        r = engine_set_mode(m->engine, m->policy, domain, mode);
-        if (r < 0)
-                return r;
-        kill_recheck(m);
-        journal_say(m->journal, MESSAGE_LOADED, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
-                    mode_to_string(engine_mode(m->engine, d)));
-        m->plan.next_usec = 0;          /* what the new mode no longer allows is given back now */
-        m->plan.sample_cgroups = true;
-        manager_wake(m);
-        return 0;
-}
-
-static void op_reload(void *userdata, ServerRequest *request) {
-        manager_reload(userdata, request);
-}
-
-static void on_placed(int r, const char *message, void *userdata) {
-        server_request_done(userdata, r, message);
-}
-
-static void placed(ServerRequest *request, int r) {
-        if (r < 0)
-                server_request_done(request, r, r == -ENOTCONN ? "the system bus is not connected; see 'cgctl status'" : NULL);
-}
-
-static void op_place(void *userdata, ServerRequest *request, const char *unit) {
-        placed(request, place_unit(((Manager *) userdata)->placer, unit, on_placed, request));
-}
-
-static void op_release(void *userdata, ServerRequest *request, const char *unit) {
-        placed(request, place_release(((Manager *) userdata)->placer, unit, on_placed, request));
-}
-
-static void op_run(void *userdata, ServerRequest *request, const ServerRun *run) {
-        uint32_t pid = (uint32_t) run->pid;
-        PlaceRun p = {
-                .domain = run->domain,
-                .argv = run->argv,
-                .environment = run->env,
-                .directory = run->cwd && *run->cwd ? run->cwd : NULL,
-                .uid = run->uid,
-                .gid = run->gid,
-                .pids = run->scope ? &pid : NULL,
-                .n_pids = run->scope ? 1 : 0,
-        };
-        int r = place_run(((Manager *) userdata)->placer, &p, on_placed, request);
-
-        if (r == -ENOENT)
-                server_request_done(request, r, "no such domain; 'cgctl domains' lists them");
-        else
-                placed(request, r);
-}
-
-static bool op_wait(void *userdata, size_t i, uint64_t since_usec, ServerWait *ret) {
-        return ledger_pair(&((Manager *) userdata)->ledger, i, since_usec, &ret->victim, &ret->culprit, &ret->usec);
-}
-
-static bool op_latency(void *userdata, size_t i, ServerLatency *ret) {
-        *ret = (ServerLatency) {};
-        (void) ledger_latency(&((Manager *) userdata)->ledger, i, &ret->cgroup, &ret->requests, &ret->p50_usec, &ret->p99_usec);
-        if (ret->requests == 0)
-                ret->cgroup = NULL;
-        return i < IO_SLOTS;
-}
-
-static const ServerOps server_ops = {
-        .policy = op_policy,
-        .engine = op_engine,
-        .lease = op_lease,
-        .info = op_info,
-        .wait = op_wait,
-        .latency = op_latency,
-        .set_mode = op_set_mode,
-        .reload = op_reload,
-        .place = op_place,
-        .run = op_run,
-        .release = op_release,
-};
 
 /* The bus */
 
@@ -834,7 +632,7 @@ static int manager_start(Manager *m) {
         r = placer_new(m->event, m->config.proc, m->config.cgroup_root, "/run/systemd", &m->placer);
         if (r < 0)
                 return fail(r, "cannot set up placement");
-        r = server_new(m->event, &server_ops, m, &m->server);
+        r = server_new(m->event, &manager_operations, m, &m->server);
         if (r < 0)
                 return fail(r, "cannot make the bus server");
 
@@ -873,7 +671,7 @@ static int manager_start(Manager *m) {
         if (sensor_psi_state(m->sensor) != PSI_FULL)
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING,
                             "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
-                            psi_word(sensor_psi_state(m->sensor)));
+                            psi_state_to_string(sensor_psi_state(m->sensor)));
         m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
         memory_trim();
         manager_wake(m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Manager: the loop, and the only file that knows every stage: sense -> decide -> act -> record -> show. */
+/* Manager: the loop; its files alone know every stage: sense -> decide -> act -> record -> show. */
 
 #include <stdint.h>
 

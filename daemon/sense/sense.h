@@ -92,3 +92,4 @@ typedef enum PsiState {
         PSI_OFF,                /* kernel without PSI or psi=0 */
 } PsiState;
 PsiState sensor_psi_state(const Sensor *s);
+const char *psi_state_to_string(PsiState s);    /* "full" */

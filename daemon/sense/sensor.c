@@ -431,3 +431,17 @@ int sensor_process(const Sensor *s, uint32_t pid, char *ret_path, size_t path_si
 PsiState sensor_psi_state(const Sensor *s) {
         return triggers_state(&s->triggers);
 }
+
+const char *psi_state_to_string(PsiState s) {
+        switch (s) {
+        case PSI_FULL:
+                return "full";
+        case PSI_COARSE:
+                return "coarse";
+        case PSI_POLLED:
+                return "polled";
+        case PSI_OFF:
+                return "off";
+        }
+        return "off";
+}
