@@ -172,13 +172,16 @@ const Forecast *alarm_forecast(const Engine *e, const AlarmState *s) {
 
 static void exhaustion_update(Engine *e, const Sample *s, const Domain *d, AlarmState *a, const Condition *c, ConditionState *st) {
         const CgroupSample *row = slice_row(s, d->cgroup);
+        const Forecast *f;
 
         if (row)
                 forecast_slice(&a->forecast, s, row, slice_limit(e, row));
         else if (s->complete)
                 a->forecast = (Forecast) FORECAST_NONE;
-        st->measured = alarm_forecast(e, a)->exhaustion_usec;
-        st->holds = st->measured <= c->threshold_usec;
+        f = alarm_forecast(e, a);
+        st->measured = f->exhaustion_usec;
+        /* Who takes a part of what is plenty within a second may be a service that starts, and will have all it needs. */
+        st->holds = st->measured <= c->threshold_usec && f->last.available < f->total / 2;
 }
 
 static void latency_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {

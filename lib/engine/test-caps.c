@@ -532,17 +532,11 @@ static void test_backlog_may_drain(void **state _unused_) {
 
 static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
         EngineStatus s;
-        Plan plan;
 
         (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
         world_run(&w, 10 * USEC_PER_SEC);
         for (int k = 0; k < 240; k++) {
-                EngineInput in = { .now_usec = w.now, .n_events = 1,
-                                   .events = &(Event) { .type = EVENT_IO_STIR, .usec = w.now } };
-
-                engine_step(w.engine, &w.policy, &in, &plan);
-                w.due_usec = MIN(w.due_usec, plan.next_usec);
-                w.plan = plan;
+                world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
                 world_run(&w, 500 * USEC_PER_MSEC);
         }
         engine_status(w.engine, &s);

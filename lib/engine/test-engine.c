@@ -311,6 +311,26 @@ static void test_limit_is_forecast(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* A service that starts takes more than a quarter of all memory at a pace at which the rest would last less than two seconds; nothing
+ * is done as long as half is left, and at once when it was a leak. */
+static void test_start_is_no_leak(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        world_run(&w, 25 * USEC_PER_SEC);
+        world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+        world_run(&w, USEC_PER_SEC);
+        w.c[web].rate = 500 * MIB;
+        w.c[web].until = 300 * MIB;
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_int_equal(w.c[web].current, 300 * MIB);
+        assert_null(engine_incident(w.engine, 0));
+
+        world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+        w.c[web].until = UINT64_MAX;
+        run_until_held(web);
+        assert_true(w.c[web].current < 650 * MIB);
+}
+
 /* Page cache fills a limit, and makes room as soon as somebody wants it. */
 static void test_cache_at_a_limit_is_no_shortage(void **state _unused_) {
         int web;
@@ -527,6 +547,7 @@ int main(void) {
                 T(test_squeeze_where_a_limit_is_near),
                 T(test_no_rise_where_a_slice_is_full),
                 T(test_limit_is_forecast),
+                T(test_start_is_no_leak),
                 T(test_cache_at_a_limit_is_no_shortage),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),

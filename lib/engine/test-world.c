@@ -530,6 +530,15 @@ static bool io_triggers(World *w, uint64_t stall) {
         return sum >= 200 * USEC_PER_MSEC;
 }
 
+void world_event(World *w, const Event *event) {
+        EngineInput in = { .now_usec = w->now, .events = event, .n_events = 1 };
+
+        engine_step(w->engine, &w->policy, &in, &w->plan);
+        for (size_t i = 0; i < w->plan.n_actions; i++)
+                world_act(w, &w->plan.actions[i]);
+        w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
+}
+
 void world_run(World *w, uint64_t usec) {
         uint64_t end = w->now + usec, stall_before = w->host_stall, io_before = workload_io_stall(w);
 
@@ -543,23 +552,10 @@ void world_run(World *w, uint64_t usec) {
                 commit_live(w, step);
                 w->now += step;
                 /* The host's early trigger. */
-                if (w->host_stall - stall_before > 10 * USEC_PER_MSEC) {
-                        EngineInput in = { .now_usec = w->now, .events = &(Event) { .type = EVENT_STIR, .usec = w->now }, .n_events = 1 };
-
-                        engine_step(w->engine, &w->policy, &in, &w->plan);
-                        for (size_t i = 0; i < w->plan.n_actions; i++)
-                                world_act(w, &w->plan.actions[i]);
-                        w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
-                }
-                if (io_triggers(w, workload_io_stall(w) - io_before)) {
-                        EngineInput in = { .now_usec = w->now, .n_events = 1, .events = &(Event) {
-                                .type = EVENT_PRESSURE, .usec = w->now, .domain = 3, .alarm = 1 } };
-
-                        engine_step(w->engine, &w->policy, &in, &w->plan);
-                        for (size_t i = 0; i < w->plan.n_actions; i++)
-                                world_act(w, &w->plan.actions[i]);
-                        w->due_usec = MIN(w->due_usec, w->plan.next_usec + w->lag_usec);
-                }
+                if (w->host_stall - stall_before > 10 * USEC_PER_MSEC)
+                        world_event(w, &(Event) { .type = EVENT_STIR, .usec = w->now });
+                if (io_triggers(w, workload_io_stall(w) - io_before))
+                        world_event(w, &(Event) { .type = EVENT_PRESSURE, .usec = w->now, .domain = 3, .alarm = 1 });
                 io_before = workload_io_stall(w);
                 stall_before = w->host_stall;
                 if (w->now >= w->due_usec) {

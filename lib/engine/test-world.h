@@ -83,6 +83,8 @@ int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
 int world_find(World *w, const char *path);
 /* Runs for so long in steps of at most 50 ms. */
 void world_run(World *w, uint64_t usec);
+/* The engine is told of this, and plans when to look. */
+void world_event(World *w, const Event *event);
 /* Everything has the limit it had. */
 bool world_clean(const World *w);
 /* Nobody was but this one; -1 = nobody at all. */
