@@ -62,16 +62,19 @@ static uint64_t contained_stall(const Engine *e, const Domain *d, const Pressure
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
                 const Containment *c = &e->containments[i];
                 uint64_t last, previous;
+                TrackPoint before;
                 const Track *t;
 
                 if (c->cgroup_id == 0 || !path_within(c->path, d->cgroup))
                         continue;
                 t = tracks_find(&e->tracks, c->cgroup_id);
-                if (!t || !*(const bool *) ((const char *) &t->last + p->have) ||
-                    !*(const bool *) ((const char *) &t->previous + p->have))
+                if (!t)
+                        continue;
+                before = track_since(t, WINDOW_LAST);
+                if (!*(const bool *) ((const char *) &t->last + p->have) || !*(const bool *) ((const char *) &before + p->have))
                         continue;
                 last = *(const uint64_t *) ((const char *) &t->last + p->total);
-                previous = *(const uint64_t *) ((const char *) &t->previous + p->total);
+                previous = *(const uint64_t *) ((const char *) &before + p->total);
                 sum += last - MIN(previous, last);
         }
         return sum;

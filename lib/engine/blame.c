@@ -43,7 +43,7 @@ static uint64_t device_weight(const BlameScope *scope, const IoLine *device) {
 
 static bool io_intake(const Tracks *t, const Track *track, const CgroupSample *c, TrackWindow w, const BlameScope *scope,
                       Intake *ret) {
-        const TrackPoint *from = w == WINDOW_LAST ? &track->previous : &track->older[w], *to = &track->last;
+        const TrackPoint from = track_since(track, w), *to = &track->last;
         uint64_t usec, work = 0, bytes = 0, written = 0, operations = 0, sent, back;
         IoLine lines[IO_DEVICES_MAX];
         size_t n;
@@ -62,8 +62,8 @@ static bool io_intake(const Tracks *t, const Track *track, const CgroupSample *c
         sent = track_writeback(t, track);
         bytes += sent > written ? sent - written : 0;
         work = bytes + operations * IO_OPERATION_BYTES;
-        if (scope->victim && path_within(c->path, scope->victim) && from->have_stat && to->have_stat && to->activate > from->activate) {
-                back = to->activate - from->activate;
+        if (scope->victim && path_within(c->path, scope->victim) && from.have_stat && to->have_stat && to->activate > from.activate) {
+                back = to->activate - from.activate;
                 work -= MIN(work, back * (scope->page_bytes + IO_OPERATION_BYTES));
         }
         *ret = (Intake) {
@@ -95,12 +95,14 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, co
 /* What a slice took in, at least what the largest one in it did: its own growth is that of those who live, less
  * what those who died in it gave back. Not the sum of all in it, for a hundred who breathe would be a leak. */
 static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
-        const Track *track = tracks_find(t, c->id);
-
         if (!row_intake(t, c, w, scope, ret))
                 return false;
-        if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE && track->below[w].rate > ret->rate)
-                *ret = track->below[w];
+        if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE) {
+                Intake below = track_below(tracks_find(t, c->id), w);
+
+                if (below.rate > ret->rate)
+                        *ret = below;
+        }
         return true;
 }
 

@@ -110,7 +110,7 @@ static uint64_t work_of(uint64_t bytes, uint64_t operations) {
 bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) {
         const Track *t = tracks_find(&e->tracks, c->id);
         IoLine lines[IO_DEVICES_MAX];
-        uint64_t usec, written = 0, swapped;
+        uint64_t usec, written = 0, swapped, before;
         size_t n;
 
         if (!t || !track_io(&e->tracks, t, WINDOW_RECENT, lines, &n, &usec))
@@ -118,7 +118,8 @@ bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) 
         for (size_t i = 0; i < n; i++)
                 if (in_scope(scope, &lines[i]))
                         written += work_of(lines[i].v[IO_READ_BYTES] + lines[i].v[IO_WRITE_BYTES], 0);
-        swapped = t->last.swap > t->older[WINDOW_RECENT].swap ? t->last.swap - t->older[WINDOW_RECENT].swap : 0;
+        before = track_since(t, WINDOW_RECENT).swap;
+        swapped = t->last.swap - MIN(before, t->last.swap);
         return swapped < written / 2 || written == 0;
 }
 

@@ -632,14 +632,14 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
 
 /* On the average since it began: the kernel's throttle lets a cgroup through now and then, which is no progress. */
 static void stuck_look(Containment *c, const Track *t, bool pushing, unsigned full) {
-        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+        const TrackPoint from = track_since(t, WINDOW_RECENT), *to = &t->last;
 
         if (c->stuck_usec != 0 && mul_div_u64(to->memory_full - MIN(c->stuck_full, to->memory_full), PERMYRIAD,
                                               to->usec - c->stuck_usec) < STUCK_PERMYRIAD)
                 c->stuck_usec = 0;
         if (c->stuck_usec == 0 && full >= STUCK_PERMYRIAD) {
-                c->stuck_usec = from->usec;
-                c->stuck_full = from->memory_full;
+                c->stuck_usec = from.usec;
+                c->stuck_full = from.memory_full;
         }
         if (!pushing)
                 c->stuck_usec = 0;

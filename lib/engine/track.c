@@ -17,10 +17,12 @@ int tracks_init(Tracks *t) {
                 .slots = calloc(TRACKS_MAX, sizeof(Track)),
                 .index = calloc(TRACKS_MAX, sizeof(TrackIndex)),
                 .free_slots = calloc(TRACKS_MAX, sizeof(uint32_t)),
+                .moves_slots = calloc(TRACKS_MAX, sizeof(TrackMoves)),
+                .free_moves_slots = calloc(TRACKS_MAX, sizeof(TrackMoves *)),
                 .io_slots = calloc(IO_TRACKS_MAX, sizeof(IoTrack)),
                 .free_io_slots = calloc(IO_TRACKS_MAX, sizeof(uint32_t)),
         };
-        if (!t->slots || !t->index || !t->free_slots || !t->io_slots || !t->free_io_slots) {
+        if (!t->slots || !t->index || !t->free_slots || !t->moves_slots || !t->free_moves_slots || !t->io_slots || !t->free_io_slots) {
                 tracks_done(t);
                 return -ENOMEM;
         }
@@ -31,6 +33,8 @@ void tracks_done(Tracks *t) {
         free(t->slots);
         free(t->index);
         free(t->free_slots);
+        free(t->moves_slots);
+        free(t->free_moves_slots);
         free(t->io_slots);
         free(t->free_io_slots);
         *t = (Tracks) {};
@@ -76,6 +80,19 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
         return &t->slots[slot];
 }
 
+/* There are as many places as tracks. */
+static TrackMoves *moves_add(Tracks *t, Track *track) {
+        if (!track->moves)
+                track->moves = t->n_free_moves > 0 ? t->free_moves_slots[--t->n_free_moves] : &t->moves_slots[t->n_moves_slots++];
+        return track->moves;
+}
+
+static void moves_drop(Tracks *t, Track *track) {
+        if (track->moves)
+                t->free_moves_slots[t->n_free_moves++] = track->moves;
+        track->moves = NULL;
+}
+
 /* Forgets the cgroups that a complete sample no longer has. */
 static void tracks_sweep(Tracks *t) {
         size_t kept = 0;
@@ -87,6 +104,7 @@ static void tracks_sweep(Tracks *t) {
                         t->index[kept++] = t->index[i];
                         continue;
                 }
+                moves_drop(t, &t->slots[slot]);
                 if (t->slots[slot].io != 0)
                         t->free_io_slots[t->n_free_io++] = t->slots[slot].io;
                 t->free_slots[t->n_free++] = slot;
@@ -149,8 +167,25 @@ static bool intake_between(const TrackPoint *from, const TrackPoint *to, uint64_
         return true;
 }
 
+static TrackPoint track_anchor(const Track *t, TrackAnchor a) {
+        TrackPoint p = t->moves ? t->moves->anchors[a] : t->last;
+
+        p.usec = t->anchor_usec[a];
+        return p;
+}
+
+TrackPoint track_since(const Track *t, TrackWindow w) {
+        return track_anchor(t, w == WINDOW_LAST ? ANCHOR_PREVIOUS : ANCHOR_OLDER + w);
+}
+
+Intake track_below(const Track *t, TrackWindow w) {
+        return t->moves ? t->moves->below[w] : (Intake) {};
+}
+
 bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret) {
-        return intake_between(&t->older[w], &t->last, page_bytes, ret);
+        TrackPoint from = track_since(t, w);
+
+        return intake_between(&from, &t->last, page_bytes, ret);
 }
 
 static uint64_t point_bytes(const TrackPoint *p) {
@@ -161,9 +196,10 @@ static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page
         Buried b = { .id = track->id, .parent_id = track->parent_id, .usec = now_usec }, *least = &t->buried[0];
 
         for (int w = 0; w < _WINDOW_MAX; w++) {
+                TrackPoint from = track_since(track, w), high = track_anchor(track, ANCHOR_HIGH);
                 Intake in;
 
-                if (intake_between(&track->older[w], &track->high, page_bytes, &in)) {
+                if (intake_between(&from, &high, page_bytes, &in)) {
                         b.bytes[w] = in.bytes;
                         b.rate[w] = in.rate;
                 }
@@ -198,48 +234,81 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
                 bury(t, track, now_usec, page_bytes);
 }
 
-static void track_advance(Track *t, const TrackPoint *p, bool restart_recent) {
+static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
+        return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
+               a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
+               a->io_full == b->io_full && a->events_high == b->events_high && a->have_memory == b->have_memory &&
+               a->have_stat == b->have_stat && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
+}
+
+static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_MAX], const TrackPoint *last) {
+        bool still = true;
+
+        track->last = *last;
+        for (int a = 0; a < _ANCHOR_MAX; a++) {
+                track->anchor_usec[a] = anchors[a].usec;
+                still = still && same_but_for_time(&anchors[a], last);
+        }
+        if (still)
+                moves_drop(t, track);
+        else
+                memcpy(moves_add(t, track)->anchors, anchors, sizeof(track->moves->anchors));
+}
+
+static void track_advance(Tracks *t, Track *track, const TrackPoint *p, uint64_t born_usec, bool restart_recent) {
+        TrackPoint anchors[_ANCHOR_MAX], *high = &anchors[ANCHOR_HIGH];
+
+        for (int a = 0; a < _ANCHOR_MAX; a++)
+                anchors[a] = track_anchor(track, (TrackAnchor) a);
+        /* All that it has, it took in since then. */
+        if (born_usec > 0)
+                anchors[ANCHOR_OLDER + WINDOW_LONG] = anchors[ANCHOR_NEWER + WINDOW_LONG] =
+                        (TrackPoint) { .usec = born_usec, .have_memory = true, .have_stat = true };
+
         for (int w = 0; w < _WINDOW_MAX; w++) {
-                if (t->older[w].usec == 0 || (w == WINDOW_RECENT && restart_recent)) {
-                        t->older[w] = t->newer[w] = *p;
+                TrackPoint *older = &anchors[ANCHOR_OLDER + w], *newer = &anchors[ANCHOR_NEWER + w];
+
+                if (older->usec == 0 || (w == WINDOW_RECENT && restart_recent)) {
+                        *older = *newer = *p;
                         continue;
                 }
-                if (p->usec - t->newer[w].usec >= window_usec[w]) {
-                        t->older[w] = t->newer[w];
-                        t->newer[w] = *p;
+                if (p->usec - newer->usec >= window_usec[w]) {
+                        *older = *newer;
+                        *newer = *p;
                 }
                 /* Pressure and memory.stat are read only while a cgroup is hot: an anchor from before would make
                  * the first reading look like one huge step. */
-                if (p->have_psi && !t->older[w].have_psi) {
-                        t->older[w].have_psi = true;
-                        t->older[w].memory_some = p->memory_some;
-                        t->older[w].memory_full = p->memory_full;
-                        t->older[w].events_high = p->events_high;
+                if (p->have_psi && !older->have_psi) {
+                        older->have_psi = true;
+                        older->memory_some = p->memory_some;
+                        older->memory_full = p->memory_full;
+                        older->events_high = p->events_high;
                 }
-                if (p->have_io_psi && !t->older[w].have_io_psi) {
-                        t->older[w].have_io_psi = true;
-                        t->older[w].io_some = p->io_some;
-                        t->older[w].io_full = p->io_full;
+                if (p->have_io_psi && !older->have_io_psi) {
+                        older->have_io_psi = true;
+                        older->io_some = p->io_some;
+                        older->io_full = p->io_full;
                 }
-                if (p->have_stat && !t->older[w].have_stat) {
-                        t->older[w].have_stat = true;
-                        t->older[w].pgsteal = p->pgsteal;
-                        t->older[w].activate = p->activate;
+                if (p->have_stat && !older->have_stat) {
+                        older->have_stat = true;
+                        older->pgsteal = p->pgsteal;
+                        older->activate = p->activate;
                 }
         }
-        t->previous = t->last.usec ? t->last : *p;
-        t->last = *p;
-        if (p->have_memory && (t->high.usec < t->older[WINDOW_LONG].usec || point_bytes(p) >= point_bytes(&t->high)))
-                t->high = *p;
+        anchors[ANCHOR_PREVIOUS] = track->last.usec ? track->last : *p;
+        if (p->have_memory && (high->usec < anchors[ANCHOR_OLDER + WINDOW_LONG].usec || point_bytes(p) >= point_bytes(high)))
+                *high = *p;
+        track_set(t, track, anchors, p);
 }
 
 /* It freed more than half of what it had, by itself: what was stolen from it is still its intake. */
 static bool track_collapsed(const Track *t, uint64_t page_bytes) {
         uint64_t left = point_bytes(&t->last), stolen = 0;
+        TrackPoint high = track_anchor(t, ANCHOR_HIGH);
 
-        if (t->high.have_stat && t->last.have_stat)
-                stolen = counter_delta(t->last.pgsteal, t->high.pgsteal);
-        return t->last.have_memory && left + stolen * page_bytes < point_bytes(&t->high) / 2;
+        if (high.have_stat && t->last.have_stat)
+                stolen = counter_delta(t->last.pgsteal, high.pgsteal);
+        return t->last.have_memory && left + stolen * page_bytes < point_bytes(&high) / 2;
 }
 
 /* The first io of a cgroup counts from when it was known to have done none, if that is not too long ago. */
@@ -319,6 +388,18 @@ static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t u
         io->last = p;
 }
 
+/* One that stands still itself, as the sum of what goes on in it. */
+static void below_set(Tracks *t, Track *track, TrackWindow w, const Intake *in) {
+        if (!track->moves) {
+                TrackMoves *m = moves_add(t, track);
+
+                *m = (TrackMoves) {};
+                for (int a = 0; a < _ANCHOR_MAX; a++)
+                        m->anchors[a] = track->last;
+        }
+        track->moves->below[w] = *in;
+}
+
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes) {
         t->sample_number++;
 
@@ -332,12 +413,8 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track = tracks_add(t, c->id);
                         if (!track)
                                 continue;
-                        /* Born since the last complete sample: all that it has, it took in since then. */
+                        /* Born since the last complete sample. */
                         born_usec = t->complete_usec;
-                        if (t->complete_usec > 0)
-                                track->older[WINDOW_LONG] = track->newer[WINDOW_LONG] = (TrackPoint) {
-                                        .usec = t->complete_usec, .have_memory = true, .have_stat = true,
-                                };
                 }
                 track->parent_id = c->parent_id;
                 track->kind = c->kind;
@@ -345,12 +422,14 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 if (track->seen == 0)
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
-                memset(track->below, 0, sizeof(track->below));
                 p = point_of(c, s->usec, &track->last);
-                track_advance(track, &p, restart_recent);
+                track_advance(t, track, &p, born_usec, restart_recent);
+                if (track->moves)
+                        memset(track->moves->below, 0, sizeof(track->moves->below));
                 if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {
                         bury(t, track, s->usec, page_bytes);
-                        track->high = p;
+                        track->moves->anchors[ANCHOR_HIGH] = p;
+                        track->anchor_usec[ANCHOR_HIGH] = p.usec;
                 } else if (p.have_memory)
                         exhume(t, track);
                 io_update(t, track, c, s->usec, born_usec, restart_recent);
@@ -362,12 +441,12 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 Track *parent = track && track->parent_id != 0 ? tracks_find(t, track->parent_id) : NULL;
 
                 for (int w = 0; parent && w < _WINDOW_MAX; w++) {
-                        Intake in = track->below[w];
+                        Intake in = track_below(track, (TrackWindow) w);
 
                         if (track->kind != CGROUP_KIND_SLICE && !track_intake(track, (TrackWindow) w, page_bytes, &in))
                                 continue;
-                        if (in.rate > parent->below[w].rate)
-                                parent->below[w] = in;
+                        if (in.rate > track_below(parent, (TrackWindow) w).rate)
+                                below_set(t, parent, (TrackWindow) w, &in);
                 }
         }
 
@@ -427,10 +506,11 @@ void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine li
 }
 
 bool track_io_waits(const Track *t) {
-        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
+        TrackPoint from = track_since(t, WINDOW_RECENT);
+        const TrackPoint *to = &t->last;
 
-        return from->usec != 0 && from->have_io_psi && to->have_io_psi &&
-               counter_delta(to->io_some, from->io_some) >= (to->usec - from->usec) / 2;
+        return from.usec != 0 && from.have_io_psi && to->have_io_psi &&
+               counter_delta(to->io_some, from.io_some) >= (to->usec - from.usec) / 2;
 }
 
 uint64_t track_writeback(const Tracks *t, const Track *track) {
@@ -461,19 +541,21 @@ bool track_io(const Tracks *t, const Track *track, TrackWindow w, IoLine ret[IO_
 }
 
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad) {
-        const TrackPoint *from = &t->older[WINDOW_RECENT], *to = &t->last;
-        uint64_t usec = to->usec - from->usec;
+        TrackPoint from = track_since(t, WINDOW_RECENT);
+        const TrackPoint *to = &t->last;
+        uint64_t usec = to->usec - from.usec;
 
-        if (from->usec == 0 || usec < TRACK_MIN_USEC || !from->have_psi || !to->have_psi)
+        if (from.usec == 0 || usec < TRACK_MIN_USEC || !from.have_psi || !to->have_psi)
                 return false;
         *ret_some_permyriad = (unsigned) MIN(
-                mul_div_u64(counter_delta(to->memory_some, from->memory_some), PERMYRIAD, usec), PERMYRIAD);
+                mul_div_u64(counter_delta(to->memory_some, from.memory_some), PERMYRIAD, usec), PERMYRIAD);
         *ret_full_permyriad = (unsigned) MIN(
-                mul_div_u64(counter_delta(to->memory_full, from->memory_full), PERMYRIAD, usec), PERMYRIAD);
+                mul_div_u64(counter_delta(to->memory_full, from.memory_full), PERMYRIAD, usec), PERMYRIAD);
         return true;
 }
 
 bool track_throttled(const Track *t) {
-        return t->older[WINDOW_RECENT].usec > 0 && t->older[WINDOW_RECENT].have_psi &&
-               counter_delta(t->last.events_high, t->older[WINDOW_RECENT].events_high) > 0;
+        TrackPoint from = track_since(t, WINDOW_RECENT);
+
+        return from.usec > 0 && from.have_psi && counter_delta(t->last.events_high, from.events_high) > 0;
 }

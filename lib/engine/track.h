@@ -6,7 +6,8 @@
  *
  * A track keeps no ring of samples: for each window it keeps two anchors, the older of which is between one
  * and two windows old (less while the window fills). That is enough for a rate, costs the same for any
- * sampling period, and bounds the memory. */
+ * sampling period, and bounds the memory. Of thousands of cgroups most stand still: their anchors differ in
+ * nothing but the time, and are kept as that. */
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -38,6 +39,15 @@ typedef struct TrackPoint {
         bool have_memory, have_stat, have_psi, have_io_psi;
 } TrackPoint;
 
+/* The points before the last one that a track keeps. */
+typedef enum TrackAnchor {
+        ANCHOR_PREVIOUS,
+        ANCHOR_HIGH,                                    /* where it had most, within the long window */
+        ANCHOR_OLDER,                                   /* + TrackWindow */
+        ANCHOR_NEWER = ANCHOR_OLDER + _WINDOW_MAX,      /* + TrackWindow */
+        _ANCHOR_MAX = ANCHOR_NEWER + _WINDOW_MAX,
+} TrackAnchor;
+
 /* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
  * only fetched back (design.md, Blame). */
 typedef struct Intake {
@@ -61,18 +71,23 @@ typedef struct IoTrack {
         IoPoint last, previous, older[_WINDOW_MAX], newer[_WINDOW_MAX];
 } IoTrack;
 
+/* Only of those that do not stand still, likewise. */
+typedef struct TrackMoves {
+        TrackPoint anchors[_ANCHOR_MAX];
+        Intake below[_WINDOW_MAX];      /* of the one in it that took in most and is no slice, as of the last sample */
+} TrackMoves;
+
 typedef struct Track {
         uint64_t id, parent_id;
         CgroupKind kind;
         CgroupFlags flags;
         CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
         uint64_t seen;                  /* number of the sample that last had it */
-        TrackPoint last, previous;
-        TrackPoint high;                /* where it had most, within the long window */
-        TrackPoint older[_WINDOW_MAX], newer[_WINDOW_MAX];
+        TrackPoint last;
+        TrackMoves *moves;              /* NULL: it stands still, each anchor is what the last point is … */
+        uint64_t anchor_usec[_ANCHOR_MAX];      /* … at this time; 0 = there is none yet */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint64_t idle_usec;             /* known to have done no io until then */
-        Intake below[_WINDOW_MAX];      /* of the one in it that took in most and is no slice, as of the last sample */
 } Track;
 
 /* What a cgroup that is gone, or a unit that gave back most of what it had, had taken in until then: without it all
@@ -95,9 +110,11 @@ typedef struct Tracks {
         Track *slots;                   /* TRACKS_MAX, touched only as far as used */
         TrackIndex *index;              /* sorted by id */
         uint32_t *free_slots;
+        TrackMoves *moves_slots;        /* TRACKS_MAX, likewise */
+        TrackMoves **free_moves_slots;
         IoTrack *io_slots;              /* IO_TRACKS_MAX, likewise */
         uint32_t *free_io_slots;
-        size_t n, n_free, n_slots, n_io_slots, n_free_io;
+        size_t n, n_free, n_slots, n_moves_slots, n_free_moves, n_io_slots, n_free_io;
         Buried buried[BURIED_MAX];
         uint64_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
@@ -116,6 +133,10 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
 /* The memory that those took in who are gone, less and less of it, until the window no longer reaches back to them. */
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
 
+/* What the last point is compared with over a window; with usec = 0 where there is none. */
+TrackPoint track_since(const Track *t, TrackWindow w);
+/* What the one in it took in that took in most and is no slice, as of the last sample. */
+Intake track_below(const Track *t, TrackWindow w);
 /* False where the track has no point that is old enough to compare with. */
 bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret);
 

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* Tracks: who stands still costs little, and is measured as everybody else as soon as it moves. */
+
+#include "base/test.h"
+#include "base/units.h"
+#include "engine/track.h"
+
+#define MIB (UINT64_C(1) << 20)
+#define PAGE 4096
+
+static Tracks tracks;
+
+static int setup(void **state _unused_) {
+        return tracks_init(&tracks);
+}
+
+static int teardown(void **state _unused_) {
+        tracks_done(&tracks);
+        return 0;
+}
+
+/* A slice with two services in it, as of so many milliseconds. */
+static void look(uint64_t msec, uint64_t one, uint64_t other) {
+        CgroupSample rows[3] = {
+                { .id = 1, .path = "/a.slice", .kind = CGROUP_KIND_SLICE },
+                { .id = 2, .parent_id = 1, .path = "/a.slice/one.service", .kind = CGROUP_KIND_UNIT },
+                { .id = 3, .parent_id = 1, .path = "/a.slice/other.service", .kind = CGROUP_KIND_UNIT },
+        };
+
+        cgroup_sample_set(&rows[0], CGROUP_MEMORY_CURRENT, one + other);
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, one);
+        cgroup_sample_set(&rows[2], CGROUP_MEMORY_CURRENT, other);
+        tracks_update(&tracks, &(Sample) { .usec = msec * USEC_PER_MSEC, .cgroups = rows, .n_cgroups = 3, .complete = true },
+                      false, PAGE);
+}
+
+static uint64_t taken(uint64_t id, TrackWindow w) {
+        Intake in;
+
+        assert_true(track_intake(tracks_find(&tracks, id), w, PAGE, &in));
+        return in.bytes;
+}
+
+static void test_still_until_it_moves(void **state _unused_) {
+        for (uint64_t t = 1000; t <= 7000; t += 100)
+                look(t, 100 * MIB, 50 * MIB);
+        assert_int_equal(tracks.n_moves_slots, 0);
+        assert_int_equal(taken(2, WINDOW_LONG), 0);
+
+        look(7100, 108 * MIB, 50 * MIB);
+        look(7200, 116 * MIB, 50 * MIB);
+        assert_int_equal(taken(2, WINDOW_RECENT), 16 * MIB);
+        assert_int_equal(taken(2, WINDOW_LONG), 16 * MIB);
+        assert_int_equal(taken(3, WINDOW_LONG), 0);
+        assert_int_equal(taken(1, WINDOW_LONG), 16 * MIB);
+        assert_null(tracks_find(&tracks, 3)->moves);
+
+        /* The anchors are where they would be otherwise: the longer one between five and ten seconds ago. */
+        assert_true(track_since(tracks_find(&tracks, 2), WINDOW_LONG).usec <= 2200 * USEC_PER_MSEC);
+        assert_int_equal(track_since(tracks_find(&tracks, 2), WINDOW_LONG).current, 100 * MIB);
+        assert_int_equal(track_since(tracks_find(&tracks, 3), WINDOW_LONG).usec, track_since(tracks_find(&tracks, 2), WINDOW_LONG).usec);
+}
+
+/* What it cost is given back, and used again. */
+static void test_still_again(void **state _unused_) {
+        for (uint64_t t = 1000; t < 60000; t += 100)
+                look(t, 100 * MIB + (t % 20000 < 2000 ? t * PAGE : 0), 50 * MIB);
+        look(60000, 100 * MIB, 50 * MIB);
+        assert_null(tracks_find(&tracks, 2)->moves);
+        assert_int_equal(tracks.n_free_moves, tracks.n_moves_slots);
+        assert_int_equal(tracks.n_moves_slots, 2);
+}
+
+/* One gives what another takes: the slice stands still, and what the largest in it took in is known. */
+static void test_a_slice_that_stands_still(void **state _unused_) {
+        look(1000, 100 * MIB, 50 * MIB);
+        look(1200, 90 * MIB, 60 * MIB);
+        assert_int_equal(taken(1, WINDOW_RECENT), 0);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 10 * MIB);
+        look(1300, 90 * MIB, 60 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 10 * MIB);
+        for (uint64_t t = 1400; t < 20000; t += 500)
+                look(t, 90 * MIB, 60 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 0);
+        assert_int_equal(tracks.n_free_moves, tracks.n_moves_slots);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_still_again, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_a_slice_that_stands_still, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
