@@ -130,9 +130,18 @@ static void drop_fd(int *fd, size_t *kept) {
         (*kept)--;
 }
 
+KnownDetail *registry_detail(Known *n) {
+        if (!n->detail && (n->detail = calloc(1, sizeof *n->detail)))
+                for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
+                        n->detail->fds[i] = -EBADF;
+        return n->detail;
+}
+
 void registry_cool(Registry *g, Known *n) {
-        for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
-                drop_fd(&n->fds[i], &g->files_kept);
+        for (size_t i = 0; n->detail && i < _KNOWN_FILE_MAX; i++)
+                drop_fd(&n->detail->fds[i], &g->files_kept);
+        free(n->detail);
+        n->detail = NULL;
 }
 
 static Known **bucket(const Registry *g, uint64_t id) {
@@ -231,8 +240,6 @@ static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t i
         n->kind = parent ? kind_below(parent, name) : CGROUP_KIND_ROOT;
         n->unlisted = true;
         n->dir_fd = -EBADF;
-        for (size_t i = 0; i < _KNOWN_FILE_MAX; i++)
-                n->fds[i] = -EBADF;
         if (is_protected(g, n))
                 n->flags |= CGROUP_PROTECTED;
         n->domain = strv_contains(g->domains, n->path);
@@ -387,7 +394,7 @@ int registry_hold_dir(Registry *g, Known *n) {
 
 int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size) {
         _cleanup_close_ int dir_close = -EBADF, file_close = -EBADF;
-        int dir_fd, fd = n->fds[f], e;
+        int dir_fd, fd = n->detail ? n->detail->fds[f] : -EBADF, e;
         ssize_t k;
 
         if (n->gone)
@@ -406,9 +413,9 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
                         }
                         return -e;
                 }
-                if (keep && g->files_kept < g->files_max) {
+                if (keep && g->files_kept < g->files_max && registry_detail(n)) {
                         g->files_kept++;
-                        n->fds[f] = fd;
+                        n->detail->fds[f] = fd;
                 } else
                         file_close = fd;
         }

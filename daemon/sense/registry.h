@@ -50,6 +50,12 @@ typedef struct KnownIo {
         uint64_t work;                  /* done between the last two of any kind */
 } KnownIo;
 
+/* Of those that are looked at closely. */
+typedef struct KnownDetail {
+        uint64_t value[CGROUP_DETAILS]; /* as CgroupSample's */
+        int fds[_KNOWN_FILE_MAX];       /* -EBADF = not kept */
+} KnownDetail;
+
 typedef struct Known Known;
 
 struct Known {
@@ -70,20 +76,17 @@ struct Known {
         bool holds;                     /* a domain's slice, or a cgroup held or hot, lies below */
         bool limited;                   /* memory.high or swap.high was not "max" when it was read last */
 
-        int dir_fd;
-        int fds[_KNOWN_FILE_MAX];       /* -EBADF = not kept */
-
+        int dir_fd;                     /* -EBADF = not kept */
         unsigned walk;                  /* number of the walk that met it last */
         unsigned listed;                /* number of the walk whose census had it listed */
         const WalkRecord *record;       /* of the present walk's census; NULL = it has none */
         uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
         uint32_t fresh;                 /* … of which these stand for the present sample */
-        uint64_t current, swap, pgsteal, pgscan, refault, activate;
-        uint64_t file, file_dirty, file_writeback;      /* bytes */
+        uint64_t use[CGROUP_DETAIL_FIRST];
+        KnownDetail *detail;            /* NULL = none; see registry_detail() */
         KnownIo *io;                    /* NULL = none yet */
         uint64_t io_usec;               /* when it was read */
         unsigned io_walk;               /* number of the walk that .io stands for */
-        uint64_t pressure[CGROUP_CPU_FULL - CGROUP_MEMORY_SOME + 1];    /* in the last census, usec */
         uint64_t stat_usec;             /* when memory.stat was read last */
         Mark base;                      /* at the last complete sample */
         Mark recent;                    /* at the last hot sample */
@@ -141,7 +144,10 @@ bool registry_sweep(Registry *g, Known *n);
 /* Looks again at what an owner can change at any time: xattrs, memory.oom.group. */
 void registry_reflag(Registry *g, Known *n);
 
-/* Closes the kept fds of n's files, not of its directory. */
+/* n's details, with room for them from now on; owned by it. NULL when out of memory. */
+KnownDetail *registry_detail(Known *n);
+
+/* Drops n's details and closes the kept fds of its files, not of its directory. */
 void registry_cool(Registry *g, Known *n);
 
 /* Top-down, parents before children, siblings by name: the one after n, NULL past the last. */

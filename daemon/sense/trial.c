@@ -109,7 +109,7 @@ void trial_begin(Trial *t, Registry *g, char *text) {
                 if (!n->parent || n->gone)
                         continue;
                 for (size_t i = 0; held && i < TRIAL_CGROUPS; i++)
-                        if (!busy[i] || held->current > busy[i]->current) {
+                        if (!busy[i] || held->use[CGROUP_MEMORY_CURRENT] > busy[i]->use[CGROUP_MEMORY_CURRENT]) {
                                 Known *moved = busy[i];
 
                                 busy[i] = held;

@@ -74,8 +74,8 @@ void walk_done(Walk *w) {
         *w = (Walk) {};
 }
 
-static void known_set(Known *n, CgroupField f, uint64_t *field, uint64_t v) {
-        *field = v;
+static void known_set(Known *n, CgroupField f, uint64_t v) {
+        n->use[f] = v;
         n->have |= BIT(f);
         n->fresh |= BIT(f);
 }
@@ -113,16 +113,16 @@ static void read_use(Walk *w, Known *n, bool keep) {
                 if (r < 0 || cgroup_limit_parse(buf, &v) < 0)
                         return;
         }
-        known_set(n, CGROUP_MEMORY_CURRENT, &n->current, v);
+        known_set(n, CGROUP_MEMORY_CURRENT, v);
 
-        if (w->host_swapless || (p->fresh & BIT(CGROUP_SWAP_CURRENT) && p->swap == 0)) {
-                known_set(n, CGROUP_SWAP_CURRENT, &n->swap, 0);
+        if (w->host_swapless || (p->fresh & BIT(CGROUP_SWAP_CURRENT) && p->use[CGROUP_SWAP_CURRENT] == 0)) {
+                known_set(n, CGROUP_SWAP_CURRENT, 0);
                 return;
         }
         if (counted_get(w, n, WALK_SWAP_CURRENT, &v) ||
             (registry_read(w->registry, n, FILE_SWAP_CURRENT, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
              cgroup_limit_parse(buf, &v) == 0))
-                known_set(n, CGROUP_SWAP_CURRENT, &n->swap, v);
+                known_set(n, CGROUP_SWAP_CURRENT, v);
 }
 
 /* memory.stat's figures from the record, if it has all of them. */
@@ -137,14 +137,14 @@ static bool read_stat_counted(const Walk *w, Known *n) {
                 counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
         if (w->io && !cache)
                 return false;
-        known_set(n, CGROUP_PGSTEAL, &n->pgsteal, steal);
-        known_set(n, CGROUP_PGSCAN, &n->pgscan, scan);
-        known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, refault);
-        known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, activate);
+        known_set(n, CGROUP_PGSTEAL, steal);
+        known_set(n, CGROUP_PGSCAN, scan);
+        known_set(n, CGROUP_WORKINGSET_REFAULT, refault);
+        known_set(n, CGROUP_WORKINGSET_ACTIVATE, activate);
         if (cache) {
-                known_set(n, CGROUP_FILE, &n->file, file);
-                known_set(n, CGROUP_FILE_DIRTY, &n->file_dirty, dirty);
-                known_set(n, CGROUP_FILE_WRITEBACK, &n->file_writeback, writeback);
+                known_set(n, CGROUP_FILE, file);
+                known_set(n, CGROUP_FILE_DIRTY, dirty);
+                known_set(n, CGROUP_FILE_WRITEBACK, writeback);
         }
         return true;
 }
@@ -175,21 +175,21 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 return;
         found = cgroup_keyed_scan(buf, keys, ARRAY_SIZE(keys), v);
         if (found & BIT(0))
-                known_set(n, CGROUP_PGSTEAL, &n->pgsteal, v[0]);
+                known_set(n, CGROUP_PGSTEAL, v[0]);
         if (found & BIT(1))
-                known_set(n, CGROUP_PGSCAN, &n->pgscan, v[1]);
+                known_set(n, CGROUP_PGSCAN, v[1]);
         if ((found & (BIT(2) | BIT(3))) == (BIT(2) | BIT(3)))
-                known_set(n, CGROUP_WORKINGSET_REFAULT, &n->refault, v[2] + v[3]);
+                known_set(n, CGROUP_WORKINGSET_REFAULT, v[2] + v[3]);
         /* Every page that comes back from swap is an old one; of file pages only those that are in use, for a
          * stream that goes round fetches old ones too. */
         if ((found & (BIT(2) | BIT(4))) == (BIT(2) | BIT(4)))
-                known_set(n, CGROUP_WORKINGSET_ACTIVATE, &n->activate, v[2] + v[4]);
+                known_set(n, CGROUP_WORKINGSET_ACTIVATE, v[2] + v[4]);
         if (found & BIT(5))
-                known_set(n, CGROUP_FILE_DIRTY, &n->file_dirty, v[5]);
+                known_set(n, CGROUP_FILE_DIRTY, v[5]);
         if (found & BIT(6))
-                known_set(n, CGROUP_FILE_WRITEBACK, &n->file_writeback, v[6]);
+                known_set(n, CGROUP_FILE_WRITEBACK, v[6]);
         if (found & BIT(7))
-                known_set(n, CGROUP_FILE, &n->file, v[7]);
+                known_set(n, CGROUP_FILE, v[7]);
 }
 
 static uint64_t rise(uint64_t later, uint64_t earlier) {
@@ -332,12 +332,12 @@ static void read_level_io(Walk *w, Known *n, bool recent, bool keep) {
 
 static Mark known_mark(const Known *n) {
         return (Mark) {
-                .current = n->current,
-                .swap = n->have & BIT(CGROUP_SWAP_CURRENT) ? n->swap : 0,
-                .pgsteal = n->pgsteal,
-                .pgscan = n->pgscan,
-                .refault = n->refault,
-                .activate = n->have & BIT(CGROUP_WORKINGSET_ACTIVATE) ? n->activate : 0,
+                .current = n->use[CGROUP_MEMORY_CURRENT],
+                .swap = n->have & BIT(CGROUP_SWAP_CURRENT) ? n->use[CGROUP_SWAP_CURRENT] : 0,
+                .pgsteal = n->use[CGROUP_PGSTEAL],
+                .pgscan = n->use[CGROUP_PGSCAN],
+                .refault = n->use[CGROUP_WORKINGSET_REFAULT],
+                .activate = n->have & BIT(CGROUP_WORKINGSET_ACTIVATE) ? n->use[CGROUP_WORKINGSET_ACTIVATE] : 0,
                 .have_use = n->have & BIT(CGROUP_MEMORY_CURRENT),
                 .have_stat = n->have & BIT(CGROUP_PGSTEAL),
         };
@@ -347,8 +347,8 @@ static Mark known_mark(const Known *n) {
 static bool stat_moved(const Known *n, const Mark *since) {
         if (!(n->fresh & BIT(CGROUP_PGSTEAL)) || !since->have_stat)
                 return true;
-        return n->pgsteal != since->pgsteal || n->pgscan != since->pgscan || n->refault != since->refault ||
-               n->activate != since->activate;
+        return n->use[CGROUP_PGSTEAL] != since->pgsteal || n->use[CGROUP_PGSCAN] != since->pgscan ||
+               n->use[CGROUP_WORKINGSET_REFAULT] != since->refault || n->use[CGROUP_WORKINGSET_ACTIVATE] != since->activate;
 }
 
 /* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once),
@@ -359,10 +359,10 @@ static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
         if (!(n->have & BIT(CGROUP_MEMORY_CURRENT)))
                 return 0;
         if (n->have & BIT(CGROUP_PGSTEAL) && (since->have_stat || !since->have_use)) {
-                stolen = rise(n->pgsteal, since->pgsteal) * w->page_bytes;
-                back = rise(n->activate, since->activate) * w->page_bytes;
+                stolen = rise(n->use[CGROUP_PGSTEAL], since->pgsteal) * w->page_bytes;
+                back = rise(n->use[CGROUP_WORKINGSET_ACTIVATE], since->activate) * w->page_bytes;
         }
-        bytes = rise(n->current, since->current) + MAX(rise(n->swap, since->swap), stolen);
+        bytes = rise(n->use[CGROUP_MEMORY_CURRENT], since->current) + MAX(rise(n->use[CGROUP_SWAP_CURRENT], since->swap), stolen);
         return rise(bytes, back);
 }
 
@@ -370,7 +370,7 @@ static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
 static const IoLine no_io;
 
 /* A row with what is fresh. NULL when out of memory. */
-static CgroupSample *row_add(Walk *w, const Known *n) {
+static CgroupSample *row_add(Walk *w, Known *n) {
         CgroupSample *row;
 
         if (w->n_rows == w->rows_size) {
@@ -391,31 +391,15 @@ static CgroupSample *row_add(Walk *w, const Known *n) {
                 .path = n->path,
                 .kind = n->kind,
                 .flags = n->flags,
+                .have = n->fresh,
+                .use = n->use,
         };
         if (n->io_walk == w->number) {
                 row->io = n->io ? n->io->stat : &no_io;
-                row->n_io = n->io ? n->io->n_stat : 0;
+                row->n_io = n->io ? (uint8_t) n->io->n_stat : 0;
                 row->io_chosen = n->io && n->io->all;
                 row->io_usec = MAX(n->io_usec, w->now_usec);
         }
-        if (n->fresh & BIT(CGROUP_MEMORY_CURRENT))
-                cgroup_sample_set(row, CGROUP_MEMORY_CURRENT, n->current);
-        if (n->fresh & BIT(CGROUP_SWAP_CURRENT))
-                cgroup_sample_set(row, CGROUP_SWAP_CURRENT, n->swap);
-        if (n->fresh & BIT(CGROUP_PGSTEAL))
-                cgroup_sample_set(row, CGROUP_PGSTEAL, n->pgsteal);
-        if (n->fresh & BIT(CGROUP_PGSCAN))
-                cgroup_sample_set(row, CGROUP_PGSCAN, n->pgscan);
-        if (n->fresh & BIT(CGROUP_WORKINGSET_REFAULT))
-                cgroup_sample_set(row, CGROUP_WORKINGSET_REFAULT, n->refault);
-        if (n->fresh & BIT(CGROUP_WORKINGSET_ACTIVATE))
-                cgroup_sample_set(row, CGROUP_WORKINGSET_ACTIVATE, n->activate);
-        if (n->fresh & BIT(CGROUP_FILE_DIRTY))
-                cgroup_sample_set(row, CGROUP_FILE_DIRTY, n->file_dirty);
-        if (n->fresh & BIT(CGROUP_FILE_WRITEBACK))
-                cgroup_sample_set(row, CGROUP_FILE_WRITEBACK, n->file_writeback);
-        if (n->fresh & BIT(CGROUP_FILE))
-                cgroup_sample_set(row, CGROUP_FILE, n->file);
         return row;
 }
 
@@ -428,7 +412,7 @@ static bool row_has(const CgroupSample *row, CgroupField first, CgroupField last
 
 /* Pressure is rebuilt without the kernel's locks and may lack, for one walk, what just ended: what was there
  * once stays, unless much is missing, for then it was too much before. */
-static void row_set_counted(const Walk *w, Known *n, CgroupSample *row) {
+static void row_set_counted(const Walk *w, const Known *n, CgroupSample *row) {
         uint64_t v;
 
         for (size_t i = 0; i < n_census_fields; i++) {
@@ -437,11 +421,10 @@ static void row_set_counted(const Walk *w, Known *n, CgroupSample *row) {
                 if (!counted_get(w, n, f->from, &v))
                         continue;
                 if (f->to >= CGROUP_MEMORY_SOME && f->to <= CGROUP_CPU_FULL) {
-                        uint64_t *last = &n->pressure[f->to - CGROUP_MEMORY_SOME];
+                        uint64_t *last = &row->detail[f->to - CGROUP_DETAIL_FIRST];
 
                         if (v < *last && *last - v <= PRESSURE_SLACK_USEC)
                                 v = *last;
-                        *last = v;
                 }
                 cgroup_sample_set(row, f->to, v);
         }
@@ -469,6 +452,11 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
 
         if (!n->parent)
                 return; /* the host's fields say it all */
+        if (!registry_detail(n)) {
+                w->incomplete = true;
+                return;
+        }
+        row->detail = n->detail->value;
         row_set_counted(w, n, row);
         if (!n->no_memory) {
                 for (size_t i = 0; i < ARRAY_SIZE(limits); i++) {
@@ -508,7 +496,7 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
         if (w->io && n->io && registry_read(g, n, FILE_IO_MAX, keep, buf, KNOWN_TEXT_MAX) >= 0) {
                 read_limits(n, buf);
                 row->io_max = n->io->max;
-                row->n_io_max = n->io->n_max;
+                row->n_io_max = (uint8_t) n->io->n_max;
         }
         if (!row_has(row, CGROUP_POPULATED, CGROUP_FROZEN) &&
             registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
@@ -692,17 +680,20 @@ void walk_all(Walk *w, uint64_t now_usec) {
         w->have_base = true;
 }
 
+static bool use_moved(const Known *n) {
+        return n->use[CGROUP_MEMORY_CURRENT] != n->recent.current || n->use[CGROUP_SWAP_CURRENT] != n->recent.swap;
+}
+
 /* Pages that were stolen make an intake too, but memory.stat is dear: only where the parent's moved, only
  * of those whose use changed, and no more than STATS_MAX at a time, in turns. */
 static void read_stats(Walk *w, Known *n) {
         unsigned changed = 0, parts, i = 0;
 
         for (const Known *c = n->children; c; c = c->next)
-                changed += c->current != c->recent.current || c->swap != c->recent.swap;
+                changed += use_moved(c);
         parts = changed / STATS_MAX + 1;
         for (Known *c = n->children; c; c = c->next)
-                if ((c->current != c->recent.current || c->swap != c->recent.swap) &&
-                    (i++ % parts == w->number % parts || c->record))
+                if (use_moved(c) && (i++ % parts == w->number % parts || c->record))
                         read_stat(w, c, true);
 }
 

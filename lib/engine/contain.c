@@ -317,7 +317,7 @@ static uint64_t headroom(const Engine *e, const char *path) {
 
 static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domain *d) {
         const Track *t = tracks_find(&e->tracks, row->id);
-        uint64_t slack = 1 << 20, current = row->value[CGROUP_MEMORY_CURRENT];
+        uint64_t slack = 1 << 20, current = row->use[CGROUP_MEMORY_CURRENT];
         Intake in;
 
         /* A level at or above current use is written at once; one below makes the writer reclaim. The sample
@@ -492,7 +492,7 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         path_shown(plan->actions[plan->n_actions - 1].path, target->path);
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = c->pending_action,
-                .before = target->value[CGROUP_MEMORY_CURRENT] });
+                .before = target->use[CGROUP_MEMORY_CURRENT] });
         budget_spend(e, d);
         e->kill_in_flight = c->pending_action;
         c->phase = PHASE_KILLING;
@@ -516,7 +516,7 @@ static bool memory_is_short(const Engine *e, const Containment *c) {
 }
 
 static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
-        uint64_t floor = level_floor(row, d), current = row->value[CGROUP_MEMORY_CURRENT], level;
+        uint64_t floor = level_floor(row, d), current = row->use[CGROUP_MEMORY_CURRENT], level;
 
         /* A rise brought it back: the last level again, and twice the patience. */
         if (c->phase == PHASE_RISING && c->rise_usec != 0 && e->now - c->rise_usec < RELAPSE_USEC) {
@@ -552,7 +552,7 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 }
 
 static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
-        uint64_t current = row->value[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
+        uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
 
         /* Where nothing can be reclaimed the kernel lets a cgroup creep past its limit, the slower the farther past it
          * is: who stands there is not content, and to raise the limit to where he stands would set him going again. */
@@ -625,7 +625,7 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
          * it takes nothing in meanwhile says nothing of what it wants. */
         *ret_pushing = in.rate >= intake_noise(e) || *ret_full >= STUCK_PERMYRIAD ||
                        (some >= PUSHING_PERMYRIAD &&
-                        (track_throttled(t) || row->value[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
+                        (track_throttled(t) || row->use[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
                          (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level)));
         return true;
 }

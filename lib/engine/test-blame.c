@@ -5,8 +5,8 @@
 #include "base/test.h"
 #include "base/units.h"
 #include "engine/blame.h"
+#include "engine/test-world.h"
 
-#define MIB (UINT64_C(1) << 20)
 #define PAGE 4096
 #define SHARE_MIN 5000
 
@@ -31,6 +31,7 @@ typedef struct Row {
 
 /* Two looks at the rows, so many milliseconds apart. */
 static void blame_rows(const Row *rows, size_t n, uint64_t msec, TrackWindow w, Blame *ret) {
+        static RowValues values[8];
         static CgroupSample table[8];
         Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .complete = true };
 
@@ -43,7 +44,8 @@ static void blame_rows(const Row *rows, size_t n, uint64_t msec, TrackWindow w, 
                                 continue;
                         *c = (CgroupSample) { .id = i + 1, .parent_id = rows[i].parent, .path = rows[i].path,
                                               .kind = i == 0 ? CGROUP_KIND_ROOT : endswith(rows[i].path, ".slice") ?
-                                                              CGROUP_KIND_SLICE : CGROUP_KIND_UNIT };
+                                                              CGROUP_KIND_SLICE : CGROUP_KIND_UNIT,
+                                              .use = values[s.n_cgroups].use };
                         cgroup_sample_set(c, CGROUP_MEMORY_CURRENT, rows[i].mib[look] * MIB);
                         s.n_cgroups++;
                 }
@@ -152,12 +154,14 @@ static void test_buried_once(void **state _unused_) {
 /* Many small ones that come and go do not make it forget the large one. */
 static void test_large_ones_stay_buried(void **state _unused_) {
         enum { N = 2 * BURIED_MAX };
+        RowValues values[N + 1];
         CgroupSample table[N + 1] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_ROOT } };
         Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = N + 1, .complete = true };
         uint64_t bytes, rate;
 
         for (uint64_t i = 1; i <= N; i++) {
-                table[i] = (CgroupSample) { .id = i + 1, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT };
+                table[i] = (CgroupSample) { .id = i + 1, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT,
+                                            .use = values[i].use };
                 cgroup_sample_set(&table[i], CGROUP_MEMORY_CURRENT, 100 * MIB);
         }
         tracks_update(&tracks, &s, true, PAGE);
@@ -180,8 +184,9 @@ static void test_large_ones_stay_buried(void **state _unused_) {
 
 /* One service, looked at every 100 ms: what it has, and what was stolen from it so far; UINT64_MAX = unreadable. */
 static void one_unit(const uint64_t mib[], const uint64_t stolen_mib[], size_t n) {
+        RowValues values;
         CgroupSample table[] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_ROOT },
-                                 { .id = 2, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT } };
+                                 { .id = 2, .parent_id = 1, .path = "/x.service", .kind = CGROUP_KIND_UNIT, .use = values.use } };
         Sample s = { .usec = tracks.complete_usec + 100 * USEC_PER_MSEC, .cgroups = table, .n_cgroups = 2, .complete = true };
 
         for (size_t i = 0; i < n; i++, s.usec += 100 * USEC_PER_MSEC) {

@@ -3,8 +3,7 @@
 #include "base/test.h"
 #include "base/units.h"
 #include "engine/forecast.h"
-
-#define MIB (UINT64_C(1) << 20)
+#include "engine/test-world.h"
 
 static void look(Forecast *f, uint64_t msec, uint64_t available) {
         Sample s = { .usec = msec * USEC_PER_MSEC };
@@ -16,7 +15,8 @@ static void look(Forecast *f, uint64_t msec, uint64_t available) {
 
 static void look_at_slice(Forecast *f, uint64_t msec, uint64_t current, uint64_t file, uint64_t dirty, uint64_t limit) {
         Sample s = { .usec = msec * USEC_PER_MSEC };
-        CgroupSample row = {};
+        RowValues values;
+        CgroupSample row = { .use = values.use };
 
         cgroup_sample_set(&row, CGROUP_MEMORY_CURRENT, current);
         cgroup_sample_set(&row, CGROUP_FILE, file);

@@ -4,9 +4,9 @@
 
 #include "base/test.h"
 #include "base/units.h"
+#include "engine/test-world.h"
 #include "engine/track.h"
 
-#define MIB (UINT64_C(1) << 20)
 #define PAGE 4096
 
 static Tracks tracks;
@@ -22,10 +22,11 @@ static int teardown(void **state _unused_) {
 
 /* A slice with two services in it, as of so many milliseconds. */
 static void look(uint64_t msec, uint64_t one, uint64_t other) {
+        RowValues values[3];
         CgroupSample rows[3] = {
-                { .id = 1, .path = "/a.slice", .kind = CGROUP_KIND_SLICE },
-                { .id = 2, .parent_id = 1, .path = "/a.slice/one.service", .kind = CGROUP_KIND_UNIT },
-                { .id = 3, .parent_id = 1, .path = "/a.slice/other.service", .kind = CGROUP_KIND_UNIT },
+                { .id = 1, .path = "/a.slice", .kind = CGROUP_KIND_SLICE, .use = values[0].use },
+                { .id = 2, .parent_id = 1, .path = "/a.slice/one.service", .kind = CGROUP_KIND_UNIT, .use = values[1].use },
+                { .id = 3, .parent_id = 1, .path = "/a.slice/other.service", .kind = CGROUP_KIND_UNIT, .use = values[2].use },
         };
 
         cgroup_sample_set(&rows[0], CGROUP_MEMORY_CURRENT, one + other);

@@ -451,6 +451,7 @@ static const IoCredit *credit_of(World *w) {
 
 static void world_tick(World *w, bool all, bool cgroups) {
         static IoLine io[WORLD_MAX][WORLD_DISKS];
+        static RowValues values[WORLD_MAX];
         CgroupSample rows[WORLD_MAX];
         Sample s = { .usec = w->now, .cgroups = rows, .complete = all, .credit = credit_of(w) };
         EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
@@ -472,7 +473,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                         continue;
                 s.n_cgroups++;
                 *r = (CgroupSample) { .id = c->id, .parent_id = c->parent < 0 ? 0 : w->c[c->parent].id, .path = c->path,
-                                      .kind = c->kind, .flags = c->flags };
+                                      .kind = c->kind, .flags = c->flags, .use = values[i].use, .detail = values[i].detail };
                 if (c->parent < 0)
                         continue;
                 cgroup_sample_set(r, CGROUP_MEMORY_CURRENT, c->shown ?: sum(w, i, offsetof(WorldCgroup, current)));

@@ -45,6 +45,11 @@ typedef struct WorldCgroup {
         bool expected;                  /* the scenario's culprit: may be touched */
 } WorldCgroup;
 
+/* Room for the counters of a row. */
+typedef struct RowValues {
+        uint64_t use[CGROUP_DETAIL_FIRST], detail[CGROUP_DETAILS];
+} RowValues;
+
 typedef struct World {
         WorldCgroup c[WORLD_MAX];
         int n;

@@ -18,15 +18,19 @@
 typedef enum CgroupField {
         CGROUP_MEMORY_CURRENT,          /* bytes */
         CGROUP_SWAP_CURRENT,            /* bytes */
-        CGROUP_MEMORY_HIGH,             /* bytes, LIMIT_MAX for "max" */
-        CGROUP_SWAP_HIGH,               /* bytes, LIMIT_MAX for "max" */
-        CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
-        CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
-        CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_PGSTEAL,                 /* pages, ever (memory.stat) */
         CGROUP_PGSCAN,                  /* pages, ever */
         CGROUP_WORKINGSET_REFAULT,      /* pages, ever, anon + file */
         CGROUP_WORKINGSET_ACTIVATE,     /* pages, ever: fetched back (workingset_refault_anon + _activate_file) */
+        CGROUP_FILE,                    /* bytes of page cache (memory.stat) */
+        CGROUP_FILE_DIRTY,              /* … that are still to be written */
+        CGROUP_FILE_WRITEBACK,          /* … and that are being written */
+        CGROUP_DETAIL_FIRST,            /* from here on: only of those that are looked at closely */
+        CGROUP_MEMORY_HIGH = CGROUP_DETAIL_FIRST,       /* bytes, LIMIT_MAX for "max" */
+        CGROUP_SWAP_HIGH,               /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
+        CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_EVENTS_LOW,              /* memory.events, ever */
         CGROUP_EVENTS_HIGH,
         CGROUP_EVENTS_MAX,
@@ -40,11 +44,9 @@ typedef enum CgroupField {
         CGROUP_CPU_FULL,
         CGROUP_POPULATED,               /* cgroup.events, 0 or 1 */
         CGROUP_FROZEN,
-        CGROUP_FILE,                    /* bytes of page cache (memory.stat) */
-        CGROUP_FILE_DIRTY,              /* … that are still to be written */
-        CGROUP_FILE_WRITEBACK,          /* … and that are being written */
         _CGROUP_FIELD_MAX,
 } CgroupField;
+#define CGROUP_DETAILS (_CGROUP_FIELD_MAX - CGROUP_DETAIL_FIRST)
 
 typedef enum HostField {
         HOST_MEMORY_TOTAL,              /* bytes, all of /proc/meminfo */
@@ -85,11 +87,11 @@ typedef struct CgroupSample {
         CgroupKind kind;
         CgroupFlags flags;
         uint32_t have;                  /* 1 << CgroupField */
-        uint64_t value[_CGROUP_FIELD_MAX];
+        uint8_t n_io, n_io_max;
+        bool io_chosen;                 /* there are more devices than these, which may be others the next time */
+        uint64_t *use, *detail;         /* the fields up to CGROUP_DETAIL_FIRST, and from it on, borrowed; detail may be NULL */
         /* io.stat and io.max, borrowed; NULL = not read. A device without io, or without a limit, has no line. */
         const IoLine *io, *io_max;
-        size_t n_io, n_io_max;
-        bool io_chosen;                 /* there are more devices than these, which may be others the next time */
         uint64_t io_usec;               /* CLOCK_MONOTONIC when io.stat was read: rates are made of it, and a walk takes time */
 } CgroupSample;
 
@@ -107,13 +109,14 @@ typedef struct Sample {
 static inline bool cgroup_sample_get(const CgroupSample *c, CgroupField f, uint64_t *ret) {
         if (!(c->have & (UINT32_C(1) << f)))
                 return false;
-        *ret = c->value[f];
+        *ret = f < CGROUP_DETAIL_FIRST ? c->use[f] : c->detail[f - CGROUP_DETAIL_FIRST];
         return true;
 }
 
+/* The row must have room for it. */
 static inline void cgroup_sample_set(CgroupSample *c, CgroupField f, uint64_t v) {
         c->have |= UINT32_C(1) << f;
-        c->value[f] = v;
+        *(f < CGROUP_DETAIL_FIRST ? &c->use[f] : &c->detail[f - CGROUP_DETAIL_FIRST]) = v;
 }
 
 static inline bool sample_host_get(const Sample *s, HostField f, uint64_t *ret) {
