@@ -182,7 +182,6 @@ static void known_free_one(Registry *g, Known *n) {
         if (n->io)
                 free(n->io->all);
         free(n->io);
-        free(n->path);
         free(n);
         g->n_known--;
 }
@@ -224,14 +223,9 @@ static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t i
                 table_grow(g);
         if (!g->n_buckets)
                 return NULL;
-        n = calloc(1, sizeof *n);
+        n = calloc(1, sizeof *n + parent_length + 1 + strlen(name) + 1);
         if (!n)
                 return NULL;
-        n->path = malloc(parent_length + 1 + strlen(name) + 1);
-        if (!n->path) {
-                free(n);
-                return NULL;
-        }
         (void) sprintf(n->path, "%.*s/%s", (int) parent_length, parent ? parent->path : "", name);
         n->name_offset = (unsigned) parent_length + 1;
         n->id = id;

@@ -36,7 +36,8 @@ typedef enum KnownFile {
 /* What a cgroup had taken in at one moment, to measure its intake from. */
 typedef struct Mark {
         uint64_t current, swap;         /* bytes */
-        uint64_t pgsteal, pgscan, refault, activate;    /* pages */
+        uint64_t pgsteal, activate;     /* pages */
+        uint64_t reclaim;               /* sum of all counters of reclaim: it stands still where they all do */
         bool have_use, have_stat;
 } Mark;
 
@@ -62,7 +63,6 @@ struct Known {
         uint64_t id;
         Known *parent, *children, *next;        /* children sorted by name */
         Known *same_bucket;                     /* of the registry's table */
-        char *path;                             /* from the hierarchy's root, "/a.slice/b.service" */
         unsigned name_offset;
         unsigned n_children;
         unsigned depth;
@@ -92,6 +92,7 @@ struct Known {
         Mark recent;                    /* at the last hot sample */
         uint64_t hot_until_usec;        /* took in much lately */
         uint64_t held_until_usec;       /* somebody asked for its fd to act on it */
+        char path[];                    /* from the hierarchy's root, "/a.slice/b.service" */
 };
 
 #define REGISTRY_GONE_MAX 64

@@ -330,13 +330,16 @@ static void read_level_io(Walk *w, Known *n, bool recent, bool keep) {
         }
 }
 
+static uint64_t reclaim_of(const Known *n) {
+        return n->use[CGROUP_PGSTEAL] + n->use[CGROUP_PGSCAN] + n->use[CGROUP_WORKINGSET_REFAULT] + n->use[CGROUP_WORKINGSET_ACTIVATE];
+}
+
 static Mark known_mark(const Known *n) {
         return (Mark) {
                 .current = n->use[CGROUP_MEMORY_CURRENT],
                 .swap = n->have & BIT(CGROUP_SWAP_CURRENT) ? n->use[CGROUP_SWAP_CURRENT] : 0,
                 .pgsteal = n->use[CGROUP_PGSTEAL],
-                .pgscan = n->use[CGROUP_PGSCAN],
-                .refault = n->use[CGROUP_WORKINGSET_REFAULT],
+                .reclaim = reclaim_of(n),
                 .activate = n->have & BIT(CGROUP_WORKINGSET_ACTIVATE) ? n->use[CGROUP_WORKINGSET_ACTIVATE] : 0,
                 .have_use = n->have & BIT(CGROUP_MEMORY_CURRENT),
                 .have_stat = n->have & BIT(CGROUP_PGSTEAL),
@@ -345,10 +348,7 @@ static Mark known_mark(const Known *n) {
 
 /* True where reclaim did something since the mark, or that cannot be told. */
 static bool stat_moved(const Known *n, const Mark *since) {
-        if (!(n->fresh & BIT(CGROUP_PGSTEAL)) || !since->have_stat)
-                return true;
-        return n->use[CGROUP_PGSTEAL] != since->pgsteal || n->use[CGROUP_PGSCAN] != since->pgscan ||
-               n->use[CGROUP_WORKINGSET_REFAULT] != since->refault || n->use[CGROUP_WORKINGSET_ACTIVATE] != since->activate;
+        return !(n->fresh & BIT(CGROUP_PGSTEAL)) || !since->have_stat || reclaim_of(n) != since->reclaim;
 }
 
 /* Bytes taken in since the mark: growth plus what was stolen (a page that went to swap is both: once),

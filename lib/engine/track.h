@@ -82,11 +82,11 @@ typedef struct Track {
         CgroupKind kind;
         CgroupFlags flags;
         CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
-        uint64_t seen;                  /* number of the sample that last had it */
+        uint32_t seen;                  /* number of the sample that last had it */
+        uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         TrackPoint last;
         TrackMoves *moves;              /* NULL: it stands still, each anchor is what the last point is … */
         uint64_t anchor_usec[_ANCHOR_MAX];      /* … at this time; 0 = there is none yet */
-        uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint64_t idle_usec;             /* known to have done no io until then */
 } Track;
 
@@ -116,7 +116,7 @@ typedef struct Tracks {
         uint32_t *free_io_slots;
         size_t n, n_free, n_slots, n_moves_slots, n_free_moves, n_io_slots, n_free_io;
         Buried buried[BURIED_MAX];
-        uint64_t sample_number;
+        uint32_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
         uint64_t dropped;               /* rows that found no place */
 } Tracks;
