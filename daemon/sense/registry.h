@@ -43,6 +43,7 @@ typedef struct Mark {
 
 /* What a cgroup did to its disks; only of those that did something. */
 typedef struct KnownIo {
+        uint64_t usec;                  /* when it was read */
         IoLine stat[IO_DEVICES_MAX], max[IO_DEVICES_MAX];       /* of the devices that it uses most */
         size_t n_stat, n_max;
         IoLine *all;                    /* io.stat of every device, where there are more than these; else NULL */
@@ -85,9 +86,8 @@ struct Known {
         uint64_t use[CGROUP_DETAIL_FIRST];
         KnownDetail *detail;            /* NULL = none; see registry_detail() */
         KnownIo *io;                    /* NULL = none yet */
-        uint64_t io_usec;               /* when it was read */
         unsigned io_walk;               /* number of the walk that .io stands for */
-        uint64_t stat_usec;             /* when memory.stat was read last */
+        unsigned stat_walk;             /* number of the walk that read memory.stat last */
         Mark base;                      /* at the last complete sample */
         Mark recent;                    /* at the last hot sample */
         uint64_t hot_until_usec;        /* took in much lately */

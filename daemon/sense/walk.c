@@ -166,7 +166,7 @@ static void read_stat(Walk *w, Known *n, bool keep) {
 
         if (n->no_memory)
                 return;
-        n->stat_usec = w->now_usec;
+        n->stat_walk = w->number;
         n->have &= ~STAT_BITS;
         n->fresh &= ~STAT_BITS;
         if (read_stat_counted(w, n))
@@ -274,10 +274,11 @@ static void read_io(Walk *w, Known *n, bool keep) {
                 if (!n->io)
                         return;
         }
-        if (n->io)
+        if (n->io) {
                 choose_lines(n->io, lines, k);
+                n->io->usec = monotonic_usec();
+        }
         n->io_walk = w->number;
-        n->io_usec = monotonic_usec();
 }
 
 /* io.max, of the devices that are looked at. */
@@ -398,7 +399,7 @@ static CgroupSample *row_add(Walk *w, Known *n) {
                 row->io = n->io ? n->io->stat : &no_io;
                 row->n_io = n->io ? (uint8_t) n->io->n_stat : 0;
                 row->io_chosen = n->io && n->io->all;
-                row->io_usec = MAX(n->io_usec, w->now_usec);
+                row->io_usec = n->io ? MAX(n->io->usec, w->now_usec) : w->now_usec;
         }
         return row;
 }
@@ -736,7 +737,7 @@ static void level_hot(Walk *w, Known *n) {
                         continue;
                 }
 
-                if (c->stat_usec != w->now_usec)
+                if (c->stat_walk != w->number)
                         read_stat(w, c, true);
                 if (c->gone)
                         continue;
