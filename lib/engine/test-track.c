@@ -87,11 +87,46 @@ static void test_a_slice_that_stands_still(void **state _unused_) {
         assert_int_equal(tracks.n_free_moves, tracks.n_moves_slots);
 }
 
+static void look_at(const uint64_t *ids, size_t n) {
+        CgroupSample rows[4];
+        RowValues values[4];
+
+        for (size_t i = 0; i < n; i++) {
+                rows[i] = (CgroupSample) { .id = ids[i], .path = "/x.service", .kind = CGROUP_KIND_UNIT, .use = values[i].use };
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, ids[i]);
+        }
+        tracks_update(&tracks, &(Sample) { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = n, .complete = true }, false, PAGE);
+}
+
+static bool has(uint64_t id) {
+        const Track *t = tracks_find(&tracks, id);
+
+        return t && t->id == id && t->last.current == id;
+}
+
+/* Those that share a bucket are told apart, whoever of them goes; the place of one that is gone is used again. */
+static void test_who_goes_is_forgotten(void **state _unused_) {
+        enum { A = 7, B = A + TRACKS_MAX, C = B + TRACKS_MAX, D = C + TRACKS_MAX };
+
+        look_at((uint64_t[]) { A, B, C }, 3);
+        assert_true(has(A) && has(B) && has(C));
+        look_at((uint64_t[]) { A, C }, 2);
+        assert_true(has(A) && !has(B) && has(C));
+        look_at((uint64_t[]) { A, D }, 2);
+        assert_true(has(A) && !has(C) && has(D));
+        look_at((uint64_t[]) { D }, 1);
+        assert_true(!has(A) && has(D));
+        look_at((uint64_t[]) { A, B, D }, 3);
+        assert_true(has(A) && has(B) && has(D));
+        assert_int_equal(tracks.n_slots, 3);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_still_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_slice_that_stands_still, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -15,14 +15,13 @@ static const uint64_t window_usec[_WINDOW_MAX] = {
 int tracks_init(Tracks *t) {
         *t = (Tracks) {
                 .slots = calloc(TRACKS_MAX, sizeof(Track)),
-                .index = calloc(TRACKS_MAX, sizeof(TrackIndex)),
-                .free_slots = calloc(TRACKS_MAX, sizeof(uint32_t)),
+                .buckets = calloc(TRACKS_MAX, sizeof(uint32_t)),
                 .moves_slots = calloc(TRACKS_MAX, sizeof(TrackMoves)),
                 .free_moves_slots = calloc(TRACKS_MAX, sizeof(TrackMoves *)),
                 .io_slots = calloc(IO_TRACKS_MAX, sizeof(IoTrack)),
                 .free_io_slots = calloc(IO_TRACKS_MAX, sizeof(uint32_t)),
         };
-        if (!t->slots || !t->index || !t->free_slots || !t->moves_slots || !t->free_moves_slots || !t->io_slots || !t->free_io_slots) {
+        if (!t->slots || !t->buckets || !t->moves_slots || !t->free_moves_slots || !t->io_slots || !t->free_io_slots) {
                 tracks_done(t);
                 return -ENOMEM;
         }
@@ -31,8 +30,7 @@ int tracks_init(Tracks *t) {
 
 void tracks_done(Tracks *t) {
         free(t->slots);
-        free(t->index);
-        free(t->free_slots);
+        free(t->buckets);
         free(t->moves_slots);
         free(t->free_moves_slots);
         free(t->io_slots);
@@ -40,44 +38,32 @@ void tracks_done(Tracks *t) {
         *t = (Tracks) {};
 }
 
-/* Index of the first entry whose id is not below `id`. */
-static size_t lower_bound(const Tracks *t, uint64_t id) {
-        size_t lo = 0, hi = t->n;
-
-        while (lo < hi) {
-                size_t mid = lo + (hi - lo) / 2;
-
-                if (t->index[mid].id < id)
-                        lo = mid + 1;
-                else
-                        hi = mid;
-        }
-        return lo;
+static uint32_t *bucket(const Tracks *t, uint64_t id) {
+        /* Ids are handed out one after the other. */
+        return &t->buckets[id & (TRACKS_MAX - 1)];
 }
 
 Track *tracks_find(const Tracks *t, uint64_t id) {
-        size_t i = lower_bound(t, id);
-
-        return i < t->n && t->index[i].id == id ? &t->slots[t->index[i].slot] : NULL;
+        for (uint32_t place = *bucket(t, id); place != 0; place = t->slots[place - 1].next)
+                if (t->slots[place - 1].id == id)
+                        return &t->slots[place - 1];
+        return NULL;
 }
 
 static Track *tracks_add(Tracks *t, uint64_t id) {
-        size_t i = lower_bound(t, id);
-        uint32_t slot;
+        uint32_t place = t->free, *first = bucket(t, id);
 
-        if (t->n_free > 0)
-                slot = t->free_slots[--t->n_free];
+        if (place != 0)
+                t->free = t->slots[place - 1].next;
         else if (t->n_slots < TRACKS_MAX)
-                slot = (uint32_t) t->n_slots++;
+                place = (uint32_t) ++t->n_slots;
         else {
                 t->dropped++;
                 return NULL;
         }
-        memmove(t->index + i + 1, t->index + i, (t->n - i) * sizeof(*t->index));
-        t->index[i] = (TrackIndex) { id, slot };
-        t->n++;
-        t->slots[slot] = (Track) { .id = id };
-        return &t->slots[slot];
+        t->slots[place - 1] = (Track) { .id = id, .next = *first };
+        *first = place;
+        return &t->slots[place - 1];
 }
 
 /* There are as many places as tracks. */
@@ -93,23 +79,24 @@ static void moves_drop(Tracks *t, Track *track) {
         track->moves = NULL;
 }
 
+static void tracks_drop(Tracks *t, Track *track) {
+        uint32_t place = (uint32_t) (track - t->slots) + 1, *link = bucket(t, track->id);
+
+        moves_drop(t, track);
+        if (track->io != 0)
+                t->free_io_slots[t->n_free_io++] = track->io;
+        while (*link != place)
+                link = &t->slots[*link - 1].next;
+        *link = track->next;
+        *track = (Track) { .next = t->free };
+        t->free = place;
+}
+
 /* Forgets the cgroups that a complete sample no longer has. */
 static void tracks_sweep(Tracks *t) {
-        size_t kept = 0;
-
-        for (size_t i = 0; i < t->n; i++) {
-                uint32_t slot = t->index[i].slot;
-
-                if (t->slots[slot].seen == t->sample_number) {
-                        t->index[kept++] = t->index[i];
-                        continue;
-                }
-                moves_drop(t, &t->slots[slot]);
-                if (t->slots[slot].io != 0)
-                        t->free_io_slots[t->n_free_io++] = t->slots[slot].io;
-                t->free_slots[t->n_free++] = slot;
-        }
-        t->n = kept;
+        for (size_t i = 0; i < t->n_slots; i++)
+                if (t->slots[i].id != 0 && t->slots[i].seen != t->sample_number)
+                        tracks_drop(t, &t->slots[i]);
 }
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last) {

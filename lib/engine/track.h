@@ -15,7 +15,7 @@
 
 #include "model/sample.h"
 
-#define TRACKS_MAX 32768
+#define TRACKS_MAX 32768       /* a power of two */
 #define IO_TRACKS_MAX 4096
 /* The recent window tells who takes in now, the long one who took in before the alarm. */
 #define TRACK_RECENT_USEC (UINT64_C(500) * 1000)
@@ -84,6 +84,7 @@ typedef struct Track {
         CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
+        uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
         TrackPoint last;
         TrackMoves *moves;              /* NULL: it stands still, each anchor is what the last point is … */
         uint64_t anchor_usec[_ANCHOR_MAX];      /* … at this time; 0 = there is none yet */
@@ -101,20 +102,15 @@ typedef struct Buried {
 /* The largest; one that took in less than these is not missed. */
 #define BURIED_MAX 8
 
-typedef struct TrackIndex {
-        uint64_t id;
-        uint32_t slot;
-} TrackIndex;
-
 typedef struct Tracks {
         Track *slots;                   /* TRACKS_MAX, touched only as far as used */
-        TrackIndex *index;              /* sorted by id */
-        uint32_t *free_slots;
+        uint32_t *buckets;              /* TRACKS_MAX, by id: place of the first, from 1; 0 = none */
+        uint32_t free;                  /* place of the first free one that was used, from 1; 0 = none */
         TrackMoves *moves_slots;        /* TRACKS_MAX, likewise */
         TrackMoves **free_moves_slots;
         IoTrack *io_slots;              /* IO_TRACKS_MAX, likewise */
         uint32_t *free_io_slots;
-        size_t n, n_free, n_slots, n_moves_slots, n_free_moves, n_io_slots, n_free_io;
+        size_t n_slots, n_moves_slots, n_free_moves, n_io_slots, n_free_io;
         Buried buried[BURIED_MAX];
         uint32_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
