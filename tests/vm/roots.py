@@ -21,11 +21,12 @@ SUITES = ("bookworm", "trixie")
 # What is to come: the last suite with the kernel of its backports. What fails on it is a warning.
 CANARY = "canary"
 CANARY_SUITE, CANARY_KERNEL = "trixie", "trixie-backports"
-# Who else acts on memory trouble, on the first suite: what bench/peers compares with.
-PEERS = "peers"
-PEERS_SUITE = "bookworm"
+# With whoever else acts on trouble: what `./dev bench peers` compares with.
+PEERS = {"peers": "bookworm", "peers-trixie": "trixie"}
 PEERS_PACKAGES = "systemd-oomd earlyoom nohang oomd".split()
 PEERS_UNITS = "systemd-oomd.service systemd-oomd.socket earlyoom.service nohang.service nohang-desktop.service oomd.service".split()
+
+HASH_LENGTH = 12
 
 BUILD_PACKAGES = (
     "gcc libc6-dev meson ninja-build pkg-config libsystemd-dev libjansson-dev libsmartcols-dev"
@@ -118,7 +119,7 @@ def mirror() -> str:
 
 def tree_hash(packages: list[str], files: dict[str, str]) -> str:
     text = repr((sorted(packages), sorted(files.items()), MASKED, "5"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:HASH_LENGTH]
 
 
 def run_logged(argv: list[str], log: Path, what: str) -> None:
@@ -150,8 +151,7 @@ def finish_run_tree(root: Path) -> None:
 
 def sources(kind: str, suite: str, packages: list[str]) -> tuple[str, list[str], list[str]]:
     """The suite proper, the lines for apt, and the packages, each with the release that it comes from if not that."""
-    if suite == PEERS:
-        suite = PEERS_SUITE
+    suite = PEERS.get(suite, suite)
     if suite != CANARY:
         return suite, [f"deb {mirror()} {suite} main"], packages
     lines = [f"deb {mirror()} {s} main" for s in (CANARY_SUITE, CANARY_KERNEL)]
@@ -171,7 +171,7 @@ def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
     if kind == "run":
         finish_run_tree(part)
         # Each is started when its turn comes.
-        if suite == PEERS:
+        if suite in PEERS:
             subprocess.run(["systemctl", "--root", str(part), "--quiet", "disable", *PEERS_UNITS], check=False)
     part.rename(target)
 
@@ -179,9 +179,9 @@ def make_tree(kind: str, suite: str, target: Path, packages: list[str]) -> None:
 def tree(kind: str, suite: str, progress) -> Path:
     """The tree of that kind ('build' or 'run'), made now if it is not cached."""
     if kind == "build":
-        suite = {CANARY: CANARY_SUITE, PEERS: PEERS_SUITE}.get(suite, suite)
+        suite = {CANARY: CANARY_SUITE, **PEERS}.get(suite, suite)
     if kind == "run":
-        packages = RUN_PACKAGES + (PEERS_PACKAGES if suite == PEERS else [])
+        packages = RUN_PACKAGES + (PEERS_PACKAGES if suite in PEERS else [])
     else:
         packages = BUILD_PACKAGES + BUILD_PACKAGES_OF[suite]
     cache = cache_dir()
@@ -192,7 +192,7 @@ def tree(kind: str, suite: str, progress) -> Path:
         raise RootError("making Debian trees needs root; run this through sudo")
     with locked(cache / f"{kind}-{suite}.lock", f"another run that makes the {suite} {kind} tree"):
         if not target.is_dir():
-            for old in cache.glob(f"{kind}-{suite}-*"):
+            for old in cache.glob(f"{kind}-{suite}-" + "?" * HASH_LENGTH):
                 shutil.rmtree(old, ignore_errors=True)
             with progress(f"making the {suite} {kind} tree"):
                 make_tree(kind, suite, target, packages)

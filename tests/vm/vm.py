@@ -270,13 +270,13 @@ def parser() -> argparse.ArgumentParser:
                              ("clean", cmd_clean, "remove the cached trees")):
         s = sub.add_parser(name, help=text)
         s.set_defaults(func=func)
-        s.add_argument("-s", "--suite", action="append", choices=(*SUITES, CANARY, PEERS), help="only that one")
+        s.add_argument("-s", "--suite", action="append", choices=(*SUITES, CANARY, *PEERS), help="only that one")
         if name == "test":
             s.add_argument("-k", "--word", action="append", default=[], help="only tests with that in the name")
             s.add_argument("--full", action="store_true", help="every variant, on every suite (hours)")
             s.add_argument("--count", help=argparse.SUPPRESS)
     s = sub.add_parser("shell", help="a root shell in a machine")
-    s.add_argument("suite_name", choices=(*SUITES, CANARY, PEERS), metavar="SUITE")
+    s.add_argument("suite_name", choices=(*SUITES, CANARY, *PEERS), metavar="SUITE")
     s.set_defaults(func=cmd_shell)
     return p
 
