@@ -155,10 +155,8 @@ static bool is_leaf(const Sample *s, const CgroupSample *c) {
                 return true;
         if (c->kind == CGROUP_KIND_INNER || c->kind == CGROUP_KIND_ROOT)
                 return false;
-        for (const CgroupSample *d = c + 1; d < s->cgroups + s->n_cgroups; d++)
-                if (d->parent_id == c->id)
-                        return false;
-        return true;
+        /* The walk is depth first. */
+        return c + 1 == s->cgroups + s->n_cgroups || c[1].parent_id != c->id;
 }
 
 void path_shown(char dest[SHOWN_PATH_MAX], const char *path) {

@@ -449,6 +449,15 @@ static const IoCredit *credit_of(World *w) {
         return &w->credit;
 }
 
+/* Those that are there in the order of a walk: each followed by what is in it. */
+static int walk_order(const World *w, int node, int order[static WORLD_MAX], int n) {
+        order[n++] = node;
+        for (int i = node + 1; i < w->n; i++)
+                if (w->c[i].parent == node && !w->c[i].gone)
+                        n = walk_order(w, i, order, n);
+        return n;
+}
+
 static void world_tick(World *w, bool all, bool cgroups) {
         static IoLine io[WORLD_MAX][WORLD_DISKS];
         static RowValues values[WORLD_MAX];
@@ -458,6 +467,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
         Event gone = { .type = EVENT_CGROUP_GONE, .usec = w->now, .cgroup_id = w->vanished };
         Outcome outcomes[PLAN_ACTIONS_MAX];
         size_t kills = 0;
+        int order[WORLD_MAX], n = cgroups ? walk_order(w, 0, order, 0) : 0;
 
         sample_host_set(&s, HOST_MEMORY_TOTAL, w->total);
         sample_host_set(&s, HOST_MEMORY_AVAILABLE, available(w));
@@ -465,13 +475,11 @@ static void world_tick(World *w, bool all, bool cgroups) {
         sample_host_set(&s, HOST_SWAP_FREE, w->swap_free);
         sample_host_set(&s, HOST_MEMORY_SOME, w->host_stall);
         sample_host_set(&s, HOST_PGSTEAL, w->stolen);
-        for (int i = 0; i < w->n && cgroups; i++) {
+        for (int k = 0; k < n; k++) {
+                int i = order[k];
                 WorldCgroup *c = &w->c[i];
-                CgroupSample *r = &rows[s.n_cgroups];
+                CgroupSample *r = &rows[s.n_cgroups++];
 
-                if (c->gone)
-                        continue;
-                s.n_cgroups++;
                 *r = (CgroupSample) { .id = c->id, .parent_id = c->parent < 0 ? 0 : w->c[c->parent].id, .path = c->path,
                                       .kind = c->kind, .flags = c->flags, .use = values[i].use, .detail = values[i].detail };
                 if (c->parent < 0)

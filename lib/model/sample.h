@@ -3,8 +3,8 @@
 
 /* Sample: what sense saw at one moment. A table of cgroups with their counters, and the host.
  *
- * Invariant: rows are in the order of a top-down walk, a parent always before its children, siblings by
- * name. A field that could not be read is absent (its bit in `have` is clear), never zero. A row is
+ * Invariant: rows are in the order of a walk from the top down and depth first: what is in a cgroup follows it, siblings
+ * by name. A field that could not be read is absent (its bit in `have` is clear), never zero. A row is
  * absent where the cgroup was not looked at in this sample: absence says nothing about the cgroup. */
 
 #include <stdbool.h>
