@@ -12,6 +12,9 @@ static const uint64_t window_usec[_WINDOW_MAX] = {
         [WINDOW_LONG] = TRACK_LONG_USEC,
 };
 
+/* So many have a resident place from the start: who begins to move is looked at when memory is short. */
+#define MOVES_READY 64
+
 int tracks_init(Tracks *t) {
         *t = (Tracks) {
                 .slots = calloc(TRACKS_MAX, sizeof(Track)),
@@ -25,6 +28,8 @@ int tracks_init(Tracks *t) {
                 tracks_done(t);
                 return -ENOMEM;
         }
+        /* Whoever takes a place fills it; zeros the compiler would leave out, for calloc() promises them. */
+        memset(t->moves_slots, 0xff, MOVES_READY * sizeof(TrackMoves));
         return 0;
 }
 
