@@ -87,6 +87,47 @@ static void test_a_slice_that_stands_still(void **state _unused_) {
         assert_int_equal(tracks.n_free_moves, tracks.n_moves_slots);
 }
 
+/* Of a thousand that are made while nobody looks, and of some that are looked at closely for the first time, nothing moves. */
+static void test_empty_ones_are_born_still(void **state _unused_) {
+        RowValues values = {};
+        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
+                                 { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = values.use,
+                                   .detail = values.detail } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+
+        tracks_update(&tracks, &s, false, PAGE);
+        s.usec += 10 * USEC_PER_SEC;
+        s.n_cgroups = 2;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 0);
+        cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 0);
+        tracks_update(&tracks, &s, false, PAGE);
+        s.usec += USEC_PER_SEC;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_SOME, 500);
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_FULL, 400);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(tracks.n_moves_slots, 0);
+}
+
+/* What one has when it is first seen it took in since it was born, and what was stolen from it as well. */
+static void test_born_with_something(void **state _unused_) {
+        RowValues values = {};
+        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
+                                 { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = values.use } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+
+        tracks_update(&tracks, &s, false, PAGE);
+        s.usec += 5 * USEC_PER_SEC;
+        s.n_cgroups = 2;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 30 * MIB);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(taken(2, WINDOW_LONG), 30 * MIB);
+        s.usec += 200 * USEC_PER_MSEC;
+        cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 10 * MIB / PAGE);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(taken(2, WINDOW_LONG), 40 * MIB);
+        assert_int_equal(taken(2, WINDOW_RECENT), 0);
+}
+
 static void look_at(const uint64_t *ids, size_t n) {
         CgroupSample rows[4];
         RowValues values[4];
@@ -126,6 +167,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_still_again, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_a_slice_that_stands_still, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_empty_ones_are_born_still, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_born_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
         };
 

@@ -247,15 +247,38 @@ static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_
                 memcpy(moves_add(t, track)->anchors, anchors, sizeof(track->moves->anchors));
 }
 
-static void track_advance(Tracks *t, Track *track, const TrackPoint *p, uint64_t born_usec, bool restart_recent) {
+/* It had nothing at that time: all that it has, it took in since then. */
+static void track_born(Track *track, uint64_t usec) {
+        track->last = (TrackPoint) { .usec = usec, .have_memory = true, .have_stat = true };
+        track->anchor_usec[ANCHOR_OLDER + WINDOW_LONG] = track->anchor_usec[ANCHOR_NEWER + WINDOW_LONG] = usec;
+}
+
+/* Pressure and memory.stat are read only while a cgroup is hot: an anchor from before would make the first reading look
+ * like one huge step. */
+static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
+        if (p->have_psi && !anchor->have_psi) {
+                anchor->have_psi = true;
+                anchor->memory_some = p->memory_some;
+                anchor->memory_full = p->memory_full;
+                anchor->events_high = p->events_high;
+        }
+        if (p->have_io_psi && !anchor->have_io_psi) {
+                anchor->have_io_psi = true;
+                anchor->io_some = p->io_some;
+                anchor->io_full = p->io_full;
+        }
+        if (p->have_stat && !anchor->have_stat) {
+                anchor->have_stat = true;
+                anchor->pgsteal = p->pgsteal;
+                anchor->activate = p->activate;
+        }
+}
+
+static void track_advance(Tracks *t, Track *track, const TrackPoint *p, bool restart_recent) {
         TrackPoint anchors[_ANCHOR_MAX], *high = &anchors[ANCHOR_HIGH];
 
         for (int a = 0; a < _ANCHOR_MAX; a++)
                 anchors[a] = track_anchor(track, (TrackAnchor) a);
-        /* All that it has, it took in since then. */
-        if (born_usec > 0)
-                anchors[ANCHOR_OLDER + WINDOW_LONG] = anchors[ANCHOR_NEWER + WINDOW_LONG] =
-                        (TrackPoint) { .usec = born_usec, .have_memory = true, .have_stat = true };
 
         for (int w = 0; w < _WINDOW_MAX; w++) {
                 TrackPoint *older = &anchors[ANCHOR_OLDER + w], *newer = &anchors[ANCHOR_NEWER + w];
@@ -268,28 +291,12 @@ static void track_advance(Tracks *t, Track *track, const TrackPoint *p, uint64_t
                         *older = *newer;
                         *newer = *p;
                 }
-                /* Pressure and memory.stat are read only while a cgroup is hot: an anchor from before would make
-                 * the first reading look like one huge step. */
-                if (p->have_psi && !older->have_psi) {
-                        older->have_psi = true;
-                        older->memory_some = p->memory_some;
-                        older->memory_full = p->memory_full;
-                        older->events_high = p->events_high;
-                }
-                if (p->have_io_psi && !older->have_io_psi) {
-                        older->have_io_psi = true;
-                        older->io_some = p->io_some;
-                        older->io_full = p->io_full;
-                }
-                if (p->have_stat && !older->have_stat) {
-                        older->have_stat = true;
-                        older->pgsteal = p->pgsteal;
-                        older->activate = p->activate;
-                }
         }
         anchors[ANCHOR_PREVIOUS] = track->last.usec ? track->last : *p;
         if (p->have_memory && (high->usec < anchors[ANCHOR_OLDER + WINDOW_LONG].usec || point_bytes(p) >= point_bytes(high)))
                 *high = *p;
+        for (int a = 0; a < _ANCHOR_MAX; a++)
+                point_fill(&anchors[a], p);
         track_set(t, track, anchors, p);
 }
 
@@ -415,7 +422,9 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
                 p = point_of(c, s->usec, &track->last);
-                track_advance(t, track, &p, born_usec, restart_recent);
+                if (born_usec > 0)
+                        track_born(track, born_usec);
+                track_advance(t, track, &p, restart_recent);
                 if (track->moves)
                         memset(track->moves->below, 0, sizeof(track->moves->below));
                 if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {
