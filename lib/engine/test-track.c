@@ -90,14 +90,16 @@ static void test_a_slice_that_stands_still(void **state _unused_) {
 /* Of a thousand that are made while nobody looks, and of some that are looked at closely for the first time, nothing moves. */
 static void test_empty_ones_are_born_still(void **state _unused_) {
         RowValues values = {};
-        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
+        CgroupSample rows[3] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
                                  { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = values.use,
-                                   .detail = values.detail } };
+                                   .detail = values.detail },
+                                 /* without the memory controller */
+                                 { .id = 3, .parent_id = 1, .path = "/b.service", .kind = CGROUP_KIND_UNIT, .use = values.use } };
         Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
 
         tracks_update(&tracks, &s, false, PAGE);
         s.usec += 10 * USEC_PER_SEC;
-        s.n_cgroups = 2;
+        s.n_cgroups = 3;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 0);
         cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 0);
         tracks_update(&tracks, &s, false, PAGE);

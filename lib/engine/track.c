@@ -422,7 +422,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
                 p = point_of(c, s->usec, &track->last);
-                if (born_usec > 0)
+                if (born_usec > 0 && p.have_memory)
                         track_born(track, born_usec);
                 track_advance(t, track, &p, restart_recent);
                 if (track->moves)
