@@ -261,11 +261,13 @@ class Victim(Unit):
 class Watch:
     """cgd-watch running beside: every change of a limit of every cgroup, with its time."""
 
-    def __init__(self, name: str, follow: str = "") -> None:
+    def __init__(self, name: str, follow: str = "", unwatched: str = "") -> None:
         self.output = RUN / f"{name}.jsonl"
         argv = [str(TESTS / "cgd-watch"), f"--output={self.output}"]
         if follow:
             argv.append(f"--follow={follow}")
+        if unwatched:
+            argv.append(f"--except={unwatched}")
         self.process = subprocess.Popen(argv)
         wait(self.output.exists, 10, 0.05)
 
@@ -296,10 +298,10 @@ class Pair:
     """One run of the service beside its neighbour, and what was seen of it."""
 
     def __init__(self, vm: "VM", seconds: int, lead: float, slices: tuple[str, str], shape: str,
-                 victim: dict, hog: dict) -> None:
+                 victim: dict, hog: dict, unwatched: str = "") -> None:
         self.vm = vm
         self.before = vm.limits()
-        self.watch = vm.watch(follow=slice_path(slices[1]))
+        self.watch = vm.watch(follow=slice_path(slices[1]), unwatched=unwatched)
         self.service = vm.victim(slice=slices[0], seconds=seconds, **victim)
         time.sleep(lead)
         self.start = monotonic()
@@ -476,15 +478,16 @@ class VM:
             unit.discard()
             return attempt()
 
-    def watch(self, follow: str = "", name: str = "watch") -> Watch:
-        self.watches.append(Watch(name, follow))
+    def watch(self, follow: str = "", name: str = "watch", unwatched: str = "") -> Watch:
+        self.watches.append(Watch(name, follow, unwatched))
         return self.watches[-1]
 
     def pair(self, *, seconds: int = 40, lead: float = 3,
              slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
-             shape: str = "leak", victim: dict | None = None, **hog) -> "Pair":
-        """The main job: the service, and after lead seconds its neighbour.  Waits for the end of both."""
-        return self.once_more(lambda: Pair(self, seconds, lead, slices, shape, victim or {}, hog))
+             shape: str = "leak", victim: dict | None = None, unwatched: str = "", **hog) -> "Pair":
+        """The main job: the service, and after lead seconds its neighbour.  Waits for the end of both.  What changes in
+        `unwatched` is not seen while it runs."""
+        return self.once_more(lambda: Pair(self, seconds, lead, slices, shape, victim or {}, hog, unwatched))
 
     def victim_figures(self, result: dict, prefix: str = "") -> None:
         self.figure(prefix + "kept", round(result["kept_permyriad"] / 100, 2), "%")
