@@ -67,8 +67,8 @@ struct Known {
         unsigned name_offset;
         unsigned n_children;
         unsigned depth;
-        CgroupKind kind;
-        CgroupFlags flags;
+        CgroupKind kind : 8;
+        CgroupFlags flags : 8;
 
         bool gone;                      /* a read said so; registry_sweep() frees it */
         bool unlisted;                  /* its children are to be enumerated whatever the link count says */

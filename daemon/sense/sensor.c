@@ -28,7 +28,7 @@
  * set. */
 #define HELD_USEC (60 * USEC_PER_SEC)
 /* Records for this many cgroups more than there are, so that few births ask for a larger map. */
-#define CENSUS_SPARE(n) ((n) / 8 + 64)
+#define CENSUS_SPARE(n) ((n) / 16 + 64)
 /* As many as the registry knows: 5 MiB of records. */
 #define CENSUS_MAX 20000
 

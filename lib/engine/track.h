@@ -79,9 +79,9 @@ typedef struct TrackMoves {
 
 typedef struct Track {
         uint64_t id, parent_id;
-        CgroupKind kind;
-        CgroupFlags flags;
-        CgroupFlags subtree_flags;      /* of itself and all below, as of the last complete sample */
+        CgroupKind kind : 8;
+        CgroupFlags flags : 8;
+        CgroupFlags subtree_flags : 8;  /* of itself and all below, as of the last complete sample */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
