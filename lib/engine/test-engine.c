@@ -311,8 +311,8 @@ static void test_limit_is_forecast(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
-/* A service that starts takes more than a quarter of all memory at a pace at which the rest would last less than two seconds; nothing
- * is done as long as half is left, and at once when it was a leak. */
+/* A service that starts takes more than a quarter of all memory at a pace at which the rest would last less than two
+ * seconds; nothing is done as long as half is left, and at once when it was a leak. */
 static void test_start_is_no_leak(void **state _unused_) {
         int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 10 * MIB);
 

@@ -43,6 +43,8 @@ void tracks_done(Tracks *t) {
         *t = (Tracks) {};
 }
 
+_Static_assert((TRACKS_MAX & (TRACKS_MAX - 1)) == 0, "a power of two");
+
 static uint32_t *bucket(const Tracks *t, uint64_t id) {
         /* Ids are handed out one after the other. */
         return &t->buckets[id & (TRACKS_MAX - 1)];

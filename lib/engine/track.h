@@ -15,7 +15,7 @@
 
 #include "model/sample.h"
 
-#define TRACKS_MAX 32768       /* a power of two */
+#define TRACKS_MAX 32768
 #define IO_TRACKS_MAX 4096
 /* The recent window tells who takes in now, the long one who took in before the alarm. */
 #define TRACK_RECENT_USEC (UINT64_C(500) * 1000)
