@@ -196,7 +196,8 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
         if (!tree) {
                 _cleanup_free_ char *shown = str_escape(argc > 0 ? argv[0] : path);
 
-                cli_error("%s: there is no such cgroup", shown ? shown : "");
+                cli_error("%s: there is no such cgroup%s", shown ? shown : "",
+                          w.wanted && endswith(w.wanted, ".slice") ? "; a slice is made when something starts in it" : "");
                 return CLI_NOT_FOUND;
         }
         return output_document(cli, tree, view_tree);

@@ -410,6 +410,16 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
         manager_wake(m);
 }
 
+static void reload_refused(ServerRequest *request, const char *why) {
+        _cleanup_free_ char *text = NULL;
+        size_t n = strlen(why ?: "");
+
+        if (asprintf(&text, "the policies are refused, and those in force stay:\n%.*s", (int) (n > 0 && why[n - 1] == '\n' ? n - 1 : n),
+                     why ?: "") < 0)
+                text = NULL;
+        server_request_done(request, -EBADMSG, text);
+}
+
 void manager_reload(Manager *m, ServerRequest *request) {
         _cleanup_free_ char *diagnostics = NULL;
         Policy *p = NULL;
@@ -424,7 +434,7 @@ void manager_reload(Manager *m, ServerRequest *request) {
                 free(m->refused);
                 m->refused = strdup(diagnostics ?: strerror(-r));
                 if (request)
-                        server_request_done(request, -EBADMSG, m->refused);
+                        reload_refused(request, m->refused);
                 return;
         }
         policy_enforce(m, p, request, diagnostics);
