@@ -28,6 +28,9 @@ FULL = False
 CONTAINED, KILLED, OOM = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac", "40e42727efec49f5bcb7a104d82301d4"
 LIMITS = ("memory.high", "memory.max", "cgroup.freeze", "io.max")
 
+# vm.dirty_ratio and vm.dirty_background_ratio where nobody sets them.
+KERNELS_OWN = 20, 10
+
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
 KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|general protection|blocked for more than|"
                             r"rcu.*stall|soft lockup|Kernel panic|EXT4-fs error")
@@ -548,10 +551,23 @@ class VM:
         if self.cgd_active():
             self.cgctl("reload")
 
+    def let_dirty(self, ratio: int, background_ratio: int) -> None:
+        """How much of the page cache may be dirty, in percent, for the rest of this scenario or until with_cgd()."""
+        for name, value in (("dirty_background_ratio", background_ratio), ("dirty_ratio", ratio)):
+            Path("/proc/sys/vm", name).write_text(str(value))
+        if self.let_dirty_as_installed not in self.undo:
+            self.undo.append(self.let_dirty_as_installed)
+
+    @staticmethod
+    def let_dirty_as_installed() -> None:
+        # Not by systemctl restart, which may be done five times in ten seconds.
+        sh("/usr/lib/systemd/systemd-sysctl")
+
     def without_cgd(self) -> None:
         """Take cgd and all it sets away, for the rest of this scenario or until with_cgd()."""
         if not cgd_installed():
             return
+        self.let_dirty(*KERNELS_OWN)
         self.stop_cgd()
         for path in Path("/usr/lib/cgd/policies").glob("*.policy"):
             self.mask_policy(path.stem)
@@ -563,6 +579,7 @@ class VM:
         """As installed and started at boot."""
         self.need_cgd()
         self.drop_policies()
+        self.let_dirty_as_installed()
         sh("systemctl", "daemon-reload", timeout=90)
         sh("systemctl", "start", CGD_UNIT)
 

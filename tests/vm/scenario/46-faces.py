@@ -35,11 +35,12 @@ def test_service(vm: VM) -> None:
 
 
 def test_check(vm: VM) -> None:
-    """This machine has all that is needed."""
+    """This machine has all that is needed, and what is installed beside cgd is in force."""
     vm.need_cgd()
     p = subprocess.run(["cgctl", "check"], capture_output=True, text=True, timeout=60, check=False)
     vm.log(p.stdout + p.stderr)
     check(p.returncode == 0, f"exit {p.returncode}")
+    check("(vm.dirty_ratio, 1 %)" in p.stdout, "the sysctl.d file that bounds what may be dirty is not in force")
 
 
 def test_socket(vm: VM) -> None:

@@ -10,7 +10,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from vmlib import CGROUP, LOADS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
+from vmlib import CGROUP, KERNELS_OWN, LOADS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
 
 MACHINE = {"iops": 800, "bps": 60_000_000}
 # Ten minutes, and nothing in it differs much between the suites.
@@ -183,13 +183,11 @@ def test_c_sync(vm: VM) -> None:
 
 @only_full
 @limited(300)
-def test_c_sync_little_dirty(vm: VM) -> None:
-    """With the opt-in of policies/dirty.conf: what is dirty when the neighbour is capped is a quarter of a second's work."""
-    for name, fallback, size in (("dirty_background", 10, MACHINE["bps"] // 16), ("dirty", 20, MACHINE["bps"] // 4)):
-        Path(f"/proc/sys/vm/{name}_bytes").write_text(str(size))
-        vm.undo.append(lambda name=name, fallback=fallback: Path(f"/proc/sys/vm/{name}_ratio").write_text(str(fallback)))
-    check("at most wait to be written" in vm.cgctl("check", ok=False), "the check does not see the bound on what is dirty")
-    flood(vm, "sync", {"count": 4, "size": "64M"}, 97, share=75)
+def test_c_sync_much_dirty(vm: VM) -> None:
+    """The same with as much dirty as the kernel has it by itself; for comparison, little is promised."""
+    vm.let_dirty(*KERNELS_OWN)
+    check("systemctl restart systemd-sysctl" in vm.cgctl("check", ok=False), "the check does not say what may be dirty")
+    flood(vm, "sync", {"count": 4, "size": "64M"}, 85)
     check(vm.kills() == 0, "somebody was killed for io")
 
 
@@ -235,6 +233,37 @@ def test_e_latency(vm: VM) -> None:
     vm.policy("workload", "[Alarm io]\nIOPressureAbove=\nIOLatencyAbove=p99 50ms over 1s\n")
     flood(vm, "reads", {"count": 64, "size": "256M"}, 95, share=60)
     check("IOLatencyAbove" in vm.cgctl("why", ok=False), "it was not the latency that raised the alarm")
+
+
+BURST_MIB = 300
+
+
+def burst(*properties: str) -> float:
+    """Seconds for a file to be in the page cache and on the disk; in a unit with these properties."""
+    path = f"{DATA}/burst.dat"
+    began = monotonic()
+    sh("systemd-run", "--quiet", "--wait", *(f"--property={p}" for p in properties),
+       "dd", "if=/dev/zero", f"of={path}", "bs=64K", f"count={16 * BURST_MIB}", "conv=fsync", timeout=120)
+    took = monotonic() - began
+    os.unlink(path)
+    return took
+
+
+@only_full
+@limited(300)
+def test_f_burst(vm: VM) -> None:
+    """What it costs who writes alone that little may be dirty: nothing, but where his own memory is limited to little."""
+    for name, properties, factor in (("alone", (), 1.25), ("within 256 MiB of memory", ("MemoryMax=256M",), 1.25),
+                                     ("within 48 MiB of memory", ("MemoryMax=48M",), 2.5)):
+        took: dict[tuple[int, int], list[float]] = {(1, 1): [], KERNELS_OWN: []}
+        for _ in range(3):
+            for ratios, seconds in took.items():
+                vm.let_dirty(*ratios)
+                seconds.append(burst(*properties))
+        little, much = (sorted(seconds)[1] for seconds in took.values())
+        vm.figure(f"{name}, little dirty", round(BURST_MIB / little, 1), "MiB/s")
+        vm.figure(f"{name}, much dirty", round(BURST_MIB / much, 1), "MiB/s")
+        check(little < factor * much, f"{name}: {little:.1f} s where little may be dirty, {much:.1f} s where much may")
 
 
 # Each variant: shape and options; whoever is not named here is a bystander, and is heard but does no harm.
