@@ -402,6 +402,7 @@ class VM:
         self.dropins: list[Path] = []
         self.prefix = ""
         self.undo: list[Callable[[], None]] = []
+        self.dirty_changed = False
         shutil.rmtree(RUN, ignore_errors=True)
         RUN.mkdir(parents=True)
         self.cursor = self.journal_cursor()
@@ -555,13 +556,12 @@ class VM:
         """How much of the page cache may be dirty, in percent, for the rest of this scenario or until with_cgd()."""
         for name, value in (("dirty_background_ratio", background_ratio), ("dirty_ratio", ratio)):
             Path("/proc/sys/vm", name).write_text(str(value))
-        if self.let_dirty_as_installed not in self.undo:
-            self.undo.append(self.let_dirty_as_installed)
+        self.dirty_changed = True
 
-    @staticmethod
-    def let_dirty_as_installed() -> None:
+    def let_dirty_as_installed(self) -> None:
         # Not by systemctl restart, which may be done five times in ten seconds.
         sh("/usr/lib/systemd/systemd-sysctl")
+        self.dirty_changed = False
 
     def without_cgd(self) -> None:
         """Take cgd and all it sets away, for the rest of this scenario or until with_cgd()."""
@@ -680,6 +680,8 @@ class VM:
         if self.cgd_was_active and self.kills():
             # A budget of kills spent here must not decide the next scenario.
             sh("systemctl", "stop", CGD_UNIT, ok=False)
+        if self.dirty_changed:
+            self.let_dirty_as_installed()
         changed = bool(self.dropins)
         self.drop_policies()
         if changed:
