@@ -583,7 +583,7 @@ static void sample_take(Engine *e, const Sample *s) {
 static void plan_next(Engine *e, Plan *plan) {
         uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;
         uint64_t next = MAX(heartbeat, e->now + 1);
-        bool hot;
+        bool hot, at_once = false;
 
         limit_lasts = USEC_INFINITY;
         for (size_t k = 0; k < e->n_alarms; k++)
@@ -601,6 +601,8 @@ static void plan_next(Engine *e, Plan *plan) {
                         next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
                 else
                         hot = true;
+                /* Who stirred before it was looked at then, and one more look tells. */
+                at_once |= i->state == INCIDENT_LOOKING && e->look_usec < i->started_usec;
         }
         /* An alarm that holds but must last first (LastingSec=). */
         for (size_t k = 0; k < e->n_alarms; k++)
@@ -609,7 +611,7 @@ static void plan_next(Engine *e, Plan *plan) {
         /* Counted from the last look, so that events in between neither delay nor multiply samples; after
          * rest that is at once. */
         if (hot)
-                next = MIN(next, MAX(e->now, e->look_usec + HOT_USEC));
+                next = MIN(next, at_once ? e->now : MAX(e->now, e->look_usec + HOT_USEC));
         else if (lasts < FORECAST_WATCH_USEC)
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 

@@ -544,6 +544,22 @@ static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
         assert_true(s.samples < 250);
 }
 
+/* Who has stirred was looked at since, and is capped as soon as the alarm comes, between two looks as well. */
+static void test_alarm_is_looked_into_at_once(void **state _unused_) {
+        for (unsigned before = 0; before < 2; before++) {
+                int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+                world_run(&w, before * 50 * USEC_PER_MSEC);
+                world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
+                for (unsigned i = 0; i < 20 && !world_incident(&w, "io"); i++)
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                assert_non_null(world_incident(&w, "io"));
+                assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+                teardown(state);
+                setup(state);
+        }
+}
+
 static void test_foreign_io_max_is_left(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
 
@@ -586,6 +602,7 @@ int main(void) {
                 T(test_slice_of_a_flood_is_left),
                 T(test_backlog_may_drain),
                 T(test_work_on_a_disk_is_no_stir),
+                T(test_alarm_is_looked_into_at_once),
                 T(test_foreign_io_max_is_left),
         };
 
