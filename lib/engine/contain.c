@@ -43,8 +43,8 @@
 #define RESTORE_FAILURES_MAX 60
 /* Less is not worth a write; this much is, for who lacked only a little more when it was held. */
 #define RISE_BYTES_MIN (UINT64_C(4) << 20)
-/* Page cache of a writer that is capped: a fifth of it may be dirty (vm.dirty_ratio), and all of that may stand between
- * somebody else's fdatasync and its end. */
+/* Page cache of a writer that is capped: up to a fifth of it may be dirty (vm.dirty_ratio, where nobody makes it less), and
+ * all of that may stand between somebody else's fdatasync and its end. */
 #define WRITE_ROOM_BYTES (UINT64_C(32) << 20)
 /* What reclaim takes along when a hold is written. */
 #define SWAP_SLACK_BYTES (UINT64_C(4) << 20)
