@@ -573,6 +573,8 @@ static void sample_take(Engine *e, const Sample *s) {
         tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
         waits_update(&e->waits, s, after_rest);
         latencies_update(&e->latencies, s);
+        if (after_rest)
+                e->hot_since_usec = s->usec;
         e->cgroups_usec = s->usec;
         if (s->complete)
                 e->heartbeat_usec = s->usec;
@@ -601,8 +603,10 @@ static void plan_next(Engine *e, Plan *plan) {
                         next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
                 else
                         hot = true;
-                /* Who stirred before it was looked at then, and one more look tells. */
-                at_once |= i->state == INCIDENT_LOOKING && e->look_usec < i->started_usec;
+                /* Who stirred just before was looked at then, and one more look tells. Where that went on for longer, so
+                 * short a time after the last look nothing could be told of what it did since. */
+                at_once |= i->state == INCIDENT_LOOKING && e->look_usec < i->started_usec &&
+                           e->now - e->hot_since_usec <= 2 * HOT_USEC;
         }
         /* An alarm that holds but must last first (LastingSec=). */
         for (size_t k = 0; k < e->n_alarms; k++)

@@ -560,6 +560,24 @@ static void test_alarm_is_looked_into_at_once(void **state _unused_) {
         }
 }
 
+/* Where it was looked at closely before the flood began, what is measured in that moment would hold the time before it. */
+static void test_flood_begins_while_looked_at(void **state _unused_) {
+        for (unsigned before = 0; before < 2; before++) {
+                int flood = victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+
+                for (unsigned i = 0; i < 20 + before; i++) {
+                        world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                }
+                w.c[flood].operations = 5000;
+                for (unsigned i = 0; i < 20 && w.c[flood].io_max[0].v[IO_READS] == LIMIT_MAX; i++)
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                assert_in_range(w.c[flood].io_max[0].v[IO_READS], w.disk_operations * 2 / 5, w.disk_operations / 2);
+                teardown(state);
+                setup(state);
+        }
+}
+
 static void test_foreign_io_max_is_left(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
 
@@ -603,6 +621,7 @@ int main(void) {
                 T(test_backlog_may_drain),
                 T(test_work_on_a_disk_is_no_stir),
                 T(test_alarm_is_looked_into_at_once),
+                T(test_flood_begins_while_looked_at),
                 T(test_foreign_io_max_is_left),
         };
 
