@@ -183,8 +183,7 @@ static void exhaustion_update(Engine *e, const Sample *s, const Domain *d, Alarm
                 a->forecast = (Forecast) FORECAST_NONE;
         f = alarm_forecast(e, a);
         st->measured = f->exhaustion_usec;
-        /* Who takes a part of what is plenty within a second may be a service that starts, and will have all it needs. */
-        st->holds = st->measured <= c->threshold_usec && f->last.available < f->total / 2;
+        st->holds = st->measured <= c->threshold_usec && forecast_is_believed(f);
 }
 
 static void latency_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {

@@ -13,6 +13,9 @@
 /* Looks that are farther apart are those of rest: what was then says how it went until now, and nothing of what begins. */
 #define REST_USEC (3 * ANCHOR_USEC)
 
+/* Of it all: so little that free swap counts as what is left, and that nobody may take it at once. */
+#define LITTLE(total) ((total) / 16)
+
 /* Time until `left` is gone at the rate of (before - left) in usec. */
 static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_t noise) {
         if (before <= left || before - left < noise)
@@ -27,6 +30,7 @@ static void forecast_add(Forecast *f, const ForecastPoint *p) {
         f->last = *p;
         if (f->older.usec == 0) {
                 f->older = f->newer = *p;
+                f->calm_available = p->available;
                 f->exhaustion_usec = USEC_INFINITY;
                 return;
         }
@@ -35,10 +39,12 @@ static void forecast_add(Forecast *f, const ForecastPoint *p) {
                 /* A fifth of a percent of it all is what ordinary starts and stops move. */
                 noise = f->total / 512;
                 f->exhaustion_usec = time_left(f->older.available, p->available, usec, noise);
-                if (f->have_swap && p->available < f->total / 16)
+                if (f->have_swap && p->available < LITTLE(f->total))
                         f->exhaustion_usec = MIN(f->exhaustion_usec,
                                                  time_left(f->older.swap_free, p->swap_free, usec, noise));
         }
+        if (rest || (usec >= SPAN_MIN_USEC && f->exhaustion_usec == USEC_INFINITY))
+                f->calm_available = p->available;
         if (rest)
                 f->older = f->newer = *p;
         else if (p->usec - f->newer.usec >= ANCHOR_USEC) {
@@ -80,6 +86,10 @@ void forecast_slice(Forecast *f, const Sample *s, const CgroupSample *row, uint6
         used -= MIN(file - MIN(dirty + writeback, file), used);
         p.available = limit - MIN(used, limit);
         forecast_add(f, &p);
+}
+
+bool forecast_is_believed(const Forecast *f) {
+        return f->last.available <= f->calm_available / 2 || f->last.available < LITTLE(f->total);
 }
 
 bool forecast_reclaims(const Forecast *f, uint64_t pages) {

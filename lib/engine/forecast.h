@@ -17,12 +17,17 @@ typedef struct ForecastPoint {
 
 typedef struct Forecast {
         ForecastPoint last, older, newer;       /* anchors as in track.h, of half a second */
+        uint64_t calm_available;                /* of the last look before it began to shrink */
         bool have_swap;
         uint64_t total, swap_total;             /* total: the host's memory, or the slice's limit; 0 = nothing is known */
         uint64_t exhaustion_usec;               /* USEC_INFINITY: not shrinking */
 } Forecast;
 
 #define FORECAST_NONE { .exhaustion_usec = USEC_INFINITY }
+
+/* True where what shrinks has taken as much as it left, or hardly anything is left. How long a growth goes on nobody knows
+ * beforehand, and as long again as it did is the fair guess: one that is over sooner was a service's start. */
+bool forecast_is_believed(const Forecast *f);
 
 /* True where at least so many pages were reclaimed within the last half to whole second, and since much became free at
  * once, because the host was short; or where that is not known. Without it, who took memory took what was free. */

@@ -325,6 +325,15 @@ static void test_start_is_no_leak(void **state _unused_) {
         assert_int_equal(w.c[web].current, 300 * MIB);
         assert_null(engine_incident(w.engine, 0));
 
+        /* Nor is it one where less is left, and it takes a good part of that. */
+        int batch = world_add(&w, "/workload.slice/batch.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+        w.c[batch].rate = 400 * MIB;
+        w.c[batch].until = 200 * MIB;
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_int_equal(w.c[batch].current, 200 * MIB);
+        assert_null(engine_incident(w.engine, 0));
+
         world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
         w.c[web].until = UINT64_MAX;
         run_until_held(web);
