@@ -89,7 +89,7 @@ void forecast_slice(Forecast *f, const Sample *s, const CgroupSample *row, uint6
 }
 
 bool forecast_is_believed(const Forecast *f) {
-        return f->last.available <= f->calm_available / 2 || f->last.available < LITTLE(f->total);
+        return f->last.available <= f->calm_available * 3 / 5 || f->last.available < LITTLE(f->total);
 }
 
 bool forecast_reclaims(const Forecast *f, uint64_t pages) {

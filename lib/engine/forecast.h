@@ -25,8 +25,8 @@ typedef struct Forecast {
 
 #define FORECAST_NONE { .exhaustion_usec = USEC_INFINITY }
 
-/* True where what shrinks has taken as much as it left, or hardly anything is left. How long a growth goes on nobody knows
- * beforehand, and as long again as it did is the fair guess: one that is over sooner was a service's start. */
+/* True where two fifths of what there was are gone since it began to shrink, or hardly anything is left. How long a growth goes
+ * on nobody knows beforehand, and about as long again as it did is the fair guess: one that took less was a service's start. */
 bool forecast_is_believed(const Forecast *f);
 
 /* True where at least so many pages were reclaimed within the last half to whole second, and since much became free at

@@ -131,8 +131,8 @@ const Key schema_keys[] = {
         { "Alarm", "MemoryExhaustionWithin", VALUE_WITHIN, 100 * USEC_PER_MSEC, 10 * USEC_PER_MINUTE,
           .condition = CONDITION_MEMORY_EXHAUSTION,
           .help = "At the pace of the last moments memory lasts less long than this: what the slice's MemoryHigh= or "
-                  "MemoryMax= leaves where it has one, else the host's, and its swap; and half of what there was when it "
-                  "began to shrink is gone, for a service that starts takes memory at such a pace too. The one alarm that "
+                  "MemoryMax= leaves where it has one, else the host's, and its swap; and two fifths of what there was when it "
+                  "began to shrink are gone, for a service that starts takes memory at such a pace too. The one alarm that "
                   "comes before any stall." },
         { "Alarm", "LastingSec", VALUE_LASTING, 0, 60 * USEC_PER_MINUTE, .fallback = "0",
           .help = "How long the conditions must hold before the alarm is raised." },
