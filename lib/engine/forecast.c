@@ -24,6 +24,7 @@ static uint64_t time_left(uint64_t before, uint64_t left, uint64_t usec, uint64_
 }
 
 static void forecast_add(Forecast *f, const ForecastPoint *p) {
+        ForecastPoint from;
         uint64_t usec, noise;
         bool rest = f->last.usec + REST_USEC < p->usec;
 
@@ -34,14 +35,15 @@ static void forecast_add(Forecast *f, const ForecastPoint *p) {
                 f->exhaustion_usec = USEC_INFINITY;
                 return;
         }
-        usec = p->usec - f->older.usec;
+        /* The younger one, as soon as it is old enough: who has just begun was not there before. */
+        from = p->usec - f->newer.usec >= SPAN_MIN_USEC ? f->newer : f->older;
+        usec = p->usec - from.usec;
         if (usec >= SPAN_MIN_USEC) {
                 /* A fifth of a percent of it all is what ordinary starts and stops move. */
                 noise = f->total / 512;
-                f->exhaustion_usec = time_left(f->older.available, p->available, usec, noise);
+                f->exhaustion_usec = time_left(from.available, p->available, usec, noise);
                 if (f->have_swap && p->available < LITTLE(f->total))
-                        f->exhaustion_usec = MIN(f->exhaustion_usec,
-                                                 time_left(f->older.swap_free, p->swap_free, usec, noise));
+                        f->exhaustion_usec = MIN(f->exhaustion_usec, time_left(from.swap_free, p->swap_free, usec, noise));
         }
         if (rest || (usec >= SPAN_MIN_USEC && f->exhaustion_usec == USEC_INFINITY))
                 f->calm_available = p->available;

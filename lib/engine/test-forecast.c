@@ -40,6 +40,17 @@ static void test_from_rest(void **state _unused_) {
         assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 3600);
 }
 
+/* The time before it began does not count for long. */
+static void test_just_begun(void **state _unused_) {
+        Forecast f = FORECAST_NONE;
+
+        for (uint64_t i = 0; i < 10; i++)
+                look(&f, 10000 + 100 * i, 800 * MIB);
+        for (uint64_t i = 1; i < 5; i++)
+                look(&f, 10900 + 100 * i, (800 - 40 * i) * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 1600);
+}
+
 /* A slow one is seen by the heartbeats alone. */
 static void test_across_rest(void **state _unused_) {
         Forecast f = FORECAST_NONE;
@@ -99,6 +110,7 @@ static void test_of_a_slice(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_from_rest),
+                cmocka_unit_test(test_just_begun),
                 cmocka_unit_test(test_across_rest),
                 cmocka_unit_test(test_what_is_believed),
                 cmocka_unit_test(test_of_a_slice),
