@@ -552,29 +552,25 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 }
 
 static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
-        uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4;
+        uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4, room, swapped = 0;
 
-        /* Where nothing can be reclaimed the kernel lets a cgroup creep past its limit, the slower the farther past it
-         * is: who stands there is not content, and to raise the limit to where he stands would set him going again. */
-        if (pushing || current > c->level) {
-                uint64_t room = headroom(e, c->path) / 2, swapped = 0;
-
-                /* Half of the headroom: the other half is for those who were hurt. What it went on to take in swap is
-                 * part of it, or a leak would be given as much again with each rise. */
-                if (room < RISE_BYTES_MIN)
-                        return;
-                if (c->swap_level != c->swap_original && swap_use(row) > c->swap_level)
-                        swapped = swap_use(row) - c->swap_level;
-                level = MIN(level, MAX(c->level, current) + room);
-                level -= MIN(level, swapped);
-                if (level < c->level + RISE_BYTES_MIN)
-                        return;
-        }
         /* Twice its use and not pushing: the limit binds no more. */
         if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
+        /* Half of the headroom: the other half is for those who were hurt. Whether it is content does not matter: who asks
+         * for nothing just now may be busy with what he has, and would take in what nobody has. What it went on to take in
+         * swap is part of it, or a leak would be given as much again with each rise. */
+        room = headroom(e, c->path) / 2;
+        if (room < RISE_BYTES_MIN)
+                return;
+        if (c->swap_level != c->swap_original && swap_use(row) > c->swap_level)
+                swapped = swap_use(row) - c->swap_level;
+        level = MIN(level, MAX(c->level, current) + room);
+        level -= MIN(level, swapped);
+        if (level < c->level + RISE_BYTES_MIN)
+                return;
         c->lower_level = c->level;
         /* Who is above his swap limit is slowed whatever memory.high says: pin it anew, or the rise is none. */
         if (c->swap_level != c->swap_original)

@@ -94,8 +94,8 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
 }
 
 /* Without swap a cgroup creeps past its limit, which is no reason to raise it to where it stands; nor is it one that the
- * kernel's throttle makes it look content. */
-static void no_rise_without_room(uint64_t rate) {
+ * kernel's throttle makes it look content, or that it is busy with what it has. */
+static void no_rise_without_room(uint64_t rate, int64_t past_limit) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
         uint64_t held;
 
@@ -103,7 +103,7 @@ static void no_rise_without_room(uint64_t rate) {
         run_until_held(hog);
         held = w.c[hog].high;
         w.c[hog].rate = rate;
-        w.c[hog].current = held + 30 * MIB;
+        w.c[hog].current = held + (uint64_t) past_limit;
         w.c[web].current = 1024 * MIB - 64 * MIB - 100 * MIB - w.c[hog].current;
         for (int k = 0; k < 160; k++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
@@ -112,11 +112,15 @@ static void no_rise_without_room(uint64_t rate) {
 }
 
 static void test_no_rise_for_who_creeps(void **state _unused_) {
-        no_rise_without_room(100 * MIB);
+        no_rise_without_room(100 * MIB, 30 * MIB);
 }
 
 static void test_no_rise_for_who_looks_content(void **state _unused_) {
-        no_rise_without_room(0);
+        no_rise_without_room(0, 30 * MIB);
+}
+
+static void test_no_rise_for_who_is_busy(void **state _unused_) {
+        no_rise_without_room(0, -5 * (int64_t) MIB);
 }
 
 /* A leak that goes on into swap has had its share of what the host can spare. */
@@ -544,6 +548,7 @@ int main(void) {
                 T(test_late_samples_raise_nothing),
                 T(test_no_rise_for_who_creeps),
                 T(test_no_rise_for_who_looks_content),
+                T(test_no_rise_for_who_is_busy),
                 T(test_swap_is_part_of_a_rise),
                 T(test_who_is_gone_is_remembered),
                 T(test_who_has_died_and_is_not_yet_gone),
