@@ -13,6 +13,9 @@
 /* Looks that are farther apart are those of rest: what was then says how it went until now, and nothing of what begins. */
 #define REST_USEC (3 * ANCHOR_USEC)
 
+/* What lasts so long is not on its way out. No policy asks for more than half of it (MemoryExhaustionWithin=). */
+#define CALM_LASTS_USEC (20 * USEC_PER_MINUTE)
+
 /* Of it all: so little that free swap counts as what is left, and that nobody may take it at once. */
 #define LITTLE(total) ((total) / 16)
 
@@ -45,7 +48,7 @@ static void forecast_add(Forecast *f, const ForecastPoint *p) {
                 if (f->have_swap && p->available < LITTLE(f->total))
                         f->exhaustion_usec = MIN(f->exhaustion_usec, time_left(from.swap_free, p->swap_free, usec, noise));
         }
-        if (rest || (usec >= SPAN_MIN_USEC && f->exhaustion_usec == USEC_INFINITY))
+        if (usec >= SPAN_MIN_USEC && time_left(from.available, p->available, usec, 0) >= CALM_LASTS_USEC)
                 f->calm_available = p->available;
         if (rest)
                 f->older = f->newer = *p;

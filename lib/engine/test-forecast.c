@@ -89,6 +89,20 @@ static void test_what_is_believed(void **state _unused_) {
         assert_true(forecast_is_believed(&f));
 }
 
+/* A slow leak is looked at seldom, and believed all the same where somebody wants to know half a minute before. */
+static void test_slow_is_believed(void **state _unused_) {
+        Forecast f = FORECAST_NONE;
+
+        for (uint64_t i = 0; i < 5; i++)
+                look(&f, 10000 + 10000 * i, 800 * MIB);
+        for (uint64_t i = 1; i < 8; i++)
+                look(&f, 50000 + 2000 * i, (800 - 40 * i) * MIB);
+        assert_false(forecast_is_believed(&f));
+        look(&f, 66000, 480 * MIB);
+        assert_int_equal(f.exhaustion_usec / USEC_PER_SEC, 24);
+        assert_true(forecast_is_believed(&f));
+}
+
 static void test_of_a_slice(void **state _unused_) {
         Forecast f = FORECAST_NONE;
 
@@ -113,6 +127,7 @@ int main(void) {
                 cmocka_unit_test(test_just_begun),
                 cmocka_unit_test(test_across_rest),
                 cmocka_unit_test(test_what_is_believed),
+                cmocka_unit_test(test_slow_is_believed),
                 cmocka_unit_test(test_of_a_slice),
         };
 
