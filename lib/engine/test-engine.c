@@ -318,7 +318,7 @@ static void test_limit_is_forecast(void **state _unused_) {
 /* A service that starts takes more than a quarter of all memory at a pace at which the rest would last less than two
  * seconds; nothing is done as long as half is left, and at once when it was a leak. */
 static void test_start_is_no_leak(void **state _unused_) {
-        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 10 * MIB);
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 10 * MIB), batch;
 
         world_run(&w, 25 * USEC_PER_SEC);
         world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
@@ -330,7 +330,7 @@ static void test_start_is_no_leak(void **state _unused_) {
         assert_null(engine_incident(w.engine, 0));
 
         /* Nor is it one where less is left, and it takes a good part of that. */
-        int batch = world_add(&w, "/workload.slice/batch.service", CGROUP_KIND_UNIT, 10 * MIB);
+        batch = world_add(&w, "/workload.slice/batch.service", CGROUP_KIND_UNIT, 10 * MIB);
         world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
         w.c[batch].rate = 400 * MIB;
         w.c[batch].until = 200 * MIB;
