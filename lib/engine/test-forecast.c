@@ -13,6 +13,12 @@ static void look(Forecast *f, uint64_t msec, uint64_t available) {
         forecast_host(f, &s);
 }
 
+/* n looks after msec, each so long after the one before and with so much less available. */
+static void looks(Forecast *f, uint64_t msec, uint64_t n, uint64_t apart_msec, uint64_t available, uint64_t taken) {
+        for (uint64_t i = 1; i <= n; i++)
+                look(f, msec + apart_msec * i, available - taken * i);
+}
+
 static void look_at_slice(Forecast *f, uint64_t msec, uint64_t current, uint64_t file, uint64_t dirty, uint64_t limit) {
         Sample s = { .usec = msec * USEC_PER_MSEC };
         RowValues values;
@@ -33,8 +39,7 @@ static void test_from_rest(void **state _unused_) {
         look(&f, 20000, 800 * MIB);
         look(&f, 29000, 780 * MIB);
         /* 200 MiB a second from here on. */
-        for (uint64_t i = 1; i < 3; i++)
-                look(&f, 29000 + 100 * i, (780 - 20 * i) * MIB);
+        looks(&f, 29000, 2, 100, 780 * MIB, 20 * MIB);
         assert_true(f.exhaustion_usec > 10 * USEC_PER_SEC);
         look(&f, 29300, 720 * MIB);
         assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 3600);
@@ -44,10 +49,8 @@ static void test_from_rest(void **state _unused_) {
 static void test_just_begun(void **state _unused_) {
         Forecast f = FORECAST_NONE;
 
-        for (uint64_t i = 0; i < 10; i++)
-                look(&f, 10000 + 100 * i, 800 * MIB);
-        for (uint64_t i = 1; i < 5; i++)
-                look(&f, 10900 + 100 * i, (800 - 40 * i) * MIB);
+        looks(&f, 9900, 10, 100, 800 * MIB, 0);
+        looks(&f, 10900, 4, 100, 800 * MIB, 40 * MIB);
         assert_int_equal(f.exhaustion_usec / USEC_PER_MSEC, 1600);
 }
 
@@ -66,25 +69,21 @@ static void test_across_rest(void **state _unused_) {
 static void test_what_is_believed(void **state _unused_) {
         Forecast f = FORECAST_NONE;
 
-        for (uint64_t i = 0; i < 10; i++)
-                look(&f, 10000 + 100 * i, 400 * MIB);
-        for (uint64_t i = 1; i < 4; i++)
-                look(&f, 10900 + 100 * i, (400 - 50 * i) * MIB);
+        looks(&f, 9900, 10, 100, 400 * MIB, 0);
+        looks(&f, 10900, 3, 100, 400 * MIB, 50 * MIB);
         assert_true(f.exhaustion_usec < 2 * USEC_PER_SEC);
         assert_false(forecast_is_believed(&f));
         look(&f, 11300, 200 * MIB);
         assert_true(forecast_is_believed(&f));
 
         /* It pauses, and what it took before is no evidence any more. */
-        for (uint64_t i = 0; i < 12; i++)
-                look(&f, 11500 + 100 * i, 200 * MIB);
+        looks(&f, 11400, 12, 100, 200 * MIB, 0);
         assert_false(forecast_is_believed(&f));
         look(&f, 12700, 130 * MIB);
         assert_false(forecast_is_believed(&f));
 
         /* Hardly anything is left: whoever takes that. */
-        for (uint64_t i = 0; i < 12; i++)
-                look(&f, 12800 + 100 * i, 110 * MIB);
+        looks(&f, 12700, 12, 100, 110 * MIB, 0);
         look(&f, 14000, 60 * MIB);
         assert_true(forecast_is_believed(&f));
 }
@@ -93,10 +92,8 @@ static void test_what_is_believed(void **state _unused_) {
 static void test_slow_is_believed(void **state _unused_) {
         Forecast f = FORECAST_NONE;
 
-        for (uint64_t i = 0; i < 5; i++)
-                look(&f, 10000 + 10000 * i, 800 * MIB);
-        for (uint64_t i = 1; i < 8; i++)
-                look(&f, 50000 + 2000 * i, (800 - 40 * i) * MIB);
+        looks(&f, 0, 5, 10000, 800 * MIB, 0);
+        looks(&f, 50000, 7, 2000, 800 * MIB, 40 * MIB);
         assert_false(forecast_is_believed(&f));
         look(&f, 66000, 480 * MIB);
         assert_int_equal(f.exhaustion_usec / USEC_PER_SEC, 24);
