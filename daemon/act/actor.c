@@ -731,8 +731,11 @@ static void release_one(const HeldLease *h, void *userdata) {
         uint64_t values[3] = { h->handed_value, h->handed_before, h->lease.original };
         char unit[UNIT_NAME_SIZE];
 
-        if (result == OUTCOME_FAILED)
+        if (result == OUTCOME_FAILED) {
                 rel->error = -EIO;
+                (void) fprintf(stderr, "<4>cgd: %s: cannot be given back.\n", h->lease.path);
+        } else if (result == OUTCOME_DONE)
+                (void) fprintf(stderr, "<6>cgd: %s: given back, for the cgd that had changed it is dead.\n", h->lease.path);
         if (!h->lease.handed_over || unit_of_cgroup(h->lease.path, unit) < 0)
                 return;
         /* Best effort: without it systemd keeps the value in memory until its next reload. */
