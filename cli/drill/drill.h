@@ -28,6 +28,10 @@ json_t *drill_figures(const json_t *report, uint64_t begin_usec, uint64_t end_us
 /* The median of each number that the documents have in the same place; numbers that one of them lacks are left out. */
 json_t *drill_median(const json_t *documents);
 
+/* What happened without containment says that there is nothing to be learnt from the run with it: of harm that did none, or of
+ * a harmless neighbour beside whom the service was not well. */
+bool drill_proves_nothing(bool harmless, const json_t *without);
+
 typedef struct DrillIo {
         uint64_t bytes, ios;
 } DrillIo;

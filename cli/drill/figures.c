@@ -15,6 +15,10 @@
 #define SECONDS_MAX 3600
 /* Relief is the end of the last second with less than this. */
 #define RELIEF_PERMYRIAD 9000
+/* Of harm that leaves this much in the worst second there is nothing to be contained. */
+#define UNHARMED_PERMYRIAD 9900
+/* Who leaves less than this in all is not harmless here: he is too much for this machine, or it has no time for the service. */
+#define WELL_PERMYRIAD 9800
 
 static int compare(const void *a, const void *b) {
         uint64_t x = *(const uint64_t *) a, y = *(const uint64_t *) b;
@@ -104,6 +108,12 @@ json_t *drill_figures(const json_t *report, uint64_t begin_usec, uint64_t end_us
                                    json_pack("{s:I, s:I}", "mean", (json_int_t) mean(v, n), "p99", (json_int_t) percentile(v, n, 99)));
         (void) json_object_set_new(j, "longest_silence_ms", json_integer((json_int_t) number(report, "longest_silence_ms")));
         return j;
+}
+
+bool drill_proves_nothing(bool harmless, const json_t *without) {
+        const json_t *kept = json_object_get(without, "isolation");
+
+        return harmless ? number(kept, "mean") < WELL_PERMYRIAD : number(kept, "p01") >= UNHARMED_PERMYRIAD;
 }
 
 uint64_t drill_work(DrillIo culprits, DrillIo service, DrillIo disk) {

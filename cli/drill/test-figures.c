@@ -76,6 +76,29 @@ static void test_median(void **state _unused_) {
         json_decref(docs);
 }
 
+static void test_proves_nothing(void **state _unused_) {
+        static const struct {
+                bool harmless;
+                int p01, mean;
+                bool nothing;
+        } cases[] = {
+                { false, 300, 4700, false },
+                { false, 9800, 9990, false },
+                { false, 9900, 9990, true },
+                /* A bad second of a hundred is had without anybody. */
+                { true, 9500, 9900, false },
+                { true, 9000, 9800, false },
+                { true, 8100, 9440, true },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                json_t *without = json_pack("{s:{s:i,s:i}}", "isolation", "p01", cases[i].p01, "mean", cases[i].mean);
+
+                assert_int_equal(drill_proves_nothing(cases[i].harmless, without), cases[i].nothing);
+                json_decref(without);
+        }
+}
+
 static void test_work(void **state _unused_) {
         DrillIo disk = { 1000, 100 };
 
@@ -121,6 +144,7 @@ int main(void) {
                 cmocka_unit_test(test_nothing_done_is_a_second),
                 cmocka_unit_test(test_dead_service),
                 cmocka_unit_test(test_median),
+                cmocka_unit_test(test_proves_nothing),
                 cmocka_unit_test(test_work),
                 cmocka_unit_test(test_objectives),
         };

@@ -79,7 +79,9 @@ static void tell_misses(const View *v, Str *out, const json_t *scenario) {
         }
         if (field_true(scenario, "proves_nothing")) {
                 view_text(out, field_text(scenario, "scenario"));
-                str_append(out, ": did no harm without containment either, so it proves nothing here.\n");
+                str_append(out, field_true(scenario, "harmless")
+                                        ? ": the service was not well without containment either, so it proves nothing here.\n"
+                                        : ": did no harm without containment either, so it proves nothing here.\n");
         }
 }
 

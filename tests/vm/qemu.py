@@ -23,9 +23,9 @@ from roots import RootError, cache_dir, locked
 VM_LOCK = "vm.lock"
 
 # loglevel=4: an oom dump on a serial console stalls an emulated machine for seconds; dmesg has it all.
-# The watchdogs are told that this processor is slow.
+# The watchdogs are told that this processor is slow, and the kernel not to panic where the first ticks come late.
 CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.show_status=no panic=-1"
-           " watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 net.ifnames=0 audit=0")
+           " watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check net.ifnames=0 audit=0")
 
 
 # Without la57=off 6.12 panics early under QEMU 7.2; with cmpxchg16b it now and then double faults in
