@@ -153,9 +153,8 @@ void view_status(const View *v, const json_t *j, Str *out) {
                 labelled(v, out, "lost", COLOR_YELLOW, lost.data ? lost.data : "");
         }
         if (!field_true(j, "bus"))
-                labelled(v, out, "bus", COLOR_YELLOW, "not connected: nothing can be placed, and a "
-                                                      "daemon-reload may "
-                         "undo a hold");
+                labelled(v, out, "bus", COLOR_YELLOW, "not connected: nothing can be placed, and a daemon-reload may undo a hold; "
+                                                      "cgd tries again with each heartbeat");
 
         label(v, out, "policy");
         str_appendf(out, "%" JSON_INTEGER_FORMAT " domains from ",
