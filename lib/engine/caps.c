@@ -32,8 +32,8 @@
 /* A device that turned out to do less than was measured is believed to do so for so many times the wait between calm and
  * a rise, which doubles at each relapse. */
 #define DISTRUST_WAITS 16
-/* At four fifths a request waits for about two others; at nineteen twentieths for ten. */
-#define BUSY_PERMYRIAD 8000
+/* Five sixths: a request waits for two or three others there; at nineteen twentieths for ten. */
+#define BUSY_PERMYRIAD 8333
 /* Whoever else is at work, this much of a device is not taken from who is capped on this ground alone. */
 #define LEFT_PERMYRIAD 1000
 /* What was measured may have been too little: so long after the last change a rise goes beyond it, by an eighth; by a
@@ -42,10 +42,10 @@
 /* So many of the victim's requests tell their mean well enough; so many, how it was on the way up. */
 #define PACE_REQUESTS 150
 #define PACE_REQUESTS_LOW 50
-/* From half of what a device does to four fifths a queue grows by half and more, and without a bound where it turns out that
+/* From half of what a device does to five sixths a queue grows by half and more, and without a bound where it turns out that
  * this is all it does: its first moments flatter one that takes bursts. */
 #define PACE_FULL_PERMYRIAD PERMYRIAD
-/* From four fifths of what a device does to seven eighths; at fifteen sixteenths they take twice as long again. */
+/* From five sixths of what a device does to nine tenths; at nineteen twentieths they take twice as long again. */
 #define PACE_WORSE_PERMYRIAD (PERMYRIAD / 2)
 /* Who asks for next to nothing is not harmed. */
 #define PACE_WAIT_USEC (30 * USEC_PER_SEC)
