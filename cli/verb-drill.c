@@ -318,7 +318,7 @@ static void fault(json_t *faults, const char *text) {
 }
 
 /* What is wrong whatever the objectives are. */
-static void look_for_faults(const DrillScenario *scenario, const json_t *without, const json_t *run, json_t *faults) {
+static void look_for_faults(const DrillScenario *scenario, const json_t *run, json_t *faults) {
         bool acted = json_is_string(json_object_get(run, "culprit"));
 
         if (field_true(run, "cgd_died"))
@@ -327,7 +327,7 @@ static void look_for_faults(const DrillScenario *scenario, const json_t *without
                 fault(faults, "the service died");
         if (json_array_size(json_object_get(run, "others_touched")) > 0)
                 fault(faults, "somebody else was touched");
-        if (scenario->harmless && acted && !drill_proves_nothing(true, without))
+        if (scenario->harmless && acted)
                 fault(faults, "a harmless neighbour was touched");
         if (!field_true(run, "given_back"))
                 fault(faults, "not everything was given back");
@@ -342,7 +342,7 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
         json_array_foreach(runs, i, pair) {
                 (void) json_array_append(halves[0], json_object_get(pair, "without"));
                 (void) json_array_append(halves[1], json_object_get(pair, "with"));
-                look_for_faults(scenario, json_object_get(pair, "without"), json_object_get(pair, "with"), faults);
+                look_for_faults(scenario, json_object_get(pair, "with"), faults);
                 /* The next instance does not know that it should look on. */
                 if (field_true(json_object_get(pair, "without"), "cgd_died"))
                         fault(faults, "cgd died");

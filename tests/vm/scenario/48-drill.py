@@ -26,6 +26,17 @@ def leak_and_harmless(vm: VM) -> tuple[int, dict, str]:
     return status, result, said
 
 
+def measure_again(vm: VM, result: dict) -> None:
+    """A harmless neighbour beside whom the service was not well with cgd looking on: the computer had no time for it, so that
+    is measured a second time, which counts."""
+    for i, scenario in enumerate(result["scenarios"]):
+        if scenario["harmless"] and scenario["proves_nothing"]:
+            vm.log(f"proves nothing: {json.dumps(scenario['runs'][0])}\nOnce more.")
+            status, again, said = drill(scenario["scenario"], "--for=15s", "--slo=isol-mean=50")
+            check(again, f"exit {status}: {said}")
+            result["scenarios"][i] = again["scenarios"][0]
+
+
 def leftovers() -> list[str]:
     return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), Path("/run/cgd-drill"), Path("/sys/kernel/config/nullb/cgddrill"), *POLICIES.glob("drill-*"),
                              *Path("/run/systemd/system.control").glob("cgddrill*")) if p.exists()]
@@ -77,11 +88,12 @@ def test_disk(vm: VM) -> None:
     watch = vm.watch()
     names = ("reads", "stream", "writes", "harmless-io") if full() else ("reads", "harmless-io")
     status, result, said = drill(*names, "--for=15s", "--slo=isol-mean=50")
-    watch.stop()
     check(result, f"exit {status}: {said}")
     saved = Path("/run/vmtest/drill.json")
     saved.write_text(json.dumps(result))
     vm.log(sh("cgctl", "drill", f"--from={saved}"))
+    measure_again(vm, result)
+    watch.stop()
     for i in vm.incidents():
         if i["result"] != "passed":
             vm.log(vm.cgctl("why", str(i["id"]), ok=False))
