@@ -63,9 +63,9 @@ CliExit verb_verify(Cli *cli, int argc, char **argv) {
                 return CLI_FAILED;
         str_append(&out, told);
         if (refused)
-                str_appendf(&out, "%zu %s: cgd would refuse this set and keep the one in "
-                                  "force.\n", d.n_errors,
-                            d.n_errors == 1 ? "error" : "errors");
+                str_appendf(&out, "%zu %s: cgd would %s.\n", d.n_errors, d.n_errors == 1 ? "error" : "errors",
+                            d.n_errors > d.n_unknown ? "refuse this set and keep the one in force"
+                                                     : "load this set without that, and warn");
         else
                 str_appendf(&out, "%zu %s, no error.\n", policy->n_domains,
                             policy->n_domains == 1 ? "domain" : "domains");

@@ -322,8 +322,9 @@ static int draft_alarm(Draft *draft, const Section *section, Diagnostics *diagno
         return 0;
 }
 
-/* The severity of something that nobody knows: a newer version's key must not keep an older one from loading. */
-static Severity unknown(const Diagnostics *d) {
+/* Counts something that nobody knows, and returns its severity: a newer version's key must not keep an older one from loading. */
+static Severity unknown(Diagnostics *d) {
+        d->n_unknown++;
         return d->strict ? SEVERITY_ERROR : SEVERITY_WARNING;
 }
 

@@ -33,6 +33,7 @@ typedef struct Diagnostics {
         bool strict;            /* unknown sections and keys are errors (verify) and not warnings (load) */
         Diagnostic *items;
         size_t n_items, n_dropped, n_errors, n_warnings;
+        size_t n_unknown;       /* of these the unknown sections and keys, which keep no set from being loaded */
         char **files;
         int error;              /* -ENOMEM: something could not be kept */
 } Diagnostics;
