@@ -147,7 +147,7 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         if (!*domain)
                 return; /* adopted: who was considered then is not known */
         if (!*culprit) {
-                c = find_candidate(j, "verdict", "free-memory");
+                c = find_candidate(j, "verdict", "free-memory") ?: find_candidate(j, "verdict", "not-waited-for");
                 culprit = field_text(c, "cgroup");
         }
         if (!*culprit) {

@@ -285,6 +285,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                 (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: nothing done: %s (incident %" PRIu64 "; 'cgctl why %" PRIu64 "').",
                                 i->domain, i->alarm,
                                 i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_FREE_MEMORY ? "what was taken in was free" :
+                                i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_NOT_WAITED_FOR ? "nobody was waited for" :
                                 e->type == ENTRY_NO_CULPRIT ? i->resource == RESOURCE_IO ? "nobody does most of the io" : "nobody took in most of the memory" :
                                 i->n_candidates > 0 ? verdict_explain(i->candidates[0].verdict) : "not allowed",
                                 i->id, i->id);

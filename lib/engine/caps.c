@@ -123,6 +123,22 @@ bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c) 
         return swapped < written / 2 || written == 0;
 }
 
+bool caps_only_reads(const Engine *e, const BlameScope *scope, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id);
+        uint64_t usec, reads = 0, writes = 0;
+        IoLine lines[IO_DEVICES_MAX];
+        size_t n;
+
+        if (!t || caps_buffered(c) || !track_io(&e->tracks, t, WINDOW_RECENT, lines, &n, &usec))
+                return false;
+        for (size_t i = 0; i < n; i++)
+                if (in_scope(scope, &lines[i])) {
+                        reads += work_of(lines[i].v[IO_READ_BYTES], lines[i].v[IO_READS]);
+                        writes += work_of(lines[i].v[IO_WRITE_BYTES], lines[i].v[IO_WRITES]);
+                }
+        return writes < mul_div_u64(reads + writes, DIRECTION_PERMYRIAD, PERMYRIAD);
+}
+
 /* Work a second on one device, bytes and operations: of the whole machine, and of one cgroup in it. */
 typedef struct DeviceUse {
         uint64_t all[2], own[2];

@@ -352,6 +352,11 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         return true;
 }
 
+/* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they wait. */
+static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const CgroupSample *c) {
+        return !scope->credit && scope->waits.themselves && caps_only_reads(e, scope, c);
+}
+
 /* Nobody else is to blame: it goes on with the one that it has. */
 static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
         if (!containment_find(e, i->culprit_id))
@@ -390,10 +395,9 @@ static bool caps_settle_within(const Engine *e, const char *slice) {
 
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
-        bool harmless;
+        Verdict verdict, harmless = VERDICT_CULPRIT;
         BlameScope scope;
         IncidentResource lever;
-        Verdict verdict;
         Blame b;
 
         if (!e->sample || !victim)
@@ -411,17 +415,21 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         if (lever == RESOURCE_IO && b.culprit && !containment_find(e, b.culprit->id) &&
             contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
                 b.culprit = NULL;
-        harmless = scope.resource == RESOURCE_MEMORY && b.culprit && !containment_find(e, b.culprit->id) &&
-                   !took_from_somebody(e, o, b.culprit);
-        if (!b.culprit || harmless) {
+        if (b.culprit && !containment_find(e, b.culprit->id)) {
+                if (scope.resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b.culprit))
+                        harmless = VERDICT_FREE_MEMORY;
+                else if (lever == RESOURCE_IO && nobody_waited_for(e, &scope, b.culprit))
+                        harmless = VERDICT_NOT_WAITED_FOR;
+        }
+        if (!b.culprit || harmless != VERDICT_CULPRIT) {
                 if (e->now < o->look_until_usec || incident_keeps(e, o, i))
                         return;
                 if (i->first_step_usec == 0) {
                         incident_record_blame(e, victim, i, &b);
                         i->culprit_id = 0;
-                        for (size_t k = 0; harmless && k < i->n_candidates; k++)
+                        for (size_t k = 0; b.culprit && k < i->n_candidates; k++)
                                 if (i->candidates[k].cgroup_id == b.culprit->id)
-                                        i->candidates[k].verdict = VERDICT_FREE_MEMORY;
+                                        i->candidates[k].verdict = harmless;
                 }
                 incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD);
                 return;
@@ -471,6 +479,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
                 return;
         case VERDICT_FREE_MEMORY:
+        case VERDICT_NOT_WAITED_FOR:
         case VERDICT_SMALL_SHARE:
         case VERDICT_TAKEN:
         case VERDICT_FOREIGN_LIMIT:

@@ -160,6 +160,8 @@ bool containments_any(const Engine *e);
 bool caps_help(const Engine *e, const BlameScope *scope, const CgroupSample *c);
 /* Writes through the page cache: much of its data is on the way to the disk. */
 bool caps_buffered(const CgroupSample *row);
+/* Of what it does on these devices next to nothing is written. */
+bool caps_only_reads(const Engine *e, const BlameScope *scope, const CgroupSample *c);
 /* Half of the measured rate on each device of the scope. False where nothing was measured. */
 bool caps_begin(Engine *e, Containment *c, const BlameScope *scope, const CgroupSample *row, const Domain *d);
 /* Would a cap now limit what it does? */

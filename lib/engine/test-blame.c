@@ -293,6 +293,10 @@ static void waits_for_itself(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 20);
 }
 
+static void waits_for_nobody(void) {
+        credit_wait(SLOT_WEB, SLOT_WEB, 80);
+}
+
 static void waits_kernel(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 10);
         credit_wait(SLOT_WEB, SLOT_ROOT, 70);
@@ -333,12 +337,18 @@ static void test_hardly_waits(void **state _unused_) {
 
         blame_io(waits_for_itself, &b, &scope);
         assert_int_equal(b.whole_waited_usec, 0);
+        assert_true(scope.waits.themselves);
+        tracks_done(&tracks);
+        (void) setup_credit(NULL);
+        blame_io(waits_for_nobody, &b, &scope);
+        assert_true(scope.waits.themselves);
         tracks_done(&tracks);
         (void) setup_credit(NULL);
         blame_io(waits_hardly, &b, &scope);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
         assert_int_equal(b.whole_waited_usec, 0);
+        assert_false(scope.waits.themselves);   /* nothing of its has ended */
 }
 
 static void test_waits_for_the_kernel(void **state _unused_) {

@@ -337,6 +337,37 @@ static int capped_writer(uint64_t disk_bytes) {
         return writer;
 }
 
+/* Its requests are slow by themselves, and somebody beside it uses the disk more than it does, within what the disk does. */
+static int slow_by_itself(bool neighbour_writes) {
+        int neighbour, web;
+
+        w.credited = true;
+        w.disk_operations = 2000;
+        neighbour = victim_and_flood("/sideload.slice/busy.service", 300, 4096);
+        web = world_find(&w, "/workload.slice/web.service");
+        w.c[neighbour].writes = neighbour_writes;
+        w.c[web].slow_usec = 6 * USEC_PER_MSEC;
+        world_run(&w, 20 * USEC_PER_SEC);
+        return neighbour;
+}
+
+static void test_reader_whom_nobody_waits_for(void **state _unused_) {
+        const Incident *i;
+
+        (void) slow_by_itself(false);
+        world_assert_only_touched(&w, -1);
+        i = world_incident(&w, "io");
+        assert_non_null(i);
+        assert_string_equal(i->candidates[0].path, "/sideload.slice/busy.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_NOT_WAITED_FOR);
+}
+
+/* For writes others wait elsewhere too, in a journal. */
+static void test_writer_whom_nobody_waits_for(void **state _unused_) {
+        world_assert_only_touched(&w, slow_by_itself(true));
+        assert_string_equal(world_incident(&w, "io")->culprit, "/sideload.slice/busy.service");
+}
+
 /* The first moments may flatter a disk, which takes a burst in its cache. What it does when it is full is what counts. */
 static void test_disk_that_took_a_burst(void **state _unused_) {
         uint64_t lowest = LIMIT_MAX;
@@ -608,6 +639,8 @@ int main(void) {
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_buffered_writer),
+                T(test_reader_whom_nobody_waits_for),
+                T(test_writer_whom_nobody_waits_for),
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),

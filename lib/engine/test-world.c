@@ -260,6 +260,8 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                         io_stall(w, i, usec * 4 / 100);
                 /* A queue as long as the disk is busy (M/M/1). */
                 c->io_waited += got * 1000 * USEC_PER_SEC / (USEC_PER_SEC - MIN(load, 95 * USEC_PER_SEC / 100));
+                io_stall(w, i, MIN(got * c->slow_usec, usec));
+                c->io_slow += got * c->slow_usec;
                 c->rest = got == want ? MIN(c->rest + c->operations * usec - MIN(want * USEC_PER_SEC, c->rest + c->operations * usec),
                                             USEC_PER_SEC) : 0;
                 for (int k = i; k >= 0 && (k == i || !c->unseen); k = w->c[k].parent) {
@@ -442,7 +444,7 @@ static const IoCredit *credit_of(World *w) {
                 if (!slice)
                         memcpy(w->credit.done[slot], w->c[i].done, sizeof(w->c[i].done));
                 /* For whom it waited is not said in here: no longer than for itself, or blame would go by that (waits.c). */
-                w->credit.wait_usec[slot][slot] = slice ? 0 : w->c[i].io_waited;
+                w->credit.wait_usec[slot][slot] = slice ? 0 : w->c[i].io_waited + w->c[i].io_slow;
                 w->credit.wait_usec[slot][0] = slice ? 0 : w->c[i].io_waited - done_operations(&w->c[i]) * 1000;
                 slot++;
         }

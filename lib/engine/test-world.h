@@ -41,7 +41,9 @@ typedef struct WorldCgroup {
         uint64_t rest;                  /* of an operation, in usec * operations */
         IoLine done[WORLD_DISKS], io_max[WORLD_DISKS], original_io_max[WORLD_DISKS];
         uint64_t io_stall;
-        uint64_t io_waited;             /* what its requests took, all together */
+        uint64_t slow_usec;             /* each request of its takes so much longer, whoever else is there */
+        uint64_t io_waited;             /* what its requests took, all together … */
+        uint64_t io_slow;               /* … and that on top of it */
         bool expected;                  /* the scenario's culprit: may be touched */
 } WorldCgroup;
 

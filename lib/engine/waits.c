@@ -52,6 +52,7 @@ static bool in_slice(const IoCredit *c, size_t slot, const char *slice) {
 
 static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCredit *c, const char *victim, WaitShares *ret) {
         uint64_t own = 0;
+        bool young = false;
 
         *ret = (WaitShares) {};
         if (from->usec == 0 || to->usec <= from->usec)
@@ -71,14 +72,17 @@ static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCre
                         }
                 }
         }
-        ret->known = ret->whole_usec >= WAIT_MIN_USEC && ret->whole_usec >= own;
         for (size_t k = 1; k < IO_SLOTS; k++) {
                 bool many = c->slots[k].cgroup_id && endswith(c->slots[k].path, ".slice");
 
-                if (ret->slot_usec[k] >= mul_div_u64(ret->whole_usec, many ? MANY_PERMYRIAD : LIGHT_PERMYRIAD, PERMYRIAD) &&
+                if (ret->slot_usec[k] > 0 &&
+                    ret->slot_usec[k] >= mul_div_u64(ret->whole_usec, many ? MANY_PERMYRIAD : LIGHT_PERMYRIAD, PERMYRIAD) &&
                     (many || c->slots[k].since_usec > from->usec))
-                        ret->known = false;
+                        young = true;
         }
+        ret->known = !young && ret->whole_usec >= WAIT_MIN_USEC && ret->whole_usec >= own;
+        /* What has not ended yet does not count: nothing at all says nothing. */
+        ret->themselves = !young && own >= WAIT_MIN_USEC && ret->whole_usec < own;
 }
 
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret) {

@@ -27,6 +27,7 @@ typedef enum Verdict {
         VERDICT_NO_STEP,                /* Steps= leaves nothing that would help */
         VERDICT_TAKEN,                  /* contained already by another incident */
         VERDICT_FREE_MEMORY,            /* what it took was free: the kernel took none from anybody meanwhile */
+        VERDICT_NOT_WAITED_FOR,         /* it only read, and the victim's requests took longer by themselves */
         VERDICT_FOREIGN_LIMIT,          /* someone else changed the limit since: left alone */
         _VERDICT_MAX,
 } Verdict;

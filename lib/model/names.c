@@ -59,6 +59,7 @@ static const char *const verdict_names[_VERDICT_MAX] = {
         [VERDICT_NO_STEP] = "no-step",
         [VERDICT_TAKEN] = "taken",
         [VERDICT_FREE_MEMORY] = "free-memory",
+        [VERDICT_NOT_WAITED_FOR] = "not-waited-for",
         [VERDICT_FOREIGN_LIMIT] = "foreign-limit",
 };
 DEFINE_NAME(verdict, Verdict, verdict_names)
@@ -76,6 +77,7 @@ static const char *const verdict_texts[_VERDICT_MAX] = {
         [VERDICT_NO_STEP] = "is in a domain whose Steps= leave nothing to do",
         [VERDICT_TAKEN] = "is contained already, by another incident",
         [VERDICT_FREE_MEMORY] = "took memory that was free, and nothing was taken from anybody for it",
+        [VERDICT_NOT_WAITED_FOR] = "only read, and the victim's requests waited less for others than they took by themselves",
         [VERDICT_FOREIGN_LIMIT] = "has a limit that someone else set meanwhile, which is left alone",
 };
 const char *verdict_explain(Verdict v) {
