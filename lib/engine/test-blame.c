@@ -293,6 +293,10 @@ static void waits_for_itself(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 20);
 }
 
+static void waits_as_ever(void) {
+        credit_wait(SLOT_WEB, SLOT_WEB, 20);
+}
+
 static void waits_for_nobody(void) {
         credit_wait(SLOT_WEB, SLOT_WEB, 80);
 }
@@ -349,6 +353,10 @@ static void test_hardly_waits(void **state _unused_) {
         assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
         assert_int_equal(b.whole_waited_usec, 0);
         assert_false(scope.waits.themselves);   /* nothing of its has ended */
+        tracks_done(&tracks);
+        (void) setup_credit(NULL);
+        blame_io(waits_as_ever, &b, &scope);
+        assert_false(scope.waits.themselves);   /* what ended began before the flood */
 }
 
 static void test_waits_for_the_kernel(void **state _unused_) {
