@@ -277,7 +277,7 @@ static bool worker_is_new(const Tracks *t, const Sample *s, const BlameScope *sc
 
 void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Waits *w, const Sample *s, const char *victim,
                  uint64_t page_bytes) {
-        *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes };
+        *ret = (BlameScope) { .resource = r, .page_bytes = page_bytes, .stall_usec = UINT64_MAX };
         if (r != RESOURCE_IO || streq(victim, "/"))
                 return;
         ret->victim = victim;
@@ -286,6 +286,8 @@ void blame_scope(BlameScope *ret, IncidentResource r, const Tracks *t, const Wai
                 const Track *track = streq(s->cgroups[i].path, victim) ? tracks_find(t, s->cgroups[i].id) : NULL;
                 uint64_t usec, sum = 0;
 
+                if (track)
+                        ret->stall_usec = track_io_stall(track, WINDOW_RECENT);
                 /* One that stands still now still uses the disks that it used a moment ago. */
                 if (!track || !track_io(t, track, WINDOW_LONG, ret->devices, &ret->n_devices, &usec))
                         continue;

@@ -24,6 +24,7 @@ typedef struct BlameScope {
         uint64_t weight[IO_DEVICES_MAX];
         size_t n_devices;
         const char *victim;             /* io: what comes back from disk in here was taken away from it; NULL: nowhere */
+        uint64_t stall_usec;            /* io: that some of the victim stood waiting in the last half second; UINT64_MAX = not known */
         const IoCredit *credit;         /* io: it is known for whom the victim waited; NULL: it is not */
         WaitShares waits;
 } BlameScope;

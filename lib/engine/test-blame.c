@@ -293,10 +293,6 @@ static void waits_for_itself(void) {
         credit_wait(SLOT_WEB, SLOT_HOG, 20);
 }
 
-static void waits_as_ever(void) {
-        credit_wait(SLOT_WEB, SLOT_WEB, 20);
-}
-
 static void waits_for_nobody(void) {
         credit_wait(SLOT_WEB, SLOT_WEB, 80);
 }
@@ -341,22 +337,19 @@ static void test_hardly_waits(void **state _unused_) {
 
         blame_io(waits_for_itself, &b, &scope);
         assert_int_equal(b.whole_waited_usec, 0);
-        assert_true(scope.waits.themselves);
+        assert_int_equal(scope.waits.own_usec, 80 * USEC_PER_MSEC);
         tracks_done(&tracks);
         (void) setup_credit(NULL);
         blame_io(waits_for_nobody, &b, &scope);
-        assert_true(scope.waits.themselves);
+        assert_int_equal(scope.waits.own_usec, 80 * USEC_PER_MSEC);
         tracks_done(&tracks);
         (void) setup_credit(NULL);
         blame_io(waits_hardly, &b, &scope);
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
         assert_int_equal(b.whole_waited_usec, 0);
-        assert_false(scope.waits.themselves);   /* nothing of its has ended */
-        tracks_done(&tracks);
-        (void) setup_credit(NULL);
-        blame_io(waits_as_ever, &b, &scope);
-        assert_false(scope.waits.themselves);   /* what ended began before the flood */
+        assert_int_equal(scope.waits.own_usec, 0);
+        assert_true(scope.stall_usec == UINT64_MAX);
 }
 
 static void test_waits_for_the_kernel(void **state _unused_) {

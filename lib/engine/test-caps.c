@@ -337,16 +337,16 @@ static int capped_writer(uint64_t disk_bytes) {
         return writer;
 }
 
-/* Its requests are slow by themselves, and somebody beside it uses the disk more than it does, within what the disk does. */
-static int slow_by_itself(bool neighbour_writes) {
+/* The service's requests take so long by themselves, and somebody beside it uses the disk more than it does. */
+static int slow_by_itself(uint64_t slow_usec, uint64_t operations, bool neighbour_writes) {
         int neighbour, web;
 
         w.credited = true;
         w.disk_operations = 2000;
-        neighbour = victim_and_flood("/sideload.slice/busy.service", 300, 4096);
+        neighbour = victim_and_flood("/sideload.slice/busy.service", operations, 4096);
         web = world_find(&w, "/workload.slice/web.service");
         w.c[neighbour].writes = neighbour_writes;
-        w.c[web].slow_usec = 6 * USEC_PER_MSEC;
+        w.c[web].slow_usec = slow_usec;
         world_run(&w, 20 * USEC_PER_SEC);
         return neighbour;
 }
@@ -354,7 +354,7 @@ static int slow_by_itself(bool neighbour_writes) {
 static void test_reader_whom_nobody_waits_for(void **state _unused_) {
         const Incident *i;
 
-        (void) slow_by_itself(false);
+        (void) slow_by_itself(6 * USEC_PER_MSEC, 300, false);
         world_assert_only_touched(&w, -1);
         i = world_incident(&w, "io");
         assert_non_null(i);
@@ -364,7 +364,13 @@ static void test_reader_whom_nobody_waits_for(void **state _unused_) {
 
 /* For writes others wait elsewhere too, in a journal. */
 static void test_writer_whom_nobody_waits_for(void **state _unused_) {
-        world_assert_only_touched(&w, slow_by_itself(true));
+        world_assert_only_touched(&w, slow_by_itself(6 * USEC_PER_MSEC, 300, true));
+        assert_string_equal(world_incident(&w, "io")->culprit, "/sideload.slice/busy.service");
+}
+
+/* Most of what a flood makes wait has not ended yet, and what has took its time by itself. */
+static void test_requests_that_have_not_ended(void **state _unused_) {
+        world_assert_only_touched(&w, slow_by_itself(2 * USEC_PER_MSEC, 6000, false));
         assert_string_equal(world_incident(&w, "io")->culprit, "/sideload.slice/busy.service");
 }
 
@@ -641,6 +647,7 @@ int main(void) {
                 T(test_buffered_writer),
                 T(test_reader_whom_nobody_waits_for),
                 T(test_writer_whom_nobody_waits_for),
+                T(test_requests_that_have_not_ended),
                 T(test_disk_that_took_a_burst),
                 T(test_disk_that_was_held_up),
                 T(test_disk_with_an_allowance),

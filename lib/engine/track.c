@@ -543,6 +543,14 @@ bool track_io(const Tracks *t, const Track *track, TrackWindow w, IoLine ret[IO_
         return true;
 }
 
+uint64_t track_io_stall(const Track *t, TrackWindow w) {
+        TrackPoint from = track_since(t, w);
+
+        if (from.usec == 0 || !from.have_io_psi || !t->last.have_io_psi)
+                return UINT64_MAX;
+        return counter_delta(t->last.io_some, from.io_some);
+}
+
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad) {
         TrackPoint from = track_since(t, WINDOW_RECENT);
         const TrackPoint *to = &t->last;

@@ -136,6 +136,9 @@ Intake track_below(const Track *t, TrackWindow w);
 /* False where the track has no point that is old enough to compare with. */
 bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret);
 
+/* How long some tasks of the cgroup stood waiting for io over the window, in microseconds; UINT64_MAX where that is not known. */
+uint64_t track_io_stall(const Track *t, TrackWindow w);
+
 /* Share of time in which some/all tasks of the cgroup stalled on memory over the recent window, in 1/10000. */
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
 /* True where it ran into its memory.high within the recent window. */

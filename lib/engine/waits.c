@@ -18,8 +18,6 @@
 
 /* Who waited less than this for others, or mostly for himself, stalls for another reason: a journal, maybe. */
 #define WAIT_MIN_USEC (5 * USEC_PER_MSEC)
-/* Requests that take so much of the time by themselves are reason enough to stall. */
-#define THEMSELVES_PERMYRIAD 2500
 /* A slot with less than this of the whole may be younger than the window. */
 #define LIGHT_PERMYRIAD 500
 /* The slot of a slice stands for those in it who do little. Where it has more than this, somebody who does much has no
@@ -83,9 +81,8 @@ static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCre
                         young = true;
         }
         ret->known = !young && ret->whole_usec >= WAIT_MIN_USEC && ret->whole_usec >= own;
-        /* What has not ended yet does not count, and those that wait in a flood's first moment have not: so much that it is why
-         * the victim stalls. */
-        ret->themselves = !young && own >= mul_div_u64(ret->usec, THEMSELVES_PERMYRIAD, PERMYRIAD) && ret->whole_usec < own;
+        if (!young && own >= WAIT_MIN_USEC && ret->whole_usec < own)
+                ret->own_usec = own;
 }
 
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret) {

@@ -24,7 +24,7 @@ typedef struct Waits {
 /* For whom the requests of those in a slice waited, by slot, but for themselves. */
 typedef struct WaitShares {
         bool known;                     /* they waited for others long enough to tell */
-        bool themselves;                /* they took long, and longer by themselves than they waited for others */
+        uint64_t own_usec;              /* that they took by themselves, where that is longer than they waited; else 0 */
         uint64_t usec;                  /* length of the window */
         uint64_t whole_usec;            /* for anybody else */
         uint64_t slot_usec[IO_SLOTS];
