@@ -353,9 +353,12 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
- * What has not ended is not counted, and in a flood's first moment nothing has: so it must be most of the time they stood. */
+ * What has not ended is not counted, and in a flood's first moment nothing has: so next to all of the time that the victim
+ * stood must be accounted for; an alarm's worth, 150 ms of at most a second, is more than an eighth. */
 static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const CgroupSample *c) {
-        return !scope->credit && scope->waits.own_usec > scope->stall_usec / 2 && caps_only_reads(e, scope, c);
+        return !scope->credit && scope->waits.own_usec > 0 &&
+               scope->waits.own_usec + scope->waits.whole_usec >= scope->stall_usec - scope->stall_usec / 8 &&
+               caps_only_reads(e, scope, c);
 }
 
 /* Nobody else is to blame: it goes on with the one that it has. */
