@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from drills import drill
-from vmlib import CGROUP, VM, check, full, limited, sh, wait
+from vmlib import CGROUP, VM, check, full, limited, only_full, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
