@@ -27,10 +27,7 @@
  * instead of a tenth, for io.max lets through at once what it allows in 100 ms (block/blk-throttle.c). */
 #define QUEUE_DEPTH 1
 #define COMPLETION_NSEC 500000
-#define OPERATIONS_PER_SEC (1000000000 / COMPLETION_NSEC)
 #define MB_PER_SEC 60
-#define COST_MODEL_FILE "/sys/fs/cgroup/io.cost.model"
-#define COST_QOS_FILE "/sys/fs/cgroup/io.cost.qos"
 
 static int set(const char *key, uint64_t value) {
         char path[128], text[32];
@@ -87,21 +84,6 @@ static void set_queue(const DrillDisk *d) {
         (void) file_write_at(AT_FDCWD, path, "256");
 }
 
-/* Where the kernel shares a disk of the machine out by weight (iocost), it does so with this one, which the services would
- * have as well. What it does is known, so nothing is left to be found out. Source: cgroup-v2.rst, "IO Interface Files". */
-static void set_cost(const DrillDisk *d) {
-        char text[4096];
-
-        if (file_read_at(AT_FDCWD, COST_QOS_FILE, text, sizeof(text)) < 0 || !strstr(text, "enable=1"))
-                return;
-        (void) snprintf(text, sizeof(text), "%u:%u ctrl=user model=linear rbps=%d000000 rseqiops=%d rrandiops=%d wbps=%d000000 wseqiops=%d wrandiops=%d",
-                        d->line.major, d->line.minor, MB_PER_SEC, OPERATIONS_PER_SEC, OPERATIONS_PER_SEC, MB_PER_SEC, OPERATIONS_PER_SEC,
-                        OPERATIONS_PER_SEC);
-        (void) file_write_at(AT_FDCWD, COST_MODEL_FILE, text);
-        (void) snprintf(text, sizeof(text), "%u:%u enable=1 ctrl=user min=100.00 max=100.00", d->line.major, d->line.minor);
-        (void) file_write_at(AT_FDCWD, COST_QOS_FILE, text);
-}
-
 void drill_disk_close(void) {
         (void) umount2(DRILL_DISK_DIR, MNT_DETACH);
         (void) rmdir(DRILL_DISK_DIR);
@@ -128,7 +110,6 @@ bool drill_disk_open(DrillDisk *d) {
                 return false;
         }
         set_queue(d);
-        set_cost(d);
         (void) snprintf(files, sizeof(files), "%" PRIu64 "M", DRILL_DISK_BYTES >> 20);
         if (drill_run((const char *[]){ "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", d->device, files, NULL },
                       true) != 0 || (mkdir(DRILL_DISK_DIR, 0700) < 0 && errno != EEXIST) ||

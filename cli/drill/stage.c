@@ -48,12 +48,12 @@ static const char whole_policy[] =
         "Slice=" DRILL_SLICE "\nRank=900\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
 static const char victim_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
-        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\nIOWeight=500\n"
+        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\n"
         "[Alarm memory]\nMemoryPressureAbove=some 5%% over 1s\n[Alarm io]\nIOPressureAbove=some 30%% over 500ms\n"
         "[Contain]\nMode=contain\nSteps=hold squeeze\n";
 static const char culprit_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: who does the harm\n"
-        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n[Resources]\nCPUWeight=20\nIOWeight=20\n"
+        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n[Resources]\nCPUWeight=20\n"
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
         "KillAfterSec=10s\nKillBudget=16 per 10min\n";
 

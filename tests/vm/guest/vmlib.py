@@ -142,12 +142,6 @@ def size(text: str | int) -> int:
     return int(text[:-1]) << shift if shift else int(text)
 
 
-def device_of(path: str) -> str:
-    """Of the disk, for files of btrfs claim a device that is none."""
-    number = os.stat(sh("findmnt", "-no", "SOURCE", "-T", path).strip()).st_rdev
-    return f"{os.major(number)}:{os.minor(number)}"
-
-
 def kept_between(result: dict, start: float, end: float) -> float:
     """Percent of the requests between two moments (CLOCK_MONOTONIC seconds) that were served."""
     width = result["bucket_ms"] / 1000
@@ -568,15 +562,6 @@ class VM:
         # Not by systemctl restart, which may be done five times in ten seconds.
         sh("/usr/lib/systemd/systemd-sysctl")
         self.dirty_changed = False
-
-    def share_by_weight(self, path: str, iops: int, bps: int) -> None:
-        """The disk of path, by IOWeight=, as policies/iocost.conf says; until the scenario is over."""
-        device, qos = device_of(path), CGROUP / "io.cost.qos"
-        model = " ".join(f"{d}bps={bps} {d}seqiops={iops} {d}randiops={iops}" for d in "rw")
-        (CGROUP / "io.cost.model").write_text(f"{device} ctrl=user model=linear {model}")
-        qos.write_text(f"{device} enable=1 ctrl=user rpct=95.00 rlat=20000 wpct=95.00 wlat=20000 min=100.00 max=100.00")
-        self.undo.append(lambda: qos.write_text(f"{device} enable=0"))
-        check("iocost keeps io weights" in self.cgctl("check", ok=False), "the check does not say that weights are kept")
 
     def without_cgd(self) -> None:
         """Take cgd and all it sets away, for the rest of this scenario or until with_cgd()."""

@@ -7,7 +7,7 @@ import subprocess
 from pathlib import Path
 
 from drills import drill
-from vmlib import CGROUP, VM, check, full, limited, only_full, sh, wait
+from vmlib import CGROUP, VM, check, full, limited, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -113,28 +113,6 @@ def test_disk(vm: VM) -> None:
     check(not touched, f"touched outside: {sorted(touched)}")
     check(not leftovers(), f"left: {leftovers()}")
     check(not vm.changed_limits(before), f"limits changed: {vm.changed_limits(before)}")
-
-
-@only_full
-@limited(500)
-def test_disk_by_weight(vm: VM) -> None:
-    """Where the machine's disks are shared out by weight, so is the drill's, and the floods do no harm."""
-    vm.need_cgd()
-    vm.wait_sensing()
-    vm.share_by_weight("/data", 2000, 80_000_000)
-    status, result, said = drill("reads", "stream", "--for=15s", "--slo=isol-mean=50")
-    check(result, f"exit {status}: {said}")
-    saved = Path("/run/vmtest/drill.json")
-    saved.write_text(json.dumps(result))
-    vm.log(sh("cgctl", "drill", f"--from={saved}"))
-    for scenario in result["scenarios"]:
-        name, run = scenario["scenario"], scenario["runs"][0]
-        vm.log(json.dumps(run))
-        for what in ("p01", "mean"):
-            vm.figure(f"{name}: {what} of isolation", scenario["with"]["isolation"][what] / 100, "%")
-        vm.figure(f"{name}: work", scenario["with"].get("work", 0) / 100, "%")
-        check(not scenario["faults"], f"{name}: {scenario['faults']}")
-        check(run["without"]["isolation"]["mean"] >= 9500, f"{name}: {run['without']['isolation']['mean'] / 100} % kept without containment")
 
 
 @limited(200)

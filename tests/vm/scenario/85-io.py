@@ -10,13 +10,19 @@ import os
 import subprocess
 from pathlib import Path
 
-from vmlib import CGROUP, KERNELS_OWN, LOADS, VM, Unit, check, device_of, full, kept_between, limited, monotonic, only_full, read, sh, wait
+from vmlib import CGROUP, KERNELS_OWN, LOADS, VM, Unit, check, full, kept_between, limited, monotonic, only_full, read, sh, wait
 
 MACHINE = {"iops": 800, "bps": 60_000_000}
 # Ten minutes, and nothing in it differs much between the suites.
 QUICK_ON = "bookworm"
 DATA = "/data"
 CALM, FLOOD = 10, 50
+
+
+def device_of(path: str) -> str:
+    """Of the disk, for files of btrfs claim a device that is none."""
+    number = os.stat(sh("findmnt", "-no", "SOURCE", "-T", path).strip()).st_rdev
+    return f"{os.major(number)}:{os.minor(number)}"
 
 
 def io_of(unit: Path, device: str) -> dict[str, int]:
@@ -64,6 +70,16 @@ def io_incidents(vm: VM) -> list[dict]:
     return [i for i in vm.incidents() if i["alarm"] == "io"]
 
 
+def share_by_weight(vm: VM, device: str) -> None:
+    """What policies/iocost.conf says, with a model a little below what this disk does."""
+    ops, bps = (MACHINE[k] * 96 // 100 for k in ("iops", "bps"))
+    model = " ".join(f"{d}bps={bps} {d}seqiops={ops} {d}randiops={ops}" for d in "rw")
+    (CGROUP / "io.cost.model").write_text(f"{device} ctrl=user model=linear {model}")
+    (CGROUP / "io.cost.qos").write_text(f"{device} enable=1 ctrl=user rpct=95.00 rlat=20000 wpct=95.00 wlat=20000 min=100.00 max=100.00")
+    vm.undo.append(lambda: (CGROUP / "io.cost.qos").write_text(f"{device} enable=0"))
+    check("iocost keeps io weights" in vm.cgctl("check", ok=False), "the check does not say that weights are kept")
+
+
 def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, more: tuple = (), by_weight: bool = False) -> None:
     """One flood, measured: more are further hogs (name, shape, options) that begin with it. by_weight: the kernel shares the
     disk out by IOWeight=, and nobody has to be contained."""
@@ -75,8 +91,7 @@ def flood(vm: VM, shape: str, options: dict, target: float, share: float = 0, mo
     prepare(shape, options)
     device = device_of(DATA)
     if by_weight:
-        # A little below what this disk does.
-        vm.share_by_weight(DATA, MACHINE["iops"] * 96 // 100, MACHINE["bps"] * 96 // 100)
+        share_by_weight(vm, device)
     service = vm.victim(seconds=CALM + FLOOD + 3, anon="32M", file="0", options=(f"--disk={DATA}/victim.dat:64M",))
     start = monotonic() + CALM
     at = {"at": int(start * 1e6)}
