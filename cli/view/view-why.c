@@ -194,8 +194,8 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
                 str_append(&s, ".");
         }
         if (streq(field_text(j, "confidence"), "low"))
-                str_append(&s, " Shares of the work on a disk say who keeps it busy, not who makes whom wait: of low "
-                               "confidence, so nothing is killed for it.");
+                str_appendf(&s, " Shares of the work on a disk say who keeps it busy, not who makes whom wait: of low confidence%s.",
+                            acted ? ", so nothing is killed for it" : "");
         view_wrap(v, out, 2, s.data ? s.data : "");
 }
 
