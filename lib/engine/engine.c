@@ -25,10 +25,12 @@
 #define IO_NOISE (UINT64_C(1) << 20)
 /* So long after a change of io.max the queue of before is worked off. */
 #define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
+/* Two looks that are so far apart tell something for sure. */
+#define CLOSE_USEC (TRACK_MIN_USEC + 10 * USEC_PER_MSEC)
 #define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
 /* Somebody stalled on memory: look closer for this long. */
 #define STIR_USEC (2 * USEC_PER_SEC)
-/* Stirring about io for so long without an alarm is how it works; it is not listened to for the time after. */
+/* Stirring about io for so long without a pause and without an alarm is how it works; it is not listened to for the time after. */
 #define IO_STIR_USEC (5 * USEC_PER_SEC)
 #define IO_DEAF_USEC (60 * USEC_PER_SEC)
 /* Sample cgroups already when memory would last less than this many times an alarm's threshold … */
@@ -597,8 +599,8 @@ static void sample_take(Engine *e, const Sample *s) {
 /* When to look again, and at what: cost follows trouble. */
 static void plan_next(Engine *e, Plan *plan) {
         uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;
-        uint64_t next = MAX(heartbeat, e->now + 1);
-        bool hot, at_once = false;
+        uint64_t next = MAX(heartbeat, e->now + 1), apart_usec = HOT_USEC;
+        bool hot;
 
         limit_lasts = USEC_INFINITY;
         for (size_t k = 0; k < e->n_alarms; k++)
@@ -616,10 +618,11 @@ static void plan_next(Engine *e, Plan *plan) {
                         next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
                 else
                         hot = true;
-                /* Who stirred just before was looked at then, and one more look tells. Where that went on for longer, so
-                 * short a time after the last look nothing could be told of what it did since. */
-                at_once |= i->state == INCIDENT_LOOKING && e->look_usec < i->started_usec &&
-                           e->now - e->hot_since_usec <= 2 * HOT_USEC;
+                /* Two looks tell who it is, and one of them may have been before the alarm. Where looking began a moment before it,
+                 * the window since then will do, however close the last look was. */
+                if (i->state == INCIDENT_LOOKING && e->now - i->started_usec <= 2 * HOT_USEC)
+                        apart_usec = e->look_usec < i->started_usec && e->now - e->hot_since_usec >= CLOSE_USEC &&
+                                     e->now - e->hot_since_usec <= 2 * HOT_USEC ? 0 : MIN(apart_usec, CLOSE_USEC);
         }
         /* An alarm that holds but must last first (LastingSec=). */
         for (size_t k = 0; k < e->n_alarms; k++)
@@ -628,7 +631,7 @@ static void plan_next(Engine *e, Plan *plan) {
         /* Counted from the last look, so that events in between neither delay nor multiply samples; after
          * rest that is at once. */
         if (hot)
-                next = MIN(next, at_once ? e->now : MAX(e->now, e->look_usec + HOT_USEC));
+                next = MIN(next, MAX(e->now, e->look_usec + apart_usec));
         else if (lasts < FORECAST_WATCH_USEC)
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 
@@ -638,16 +641,12 @@ static void plan_next(Engine *e, Plan *plan) {
 }
 
 /* A service that works its disk hard stirs all the time and never calls for help: it must not be watched closely for
- * ever. */
+ * ever. One that only did so for a while, when it was started, is listened to again. */
 static void io_stir(Engine *e) {
-        if (e->now < e->io_deaf_until_usec)
-                return;
-        if (e->io_stir_usec == 0 || e->now - e->io_stir_usec > STIR_USEC)
+        if (e->now - e->io_stir_usec > STIR_USEC || e->now - e->io_stir_since_usec > IO_STIR_USEC + IO_DEAF_USEC)
                 e->io_stir_since_usec = e->now;
         e->io_stir_usec = e->now;
-        if (e->now - e->io_stir_since_usec > IO_STIR_USEC)
-                e->io_deaf_until_usec = e->now + IO_DEAF_USEC;
-        else
+        if (e->now - e->io_stir_since_usec <= IO_STIR_USEC)
                 e->stir_until_usec = MAX(e->stir_until_usec, e->now + STIR_USEC);
 }
 

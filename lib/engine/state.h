@@ -127,7 +127,6 @@ struct Engine {
         uint64_t kill_in_flight;        /* action id, 0 = none: one at a time on the host */
         uint64_t stir_until_usec;
         uint64_t io_stir_since_usec, io_stir_usec;      /* first and last of a row of early triggers about io */
-        uint64_t io_deaf_until_usec;    /* they lead to nothing: not listened to until then */
         uint64_t look_usec;             /* when the last sample of any kind was taken */
         uint64_t cgroups_usec;          /* of the last sample with cgroups */
         uint64_t hot_since_usec;        /* of the first one after rest */

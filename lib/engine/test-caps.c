@@ -581,6 +581,19 @@ static void test_work_on_a_disk_is_no_stir(void **state _unused_) {
         assert_true(s.samples < 250);
 }
 
+/* Who worked hard when it was started stirs in earnest later. */
+static void test_stir_after_a_pause(void **state _unused_) {
+        for (int k = 0; k < 20; k++) {
+                world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
+                world_run(&w, 500 * USEC_PER_MSEC);
+        }
+        world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
+        assert_true(w.plan.next_usec > w.now + USEC_PER_SEC);
+        world_run(&w, 3 * USEC_PER_SEC);
+        world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
+        assert_int_equal(w.plan.next_usec, w.now);
+}
+
 /* Who has stirred was looked at since, and is capped as soon as the alarm comes, between two looks as well. */
 static void test_alarm_is_looked_into_at_once(void **state _unused_) {
         for (unsigned before = 0; before < 2; before++) {
@@ -595,6 +608,33 @@ static void test_alarm_is_looked_into_at_once(void **state _unused_) {
                 teardown(state);
                 setup(state);
         }
+}
+
+/* Two looks tell who it is, and they need not be farther apart than that takes: where the alarm comes from rest, and where it
+ * was looked at closely for long. */
+static void test_looks_after_an_alarm_are_close(void **state _unused_) {
+        static const Event stir = { .type = EVENT_IO_STIR };
+        uint64_t last;
+
+        (void) victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+        world_event(&w, &(Event) { .type = EVENT_PRESSURE, .usec = w.now, .domain = 3, .alarm = 1 });
+        assert_non_null(world_incident(&w, "io"));
+        assert_int_equal(w.plan.next_usec, w.now);
+        world_run(&w, 50 * USEC_PER_MSEC);
+        assert_int_equal(w.plan.next_usec, w.now + 90 * USEC_PER_MSEC);
+        teardown(state);
+        setup(state);
+
+        (void) victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+        for (unsigned i = 0; i < 20; i++) {
+                world_event(&w, &stir);
+                world_run(&w, 100 * USEC_PER_MSEC);
+        }
+        last = w.plan.next_usec - 100 * USEC_PER_MSEC;
+        w.now = last + 60 * USEC_PER_MSEC;
+        world_event(&w, &(Event) { .type = EVENT_PRESSURE, .usec = w.now, .domain = 3, .alarm = 1 });
+        assert_non_null(world_incident(&w, "io"));
+        assert_int_equal(w.plan.next_usec, last + 90 * USEC_PER_MSEC);
 }
 
 /* Where it was looked at closely before the flood began, what is measured in that moment would hold the time before it. */
@@ -660,7 +700,9 @@ int main(void) {
                 T(test_slice_of_a_flood_is_left),
                 T(test_backlog_may_drain),
                 T(test_work_on_a_disk_is_no_stir),
+                T(test_stir_after_a_pause),
                 T(test_alarm_is_looked_into_at_once),
+                T(test_looks_after_an_alarm_are_close),
                 T(test_flood_begins_while_looked_at),
                 T(test_foreign_io_max_is_left),
         };
