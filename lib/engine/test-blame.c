@@ -381,6 +381,29 @@ static void test_waits_for_a_slice(void **state _unused_) {
         assert_string_equal(b.culprit->path, "/sideload.slice/stream.service");
 }
 
+/* In the few milliseconds between two looks one request ends, or two. */
+static void test_waits_of_a_short_moment(void **state _unused_) {
+        static const uint64_t apart[] = { 0, 100 * USEC_PER_MSEC, 15 * USEC_PER_MSEC };
+        Sample s = { .usec = USEC_PER_SEC, .credit = &credit };
+        WaitShares shares;
+        Waits w = {};
+
+        credit.slots[SLOT_WEB].cgroup_id = 6;
+        credit.slots[SLOT_WEB].path = "/workload.slice/web.service";
+        for (size_t look = 0; look < ARRAY_SIZE(apart); look++) {
+                s.usec += apart[look];
+                credit.usec = s.usec;
+                if (look > 0)
+                        credit_wait(SLOT_WEB, look == 1 ? SLOT_HOG : SLOT_STREAM, look == 1 ? 70 : 6);
+                waits_update(&w, &s, false);
+        }
+        waits_shares(&w, &credit, "/workload.slice", &shares);
+        assert_true(shares.known);
+        assert_int_equal(shares.usec, 115 * USEC_PER_MSEC);
+        assert_int_equal(shares.slot_usec[SLOT_HOG], 70 * USEC_PER_MSEC);
+        assert_int_equal(shares.slot_usec[SLOT_STREAM], 6 * USEC_PER_MSEC);
+}
+
 /* What the slot counted before it was the hog's is another's. */
 static void test_slot_changed_hands(void **state _unused_) {
         BlameScope scope;
@@ -545,6 +568,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_waits_for_the_kernel, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_a_newcomer, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_waits_for_a_slice, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_waits_of_a_short_moment, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_slot_changed_hands, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_done_of_a_new_slot, setup_credit, teardown),
                 cmocka_unit_test_setup_teardown(test_device_comes_anew, setup, teardown),

@@ -86,12 +86,17 @@ static void shares_since(const WaitPoint *from, const WaitPoint *to, const IoCre
 }
 
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret) {
+        WaitShares longer;
+
         *ret = (WaitShares) {};
         if (!credit || credit->usec != w->last.usec)
                 return;
         shares_since(&w->previous, &w->last, credit, victim, ret);
-        if (!ret->known)
-                shares_since(&w->older, &w->last, credit, victim, ret);
+        if (ret->known && ret->usec >= TRACK_MIN_USEC)
+                return;
+        shares_since(&w->older, &w->last, credit, victim, &longer);
+        if (longer.known || !ret->known)
+                *ret = longer;
 }
 
 /* Where the window begins; NULL = it is not known what was done in it. */

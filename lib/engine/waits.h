@@ -33,7 +33,7 @@ typedef struct WaitShares {
 /* after_rest: the windows must not begin at the last heartbeat. */
 void waits_update(Waits *w, const Sample *s, bool after_rest);
 
-/* The last moment, or the last half second where too little ended in that. */
+/* The last moment, or the last half second where too little ended in that, or it was shorter than TRACK_MIN_USEC. */
 void waits_shares(const Waits *w, const IoCredit *credit, const char *victim, WaitShares *ret);
 
 /* What a cgroup and those below it got done over a window on each device that is told apart, as rates a second; of many
