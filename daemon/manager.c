@@ -458,9 +458,14 @@ static int on_disconnected(sd_bus_message *msg _unused_, void *userdata, sd_bus_
 }
 
 static int on_reloading(sd_bus_message *msg, void *userdata, sd_bus_error *error _unused_) {
+        Manager *m = userdata;
         int active;
 
-        if (sd_bus_message_read(msg, "b", &active) >= 0 && !active)
+        if (sd_bus_message_read(msg, "b", &active) < 0)
+                return 0;
+        if (active)
+                actor_expect_reload(m->actor);
+        else
                 on_event(&(Event) { .type = EVENT_RELOADED, .usec = now_usec(CLOCK_MONOTONIC) }, userdata);
         return 0;
 }

@@ -45,6 +45,8 @@ int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const
 const Action *actor_waiting_kill(const Actor *a);
 void actor_call_off_kill(Actor *a);
 
+/* systemd begins to reload: it may put .original back from now on, which is no drift. */
+void actor_expect_reload(Actor *a);
 /* systemd reloaded: what was raw and fell back to .original is written again; what has another value is
  * drift. */
 void actor_reassert(Actor *a);

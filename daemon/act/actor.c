@@ -7,8 +7,8 @@
  * thread, the writes to the worker's: they meet in the job alone.
  *
  * Which values are ours: what the engine expects, what the lease says was written last and before that (that
- * write may have failed or be under way), what systemd was told last and before that, and, for two seconds after a
- * reload, the original, for then it was systemd that put it back and nobody else.
+ * write may have failed or be under way), what systemd was told last and before that, and, during a reload
+ * and for two seconds after it, the original, for then it was systemd that put it back and nobody else.
  *
  * io.max is never handed over: systemd writes there only for devices that the unit's own directives name, so a
  * daemon-reload or re-exec leaves ours alone (seen on systemd 252), and where it does not, we write it again. */
@@ -35,6 +35,8 @@
  * after 50 ms, then at doubling intervals up to this. */
 #define REASSERT_FIRST_USEC (50 * USEC_PER_MSEC)
 #define REASSERT_LAST_USEC (2 * USEC_PER_SEC)
+/* It may put them back before we hear that it is over; should we never hear it, we do not wait for it for ever. */
+#define RELOAD_MAX_USEC (90 * USEC_PER_SEC)
 /* At the end: for a write that is still inside the kernel. It has set the limit by then; see limit.c. */
 #define QUIESCE_USEC (150 * USEC_PER_MSEC)
 
@@ -50,7 +52,7 @@ struct Actor {
         void *userdata;
         sd_event_source *reassert_timer, *collect_timer;
         uint64_t reassert_usec;         /* the next interval */
-        uint64_t reloaded_usec;         /* CLOCK_MONOTONIC; 0 = never */
+        uint64_t systemd_until_usec;    /* CLOCK_MONOTONIC; until then who puts an original back is systemd */
 };
 
 static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
@@ -63,7 +65,7 @@ static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
                 accept[n++] = h->handed_value;
                 accept[n++] = h->handed_before;
         }
-        if (a->reloaded_usec != 0 && now_monotonic_usec() < a->reloaded_usec + REASSERT_LAST_USEC)
+        if (now_monotonic_usec() < a->systemd_until_usec)
                 accept[n++] = h->lease.original;
         return n;
 }
@@ -132,7 +134,7 @@ static void give_back_swap(const HeldLease *h) {
 
 /* Which lines of io.max are ours, for the devices of the job's action. */
 static void io_accept_of(const Actor *a, const HeldLease *h, Job *job) {
-        bool reloaded = a->reloaded_usec != 0 && now_monotonic_usec() < a->reloaded_usec + REASSERT_LAST_USEC;
+        bool reloaded = now_monotonic_usec() < a->systemd_until_usec;
 
         for (size_t i = 0; i < job->action.n_io; i++) {
                 const IoCap *cap = &job->action.io[i];
@@ -570,8 +572,12 @@ static int on_reassert(sd_event_source *s, uint64_t usec, void *userdata) {
         return 0;
 }
 
+void actor_expect_reload(Actor *a) {
+        a->systemd_until_usec = now_monotonic_usec() + RELOAD_MAX_USEC;
+}
+
 void actor_reassert(Actor *a) {
-        a->reloaded_usec = now_monotonic_usec();
+        a->systemd_until_usec = now_monotonic_usec() + REASSERT_LAST_USEC;
         a->reassert_usec = REASSERT_FIRST_USEC;
         (void) on_reassert(a->reassert_timer, 0, a);
 }

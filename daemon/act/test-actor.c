@@ -499,7 +499,12 @@ static void test_release_file(void **state) {
 static void test_reassert(void **state) {
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        /* systemd puts it back late, after it said that it is done. */
+        /* systemd puts it back before we hear that it is done … */
+        actor_expect_reload(actor);
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 48 * MIB, 64 * MIB)->result, OUTCOME_DONE);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, 48 * MIB)->result, OUTCOME_DONE);
+        /* … or late, after it said that it is. */
         actor_reassert(actor);
         event_spin(event, 30 * USEC_PER_MSEC);
         set_high(LIMIT_MAX);
