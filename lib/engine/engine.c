@@ -596,6 +596,16 @@ static void sample_take(Engine *e, const Sample *s) {
         e->sample = s;
 }
 
+/* Two looks tell who it is, and one of them may have been before the alarm. Where looking began a moment before it, the window
+ * since then will do, however close the last look was. */
+static uint64_t looks_apart(const Engine *e, const Incident *i) {
+        uint64_t hot_usec = e->now - e->hot_since_usec;
+
+        if (i->state != INCIDENT_LOOKING || e->now - i->started_usec > 2 * HOT_USEC)
+                return HOT_USEC;
+        return e->look_usec < i->started_usec && hot_usec >= CLOSE_USEC && hot_usec <= 2 * HOT_USEC ? 0 : CLOSE_USEC;
+}
+
 /* When to look again, and at what: cost follows trouble. */
 static void plan_next(Engine *e, Plan *plan) {
         uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;
@@ -618,11 +628,7 @@ static void plan_next(Engine *e, Plan *plan) {
                         next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
                 else
                         hot = true;
-                /* Two looks tell who it is, and one of them may have been before the alarm. Where looking began a moment before it,
-                 * the window since then will do, however close the last look was. */
-                if (i->state == INCIDENT_LOOKING && e->now - i->started_usec <= 2 * HOT_USEC)
-                        apart_usec = e->look_usec < i->started_usec && e->now - e->hot_since_usec >= CLOSE_USEC &&
-                                     e->now - e->hot_since_usec <= 2 * HOT_USEC ? 0 : MIN(apart_usec, CLOSE_USEC);
+                apart_usec = MIN(apart_usec, looks_apart(e, i));
         }
         /* An alarm that holds but must last first (LastingSec=). */
         for (size_t k = 0; k < e->n_alarms; k++)
