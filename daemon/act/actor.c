@@ -55,6 +55,10 @@ struct Actor {
         uint64_t systemd_until_usec;    /* CLOCK_MONOTONIC; until then who puts an original back is systemd */
 };
 
+static bool systemd_writes(const Actor *a) {
+        return now_monotonic_usec() < a->systemd_until_usec;
+}
+
 static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
         size_t n = 0;
 
@@ -65,7 +69,7 @@ static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
                 accept[n++] = h->handed_value;
                 accept[n++] = h->handed_before;
         }
-        if (now_monotonic_usec() < a->systemd_until_usec)
+        if (systemd_writes(a))
                 accept[n++] = h->lease.original;
         return n;
 }
@@ -134,8 +138,6 @@ static void give_back_swap(const HeldLease *h) {
 
 /* Which lines of io.max are ours, for the devices of the job's action. */
 static void io_accept_of(const Actor *a, const HeldLease *h, Job *job) {
-        bool reloaded = now_monotonic_usec() < a->systemd_until_usec;
-
         for (size_t i = 0; i < job->action.n_io; i++) {
                 const IoCap *cap = &job->action.io[i];
 
@@ -145,7 +147,7 @@ static void io_accept_of(const Actor *a, const HeldLease *h, Job *job) {
                                 continue;
                         job->io_accept[i][1] = h->lease.io[k].value;
                         job->io_accept[i][2] = h->lease.io[k].expect;
-                        if (reloaded)
+                        if (systemd_writes(a))
                                 job->io_accept[i][3] = h->lease.io[k].original;
                 }
         }
