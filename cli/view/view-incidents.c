@@ -20,7 +20,7 @@ void view_incidents(const View *v, const json_t *j, Str *out) {
         size_t k;
 
         if (json_array_size(j) == 0) {
-                str_append(out, "No incident since cgd started.\n");
+                str_append(out, "No incident since cgd started; 'journalctl -u cgd -x' tells of those before.\n");
                 return;
         }
         t = table_new(v, columns, ARRAY_SIZE(columns));

@@ -153,7 +153,7 @@ static void get_incident(ServerRequest *q) {
         i = id == 0 ? engine_incident(engine, 0) : engine_incident_by_id(engine, id);
         if (!i) {
                 if (id == 0)
-                        server_request_done(q, -ENOENT, "there has been no incident since cgd started");
+                        server_request_done(q, -ENOENT, "there has been no incident since cgd started; 'journalctl -u cgd -x' tells of those before");
                 else {
                         (void) snprintf(text, sizeof(text), "incident %" PRIu64 " is not known", id);
                         server_request_done(q, -ENOENT, text);
