@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The main job, with the figures that the README quotes: a service, and a neighbour that leaks.
+"""The main job, with the figures that FIGURES.md quotes: a service, and a neighbour that leaks.
 
 What is right or wrong whatever the machine (who was touched, what was given back, how often it was killed) always
 decides. How many requests were kept depends on what else the computer does; so it is measured beside the same
