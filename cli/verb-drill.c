@@ -22,6 +22,10 @@
 #define RESTART_SECONDS 10
 /* A machine on which somebody waits so much, in 1/100 of the last ten seconds, is in trouble. */
 #define PRESSURE_MAX 10
+/* Where those outside the drill wait for so much more of the time than in the calm before, in 1/100, it is stopped; not judged
+ * before so many seconds. */
+#define OTHERS_MAX 25
+#define OTHERS_SECONDS 3
 
 static const DrillScenario scenarios[] = {
         { .name = "leak", .summary = "memory taken fast and never given back", .shape = "leak", .rate_divisor = 4 },
@@ -29,18 +33,22 @@ static const DrillScenario scenarios[] = {
         { .name = "many", .summary = "twenty processes that leak a little each", .shape = "many", .rate_divisor = 4,
           .options = { "--count=20" } },
         { .name = "fork", .summary = "children that take memory and stay", .shape = "fork", .rate_divisor = 4, .size_divisor = 60 },
-        { .name = "tmpfs", .summary = "a growing file in memory", .shape = "tmpfs", .rate_divisor = 4 },
+        { .name = "tmpfs", .summary = "a growing file in memory", .shape = "memfd", .rate_divisor = 4 },
         { .name = "refuse", .summary = "a leak that ignores signals", .shape = "refuse", .rate_divisor = 4 },
         { .name = "restart", .summary = "a leak that is started again at once", .shape = "leak", .rate_divisor = 4, .restarts = true },
         { .name = "two", .summary = "two leaks at a time", .shape = "leak", .rate_divisor = 8, .n_culprits = 2 },
         { .name = "swap-storm", .summary = "more memory in use than there is, over and over", .shape = "retouch", .rate_divisor = 4 },
         { .name = "names", .summary = "files looked up that are not there, which the kernel remembers", .shape = "names", .rate_divisor = 4,
           .files = true },
+        { .name = "inodes", .summary = "empty files made without end, each an inode in the kernel's memory", .shape = "inodes",
+          .rate_divisor = 4 },
         { .name = "reads", .summary = "a disk flooded with small direct reads", .shape = "reads", .disk = true,
           .options = { "--count=64", "--size=2G" } },
         { .name = "stream", .summary = "a disk read without end through the page cache", .shape = "stream", .disk = true,
           .options = { "--count=16", "--size=2G" } },
-        { .name = "writes", .summary = "a disk flooded with writes", .shape = "sync", .disk = true,
+        { .name = "writes", .summary = "a disk flooded with writes that are synced", .shape = "sync", .disk = true,
+          .options = { "--count=4", "--size=16M" } },
+        { .name = "dirty", .summary = "a disk flooded with writes that nobody syncs", .shape = "dirty", .disk = true,
           .options = { "--count=4", "--size=16M" } },
         { .name = "harmless", .summary = "memory taken and given back, within what is free", .shape = "heavy", .rate_divisor = 10,
           .size_divisor = 10, .harmless = true },
@@ -106,13 +114,14 @@ static bool is_culprit(const char *cgroup) {
         return strncmp(cgroup, prefix, strlen(prefix)) == 0;
 }
 
-/* Why there should be no drill now, or NULL. */
-static const char *trouble(const json_t *status) {
+/* Why nobody should be harmed on this machine now, or NULL. The pressure of the last ten seconds would be the drill's own once it has
+ * begun. */
+static const char *trouble(const json_t *status, bool begun) {
         static const char *const files[] = { "/proc/pressure/memory", "/proc/pressure/io" };
 
         if (json_array_size(json_object_get(status, "incidents")) > 0 || json_array_size(json_object_get(status, "contained")) > 0)
                 return "there is an incident already; see 'cgctl status'";
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
+        for (size_t i = 0; !begun && i < ARRAY_SIZE(files); i++) {
                 char text[512], *full;
                 double avg10 = 0;
 
@@ -122,6 +131,43 @@ static const char *trouble(const json_t *status) {
                                         "everybody waits for io already; see /proc/pressure/io";
         }
         return NULL;
+}
+
+/* False: not now, which was told. */
+static bool may_harm(Cli *cli, const DrillStage *stage, bool disk, bool begun) {
+        const char *why;
+        json_t *status;
+
+        if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
+                return false;
+        why = trouble(status, begun);
+        json_decref(status);
+        if (why)
+                cli_error("drill: not now: %s", why);
+        return !why && drill_stage_has_room(stage, disk);
+}
+
+/* A drill has cgd reload its policies, which ends what 'cgctl set-mode' said. False: somebody said something, which was told. */
+static bool no_mode_by_hand(Cli *cli) {
+        json_t *domains, *d;
+        bool none = true;
+        size_t i;
+
+        if (client_json(cli, &domains, "ListDomains", NULL, NULL) != CLI_DONE)
+                return false;
+        json_array_foreach(domains, i, d) {
+                const json_t *contain = json_object_get(d, "contain");
+                const char *name = field_text(d, "name"), *mode = field_text(contain, "mode");
+
+                /* What a drill that was killed has left does not count. */
+                if (is_drill(name) || streq(name, DRILL_CULPRIT) || streq(mode, field_text(contain, "mode_configured")))
+                        continue;
+                cli_error("drill: the mode of %s was set to %s by hand, and the reload for a drill would end that; "
+                          "'cgctl set-mode %s policy' does so", name, mode, name);
+                none = false;
+        }
+        json_decref(domains);
+        return none;
 }
 
 /* cgd's process, waited for where it is being started again; 0, told: it is not there. */
@@ -187,40 +233,68 @@ static void set_msec(json_t *run, const char *key, uint64_t usec, uint64_t since
                 (void) json_object_set_new(run, key, json_integer((json_int_t) ((usec - MIN(since_usec, usec)) / USEC_PER_MSEC)));
 }
 
-/* What cgd did since `begin`: the first alarm and step, whom it blamed, and whom it touched that is no culprit. */
-static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin) {
-        json_t *incidents, *i, *others = json_array();
+/* What is seen while harm is done. */
+typedef struct Sight {
+        bool ran;               /* somebody did it at all */
+        uint64_t empty_usec;    /* since when nobody who does it is left, 0 = somebody is */
+        json_t *touched;        /* the paths of those in the drill that were contained and do none */
+} Sight;
+
+static void note_touched(json_t *touched, const char *who) {
+        json_t *t;
+        size_t i;
+
+        json_array_foreach(touched, i, t)
+                if (streq(json_string_value(t), who))
+                        return;
+        (void) json_array_append_new(touched, json_string(who));
+}
+
+/* An incident names its last culprit only, so it is looked at meanwhile: a lease lasts for seconds. */
+static void look_at_contained(Cli *cli, Sight *sight) {
+        json_t *status, *c;
+        size_t i;
+
+        /* That it died is told at the end. */
+        if (!client_is_running(cli) || client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
+                return;
+        json_array_foreach(json_object_get(status, "contained"), i, c)
+                if (in_drill(field_text(c, "cgroup")) && !is_culprit(field_text(c, "cgroup")))
+                        note_touched(sight->touched, field_text(c, "cgroup"));
+        json_decref(status);
+}
+
+/* What cgd did since `begin` in the drill's incidents: the first alarm and step, and whom it blamed. */
+static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin, Sight *sight) {
         uint64_t alarm = 0, step = 0;
         const char *culprit = NULL;
+        json_t *incidents, *i;
         CliExit r;
         size_t k;
 
         r = client_json(cli, &incidents, "ListIncidents", fill_incidents, NULL);
-        if (r != CLI_DONE) {
-                json_decref(others);
+        if (r != CLI_DONE)
                 return r;
-        }
+        /* Newest first: the last one here is the first one. */
         json_array_foreach(incidents, k, i) {
                 uint64_t started = field_usec(i, "started"), first = json_is_null(json_object_get(i, "first_step")) ? 0 :
                                                                      field_usec(i, "first_step");
                 const char *who = field_text(i, "culprit");
 
-                if (started < begin)
+                if (started < begin || !(is_drill(field_text(i, "domain")) || in_drill(who)))
                         continue;
-                /* Newest first: the last one here is the first one. */
-                if (is_drill(field_text(i, "domain")) || is_culprit(who))
-                        alarm = started;
+                alarm = started;
                 if (first == 0)
                         continue;
                 step = step == 0 ? first : MIN(step, first);
                 culprit = who;
                 if (!is_culprit(who))
-                        (void) json_array_append_new(others, json_string(who));
+                        note_touched(sight->touched, who);
         }
         set_msec(run, "alarm_ms", alarm, begin);
         set_msec(run, "first_step_ms", step, begin);
         (void) json_object_set_new(run, "culprit", culprit ? json_string(culprit) : json_null());
-        (void) json_object_set_new(run, "others_touched", others);
+        (void) json_object_set(run, "others_touched", sight->touched);
         json_decref(incidents);
         return CLI_DONE;
 }
@@ -242,17 +316,35 @@ static void set_work(json_t *run, DrillIo io[static 2][2], bool contain, DrillIo
         (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], *full)));
 }
 
-/* Until the harm's time is over; *ret_empty_usec: when nobody who does it was left for the first time, 0 = somebody always was.
- * False: it was asked to stop. */
-static bool sit_through(uint64_t begin, uint64_t usec, uint64_t *ret_empty_usec) {
-        uint64_t now;
+/* For what part of the time since then, in 1/100, those outside the drill waited. */
+static uint64_t others_wait(uint64_t stall_then, uint64_t then) {
+        uint64_t stall = drill_others_stall();
 
-        *ret_empty_usec = 0;
+        /* A slice that is gone takes its sum with it. */
+        return (stall - MIN(stall_then, stall)) * 100 / MAX(now_usec() - then, UINT64_C(1));
+}
+
+/* Until the harm's time is over. stall: that of others when it began; usual: what part of the time they waited before it, in 1/100.
+ * False: it was asked to stop, or others suffer, which was told. */
+static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall, uint64_t usual, Sight *sight) {
+        uint64_t now, second = 1;
+
         while ((now = now_usec()) < begin + usec) {
                 if (!sleep_until(MIN(now + LOOK_USEC, begin + usec)))
                         return false;
-                if (*ret_empty_usec == 0 && drill_culprits_gone())
-                        *ret_empty_usec = now_usec();
+                if (!drill_culprits_gone()) {
+                        sight->ran = true;
+                        sight->empty_usec = 0;
+                } else if (sight->empty_usec == 0)
+                        sight->empty_usec = now_usec();
+                if (now_usec() < begin + second * USEC_PER_SEC)
+                        continue;
+                look_at_contained(cli, sight);
+                if (second++ >= OTHERS_SECONDS && others_wait(stall, begin) > usual + OTHERS_MAX) {
+                        cli_error("drill: stopped, for programs outside it wait for memory or io %" PRIu64 " %% of the time, and before it "
+                                  "waited %" PRIu64 " %%", others_wait(stall, begin), usual);
+                        return false;
+                }
         }
         return true;
 }
@@ -261,27 +353,36 @@ static bool sit_through(uint64_t begin, uint64_t usec, uint64_t *ret_empty_usec)
  * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
 static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, DrillIo *full, uint64_t *pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
+        uint64_t begin, calm, cpu[2], bytes, stall, usual, pid_now;
+        Sight sight = { .touched = json_array() };
+        json_t *report, *run = NULL;
         DrillIo io[2][2] = {};
-        uint64_t begin, cpu[2], bytes, stall, pid_now, empty;
-        json_t *report, *run;
         DrillDisk disk;
         bool counted;
 
+        if (!may_harm(cli, stage, scenario->disk, true))
+                goto finish;
         /* A new one each time: what was written to the last is on no way to anywhere. */
         if (scenario->disk && !drill_disk_open(&disk))
-                return NULL;
+                goto finish;
         /* What the service takes as it starts is a good part of all there is, and no harm. */
         if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2) ||
-            (contain && set_modes(cli, "policy") != CLI_DONE) || !sleep_until(now_usec() + CALM_SECONDS * USEC_PER_SEC))
-                return NULL;
+            (contain && set_modes(cli, "policy") != CLI_DONE))
+                goto finish;
+        calm = now_usec();
+        stall = drill_others_stall();
+        if (!sleep_until(calm + CALM_SECONDS * USEC_PER_SEC))
+                goto finish;
+        usual = others_wait(stall, calm);
         cgd_usage(*pid, &cpu[0], &bytes);
         stall = drill_others_stall();
         begin = now_usec();
         counted = scenario->disk && disk_done(&disk, io[0]);
-        if (!drill_culprits_start(stage, scenario, seconds + 1) || !sit_through(begin, seconds * USEC_PER_SEC, &empty))
-                return NULL;
+        if (!drill_culprits_start(stage, scenario, begin, seconds + 1) || !sit_through(cli, begin, seconds * USEC_PER_SEC, stall, usual, &sight))
+                goto finish;
         counted = counted && disk_done(&disk, io[1]);
-        stall = drill_others_stall() - stall;
+        stall = drill_others_stall() - MIN(stall, drill_others_stall());
+        drill_culprits_freeze();
         report = drill_victim_report(SETTLE_SECONDS);
         cgd_usage(*pid, &cpu[1], &bytes);
         pid_now = cgd_pid(cli);
@@ -289,21 +390,28 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         if (run) {
                 (void) json_object_set_new(run, "victim_died", json_boolean(report == NULL));
                 (void) json_object_set_new(run, "cgd_died", json_boolean(pid_now != *pid));
+                (void) json_object_set_new(run, "culprit_ran", json_boolean(sight.ran));
                 (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) (stall / USEC_PER_MSEC)));
         }
         json_decref(report);
         *pid = pid_now;
-        if (!run || pid_now == 0 || tell_incidents(cli, run, begin) != CLI_DONE) {
+        if (!run || pid_now == 0 || tell_incidents(cli, run, begin, &sight) != CLI_DONE) {
                 json_decref(run);
-                return NULL;
+                run = NULL;
+                goto finish;
         }
-        set_msec(run, "empty_ms", empty, begin);
+        set_msec(run, "empty_ms", sight.empty_usec, begin);
         if (counted)
                 set_work(run, io, contain, full);
+        /* Who did the harm stands still and is there, so what he gets back is seen at himself. */
+        (void) json_object_set_new(run, "given_back", json_boolean(settle(cli) && !drill_stage_is_limited()));
         drill_services_stop();
-        (void) json_object_set_new(run, "given_back", json_boolean(settle(cli)));
         (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
                                                          "resident_bytes", (json_int_t) bytes));
+finish:
+        if (scenario->disk)
+                drill_disk_close();
+        json_decref(sight.touched);
         return run;
 }
 
@@ -319,15 +427,15 @@ static void fault(json_t *faults, const char *text) {
 
 /* What is wrong whatever the objectives are. */
 static void look_for_faults(const DrillScenario *scenario, const json_t *run, json_t *faults) {
-        bool acted = json_is_string(json_object_get(run, "culprit"));
-
+        if (!field_true(run, "culprit_ran"))
+                fault(faults, "whoever should do the harm did not run; see 'journalctl -u drill-culprit'");
         if (field_true(run, "cgd_died"))
                 fault(faults, "cgd died");
         if (field_true(run, "victim_died"))
                 fault(faults, "the service died");
         if (json_array_size(json_object_get(run, "others_touched")) > 0)
                 fault(faults, "somebody else was touched");
-        if (scenario->harmless && acted)
+        if (scenario->harmless && is_culprit(field_text(run, "culprit")))
                 fault(faults, "a harmless neighbour was touched");
         if (!field_true(run, "given_back"))
                 fault(faults, "not everything was given back");
@@ -342,10 +450,8 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
         json_array_foreach(runs, i, pair) {
                 (void) json_array_append(halves[0], json_object_get(pair, "without"));
                 (void) json_array_append(halves[1], json_object_get(pair, "with"));
+                look_for_faults(scenario, json_object_get(pair, "without"), faults);
                 look_for_faults(scenario, json_object_get(pair, "with"), faults);
-                /* The next instance does not know that it should look on. */
-                if (field_true(json_object_get(pair, "without"), "cgd_died"))
-                        fault(faults, "cgd died");
         }
         without = drill_median(halves[0]);
         with = drill_median(halves[1]);
@@ -370,11 +476,13 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
                          "faults", faults, "objectives", judged, "without", without, "with", with, "runs", runs);
 }
 
+/* *ret_cut: it was not done as often as asked, and why was told; what was done before that counts all the same. NULL: nothing was done. */
 static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, const DrillObjective *objectives,
-                        size_t n_objectives, uint64_t *pid) {
+                        size_t n_objectives, uint64_t *pid, bool *ret_cut) {
         json_t *runs = json_array();
 
-        for (unsigned n = 0; n < cli->repeat; n++) {
+        *ret_cut = false;
+        for (unsigned n = 0; n < cli->repeat && !*ret_cut; n++) {
                 json_t *without, *with;
                 DrillIo full = {};
 
@@ -382,12 +490,15 @@ static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *
                         (void) fprintf(stderr, "%s, %u of %u: %s\n", scenario->name, n + 1, cli->repeat, scenario->summary);
                 without = phase(cli, stage, scenario, false, &full, pid);
                 with = without ? phase(cli, stage, scenario, true, &full, pid) : NULL;
-                if (!with) {
+                if (with)
+                        (void) json_array_append_new(runs, json_pack("{s:o, s:o}", "without", without, "with", with));
+                else
                         json_decref(without);
-                        json_decref(runs);
-                        return NULL;
-                }
-                (void) json_array_append_new(runs, json_pack("{s:o, s:o}", "without", without, "with", with));
+                *ret_cut = !with;
+        }
+        if (json_array_size(runs) == 0) {
+                json_decref(runs);
+                return NULL;
         }
         return judge(scenario, runs, objectives, n_objectives);
 }
@@ -407,20 +518,30 @@ static bool needs_disk(int argc, char **argv) {
         return disk;
 }
 
-static CliExit list_scenarios(const Cli *cli) {
-        _cleanup_str_ Str text = {};
+static void view_scenarios(_unused_ const View *v, const json_t *list, Str *out) {
+        json_t *scenario;
+        size_t i;
 
-        for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
-                str_appendf(&text, "%-12s %s\n", scenarios[i].name, scenarios[i].summary);
-        return output_text(cli, &text);
+        json_array_foreach(list, i, scenario)
+                str_appendf(out, "%-12s %s\n", field_text(scenario, "scenario"), field_text(scenario, "summary"));
 }
 
+static CliExit list_scenarios(const Cli *cli) {
+        json_t *list = json_array();
+
+        for (size_t i = 0; i < ARRAY_SIZE(scenarios); i++)
+                (void) json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "scenario", scenarios[i].name, "summary",
+                                                             scenarios[i].summary, "harmless", scenarios[i].harmless));
+        return output_document(cli, list, view_scenarios);
+}
+
+/* *ret: what was rehearsed, of which there may be nothing; then NULL. */
 static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, const DrillObjective *objectives, size_t n_objectives,
                      uint64_t *pid, json_t **ret) {
         json_t *results = json_array();
-        bool met = true;
+        bool met = true, cut = false;
 
-        for (size_t i = 0; i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
+        for (size_t i = 0; !cut && i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
                 const DrillScenario *scenario = argc > 0 ? scenario_find(argv[i]) : &scenarios[i];
                 json_t *result;
 
@@ -428,25 +549,27 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
                         cli_error("drill: %s is left out: this kernel has no null_blk module to make a disk of", scenario->name);
                         continue;
                 }
-                result = rehearse(cli, stage, scenario, objectives, n_objectives, pid);
-                if (!result) {
-                        if (stopped)
-                                cli_error("drill: stopped; what it had set up is gone");
-                        json_decref(results);
-                        return CLI_FAILED;
-                }
+                result = rehearse(cli, stage, scenario, objectives, n_objectives, pid, &cut);
+                if (!result)
+                        break;
                 met = met && field_true(result, "met");
                 (void) json_array_append_new(results, result);
         }
-        *ret = json_pack("{s:I, s:I, s:I, s:b, s:o}", "bound_bytes", (json_int_t) stage->bound_bytes, "for_usec",
-                         (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "met", met, "scenarios", results);
-        return met ? CLI_DONE : CLI_FALSE;
+        cut = cut || json_array_size(results) == 0;
+        if (stopped)
+                cli_error("drill: stopped; what it had set up is gone");
+        if (json_array_size(results) == 0)
+                json_decref(results);
+        else
+                *ret = json_pack("{s:I, s:I, s:I, s:b, s:b, s:o}", "bound_bytes", (json_int_t) stage->bound_bytes, "for_usec",
+                                 (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "complete", !cut, "met", met && !cut,
+                                 "scenarios", results);
+        return cut ? CLI_FAILED : met ? CLI_DONE : CLI_FALSE;
 }
 
 CliExit verb_drill(Cli *cli, int argc, char **argv) {
         DrillObjective objectives[CLI_SLO_MAX];
         json_t *status, *result = NULL;
-        const char *why;
         DrillStage stage;
         CliExit r, shown;
         uint64_t pid;
@@ -478,17 +601,20 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
         if ((r = client_json(cli, &status, "GetStatus", NULL, NULL)) != CLI_DONE)
                 return r;
         pid = field_u64(status, "pid");
-        why = trouble(status);
         json_decref(status);
-        if (why) {
-                cli_error("drill: not now: %s", why);
+        if (!no_mode_by_hand(cli))
                 return CLI_FAILED;
-        }
         (void) sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
         (void) sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
         (void) sigaction(SIGHUP, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-        if (!drill_stage_open(&stage, needs_disk(argc, argv)))
+        /* What is left of one that was killed goes first: its trouble is none of the machine's. */
+        if (!drill_stage_clear(&stage))
                 return CLI_FAILED;
+        (void) settle(cli);
+        if (!may_harm(cli, &stage, needs_disk(argc, argv), false) || !drill_stage_open(&stage)) {
+                drill_stage_close(&stage);
+                return CLI_FAILED;
+        }
         r = client_call(cli, NULL, "Reload", NULL, NULL);
         if (r == CLI_DONE)
                 r = drill(cli, &stage, argc, argv, objectives, cli->n_slo, &pid, &result);

@@ -15,8 +15,10 @@
  */
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/shm.h>
@@ -27,6 +29,7 @@
 #include "load.h"
 
 #define TICK_USEC (10 * USEC_PER_MSEC)
+#define TOO_LATE 76
 
 static volatile sig_atomic_t enough;
 static volatile uint64_t sink;
@@ -419,11 +422,13 @@ static void io_path(const Hog *h, char *buf, size_t size) {
 static int io_open(Hog *h, int flags) {
         static uint8_t chunk[1 << 20];
         char path[4096];
+        int fd, access_mode;
         struct stat st;
-        int fd;
 
         io_path(h, path, sizeof(path));
-        fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+        /* The kernel may refuse to open a mounted disk for writing (CONFIG_BLK_DEV_WRITE_MOUNTED). */
+        access_mode = stat(path, &st) == 0 && S_ISBLK(st.st_mode) ? O_RDONLY : O_RDWR | O_CREAT;
+        fd = open(path, access_mode | O_CLOEXEC, 0600);
         if (fd < 0 || fstat(fd, &st) < 0)
                 die("cannot open %s", path);
         if (S_ISREG(st.st_mode) && (uint64_t) st.st_size < h->size) {
@@ -437,7 +442,7 @@ static int io_open(Hog *h, int flags) {
         if (h->prepare)
                 exit(0);
         close(fd);
-        fd = open(path, O_RDWR | O_CLOEXEC | flags);
+        fd = open(path, access_mode | O_CLOEXEC | flags, 0600);
         if (fd < 0)
                 die("cannot open %s", path);
         if (h->at)
@@ -533,12 +538,35 @@ static void *thread_sync(void *p) {
         }
 }
 
-static void run_sync(Hog *h) {
+/* Over and over the same pages, for what is cut off a file before it is on the disk never gets there. */
+static void *thread_dirty(void *p) {
+        static const size_t chunk_bytes = 256 << 10;
+        IoThread *t = p;
+        uint8_t *chunk = malloc(chunk_bytes);
+        int fd = open_unlinked(t->hog->path ? t->hog->path : "/data", 0);
+
+        if (!chunk)
+                die("malloc");
+        memset(chunk, 1, chunk_bytes);
+        for (uint64_t at = 0;; at = (at + chunk_bytes) % t->hog->size)
+                if (pwrite(fd, chunk, chunk_bytes, (off_t) at) < 0)
+                        die("cannot write");
+}
+
+static void run_writers(Hog *h, void *(*run)(void *)) {
         if (h->prepare)
                 exit(0);
         if (h->at)
                 (void) sleep_until(h->at);
-        io_threads(h, -1, thread_sync);
+        io_threads(h, -1, run);
+}
+
+static void run_sync(Hog *h) {
+        run_writers(h, thread_sync);
+}
+
+static void run_dirty(Hog *h) {
+        run_writers(h, thread_dirty);
 }
 
 __attribute__((noreturn))
@@ -588,6 +616,24 @@ static void run_names(Hog *h) {
         hog_idle();
 }
 
+/* Each empty file takes the kernel an inode and a dentry, some kilobyte; on a file system of its own, in memory, they are gone when
+ * it dies. */
+static void run_inodes(Hog *h) {
+        uint64_t n = 0;
+        char path[64];
+
+        if (unshare(CLONE_NEWNS) < 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 ||
+            mount("tmpfs", "/dev/shm", "tmpfs", MS_NOSUID | MS_NODEV | MS_NOEXEC, "nr_inodes=0") < 0)
+                die("cannot mount a file system in memory");
+        for (uint64_t step; (step = hog_step(h)) > 0; h->taken += step)
+                for (uint64_t i = 0; i < step >> 10 && !enough; i++) {
+                        (void) snprintf(path, sizeof(path), "/dev/shm/%llu", (unsigned long long) n++);
+                        if (mknod(path, S_IFREG | 0600, 0) < 0)
+                                hog_idle();
+                }
+        hog_idle();
+}
+
 static void run_idle(Hog *h) {
         (void) h;
         hog_idle();
@@ -619,6 +665,8 @@ static const Shape shapes[] = {
         { "reads",    run_reads,    "--count= threads of direct 4 KiB reads in a file of --size=" },
         { "stream",   run_stream,   "--count= threads that read a file of --size= through the page cache" },
         { "sync",     run_sync,     "--count= threads that each write --size= and fdatasync it, over and over" },
+        { "dirty",    run_dirty,    "--count= threads that each write --size= over and over, and sync nothing" },
+        { "inodes",   run_inodes,   "empty files without end: kernel memory" },
         { "names",    run_names,    "names looked up in --path= (/data) that are not there: kernel memory" },
         { "compute",  run_compute,  "bystander: --count= threads that compute without end" },
         { "forks",    run_forks,    "bystander: --count= processes that start others, which end at once" },
@@ -636,6 +684,7 @@ static void usage(FILE *f) {
               "  --count=N       of processes or threads (default 20)\n"
               "  --path=DIR      where files are made\n"
               "  --at=USEC       io shapes: begin at that time of CLOCK_MONOTONIC\n"
+              "  --end=USEC      started after that time: do nothing and exit 76\n"
               "  --prepare       io shapes: make the file and end\n\n", f);
         for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
                 fprintf(f, "  %-10s %s\n", shapes[i].name, shapes[i].help);
@@ -646,6 +695,7 @@ int main(int argc, char **argv) {
                   .count = 20, .seconds = 120, .random = 88172645463325252u };
         const Shape *shape = NULL;
         unsigned delay = 0;
+        uint64_t end = 0;
 
         for (size_t i = 0; argc > 1 && i < sizeof(shapes) / sizeof(*shapes); i++)
                 if (strcmp(argv[1], shapes[i].name) == 0)
@@ -677,6 +727,8 @@ int main(int argc, char **argv) {
                         h.path = s;
                 else if ((s = option(argv[i], "at")))
                         h.at = parse_size(s);
+                else if ((s = option(argv[i], "end")))
+                        end = parse_size(s);
                 else if (strcmp(argv[i], "--prepare") == 0)
                         h.prepare = true;
                 else {
@@ -688,6 +740,9 @@ int main(int argc, char **argv) {
                 fputs("cgd-hog: --rate and --size are at least 4K, --count 1 to 1000, --seconds at least 1\n", stderr);
                 return 2;
         }
+        /* systemd starts who ends by alarm(2) again where it was told to: so it knows when to stay away. */
+        if (end && now_usec() >= end)
+                return TOO_LATE;
         signal(SIGUSR1, on_enough);
         if (shape->run == run_fork)
                 signal(SIGCHLD, SIG_IGN);

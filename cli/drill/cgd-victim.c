@@ -197,18 +197,30 @@ static int latency_compare(const void *a, const void *b) {
         return (x > y) - (x < y);
 }
 
-/* The 95th percentile of each second's latencies; 0 where nothing was done. The log is in the order of its times. */
+/* Of n sorted values, the nearest rank; 0 where there is none. */
+static uint32_t percentile(const uint32_t *sorted, size_t n, unsigned percent) {
+        return n == 0 ? 0 : sorted[(n * percent + 99) / 100 - 1];
+}
+
+/* Latencies of the completions from *i on that came before then, sorted; the log is in the order of its times. */
+static size_t latencies(const Victim *v, size_t *i, uint64_t before_usec, uint32_t *ret) {
+        size_t n = 0;
+
+        for (; *i < v->n_log && (uint64_t) v->log[*i].at_usec10 * 10 < before_usec; (*i)++)
+                n += latency_expand(v->log[*i].latency_usec, (uint32_t) (USEC_PER_SEC / v->rate), ret + n);
+        qsort(ret, n, sizeof(*ret), latency_compare);
+        return n;
+}
+
+/* The 95th percentile of each second's latencies; 0 where nothing was done. */
 static void report_seconds(const Victim *v, uint64_t span, uint32_t *scratch, FILE *f) {
         size_t i = 0;
 
         fprintf(f, "\"p95_usec\":[");
         for (uint64_t second = 0; second <= span / USEC_PER_SEC; second++) {
-                size_t n = 0;
+                size_t n = latencies(v, &i, (second + 1) * USEC_PER_SEC, scratch);
 
-                for (; i < v->n_log && (uint64_t) v->log[i].at_usec10 * 10 < (second + 1) * USEC_PER_SEC; i++)
-                        scratch[n++] = v->log[i].latency_usec;
-                qsort(scratch, n, sizeof(*scratch), latency_compare);
-                fprintf(f, "%s%u", second ? "," : "", n ? scratch[n * 95 / 100] : 0);
+                fprintf(f, "%s%u", second ? "," : "", percentile(scratch, n, 95));
         }
         fprintf(f, "],");
 }
@@ -217,7 +229,9 @@ static void victim_report(Victim *v, uint64_t t0, uint64_t t1, uint64_t planned)
         uint64_t silence = 0, silence_at = 0, last = 0, span = t1 - t0;
         size_t n_buckets = (size_t) (span / (BUCKET_MSEC * USEC_PER_MSEC)) + 1, n = v->n_log;
         unsigned *buckets = calloc(n_buckets, sizeof(*buckets));
-        uint32_t *latency = calloc(n + 1, sizeof(*latency));
+        /* Those of the slots that were lost are among them. */
+        uint32_t *latency = calloc(n + planned + 1, sizeof(*latency));
+        size_t n_latencies, first = 0;
         char part[4096];
         FILE *f = stdout;
 
@@ -233,11 +247,10 @@ static void victim_report(Victim *v, uint64_t t0, uint64_t t1, uint64_t planned)
                 last = at;
                 if (i == n)
                         break;
-                latency[i] = v->log[i].latency_usec;
                 if (at / (BUCKET_MSEC * USEC_PER_MSEC) < n_buckets)
                         buckets[at / (BUCKET_MSEC * USEC_PER_MSEC)]++;
         }
-        qsort(latency, n, sizeof(*latency), latency_compare);
+        n_latencies = latencies(v, &first, UINT64_MAX, latency);
 
         if (v->output) {
                 snprintf(part, sizeof(part), "%s.part", v->output);
@@ -251,7 +264,7 @@ static void victim_report(Victim *v, uint64_t t0, uint64_t t1, uint64_t planned)
                 (unsigned long long) t0, (unsigned long long) t1, v->rate, (unsigned long long) planned, n,
                 (unsigned long long) (planned ? n * 10000 / planned : 0),
                 (unsigned long long) (silence / USEC_PER_MSEC), (unsigned long long) (silence_at / USEC_PER_MSEC),
-                latency[n / 2], latency[n * 99 / 100], n ? latency[n - 1] : 0);
+                percentile(latency, n_latencies, 50), percentile(latency, n_latencies, 99), percentile(latency, n_latencies, 100));
         report_seconds(v, span, latency, f);
         fprintf(f, "\"bucket_ms\":%u,\"buckets\":[", BUCKET_MSEC);
         for (size_t i = 0; i < n_buckets; i++)

@@ -112,10 +112,15 @@ bool drill_disk_open(DrillDisk *d) {
         set_queue(d);
         (void) snprintf(files, sizeof(files), "%" PRIu64 "M", DRILL_DISK_BYTES >> 20);
         if (drill_run((const char *[]){ "mkfs.ext4", "-q", "-F", "-E", "lazy_itable_init=0,lazy_journal_init=0", d->device, files, NULL },
-                      true) != 0 || (mkdir(DRILL_DISK_DIR, 0700) < 0 && errno != EEXIST) ||
+                      false) != 0) {
+                cli_error("drill: mkfs.ext4 cannot make a file system on %s", d->device);
+                drill_disk_close();
+                return false;
+        }
+        if ((mkdir(DRILL_DISK_DIR, 0700) < 0 && errno != EEXIST) ||
             mount(d->device, DRILL_DISK_DIR, "ext4", MS_NOATIME, NULL) < 0 ||
             symlink(d->device, DRILL_DISK_DIR "/cgd-hog.dat") < 0) {
-                cli_error("drill: cannot make a file system on %s and mount it at " DRILL_DISK_DIR ": %s", d->device, strerror(errno));
+                cli_error("drill: cannot mount %s at " DRILL_DISK_DIR ": %s", d->device, strerror(errno));
                 drill_disk_close();
                 return false;
         }

@@ -79,9 +79,12 @@ typedef struct DrillStage {
         int lock_fd;
 } DrillStage;
 
-/* Clears what a drill that was killed has left, and sets up this one's slices and policies; cgd has to be told to
- * reload. disk: there must be memory for one as well. False: told why; what was made is gone again. */
-bool drill_stage_open(DrillStage *s, bool disk);
+/* Takes the lock, and clears what a drill that was killed has left. False: told why. */
+bool drill_stage_clear(DrillStage *s);
+/* There is memory (disk: for one as well) and room for the service's file. False: not, which was told. */
+bool drill_stage_has_room(const DrillStage *s, bool disk);
+/* Sets up slices and policies; cgd has to be told to reload. False: told why; drill_stage_close() clears up. */
+bool drill_stage_open(const DrillStage *s);
 /* Ends the services and removes the policies; then cgd has to be told to reload, which gives back what it set on the
  * slices; and then they go. */
 void drill_policies_remove(void);
@@ -105,9 +108,14 @@ typedef struct DrillScenario {
 /* Starts the service, ready when it returns; it ends by itself. */
 bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
 
-bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds);
+/* begin_usec: now, of CLOCK_MONOTONIC. */
+bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, uint64_t begin_usec, unsigned seconds);
 /* None of those who do the harm lives now. */
 bool drill_culprits_gone(void);
+/* They stand still from now on, and keep what they have (SIGSTOP). */
+void drill_culprits_freeze(void);
+/* Somebody in there has a memory.high, memory.swap.high or io.max that is not the drill's own. */
+bool drill_stage_is_limited(void);
 void drill_services_stop(void);
 
 /* For how long processes outside the drill have waited for memory or io, ever, by the slices below the root and both

@@ -33,6 +33,11 @@ static uint64_t percentile(const uint64_t *sorted, size_t n, unsigned percent) {
         return n == 0 ? 0 : sorted[rank > 0 ? rank - 1 : 0];
 }
 
+/* Of an even number the mean of the two in the middle. */
+static uint64_t median(const uint64_t *sorted, size_t n) {
+        return (sorted[(n - 1) / 2] + sorted[n / 2]) / 2;
+}
+
 static uint64_t mean(const uint64_t *v, size_t n) {
         uint64_t sum = 0;
 
@@ -139,7 +144,7 @@ static json_t *median_at(const json_t *documents, const char *key) {
         }
         if (n == json_array_size(documents) && n > 0) {
                 qsort(values, n, sizeof(*values), compare);
-                result = json_integer((json_int_t) percentile(values, n, 50));
+                result = json_integer((json_int_t) median(values, n));
         } else if (json_array_size(parts) == json_array_size(documents))
                 result = drill_median(parts);
         json_decref(parts);

@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The stage of a drill: one slice with bounded memory, swap and tasks, two slices in it, a policy for each, and the
+/* The stage of a drill: one slice with bounded memory, swap, io and tasks, two slices in it, a policy for each, and the
  * services. Who floods a disk does it to one of the drill's own (disk.c).
  *
- * Invariant: whatever becomes of cgctl, nothing outlives its time. Every service has RuntimeMaxSec=, what it takes is
- * bounded by the slice's limits, which are runtime properties of a unit, and the policies lie below /run; the next drill
- * removes what is left.
+ * Invariant: whatever becomes of cgctl, nothing outlives its time. Every service ends by itself and has RuntimeMaxSec=, one that
+ * is started again and again knows when to stay away, what they take is bounded by the slice's limits, which are runtime
+ * properties of a unit, and the policies lie below /run; the next drill removes what is left.
  *
  * systemctl and systemd-run do the work: they wait for jobs, and an operator can type what they were given. */
 
 #include <dirent.h>
 #include <fcntl.h>
-#include <inttypes.h>
 #include <ftw.h>
+#include <inttypes.h>
+#include <limits.h>
 #include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -38,6 +40,19 @@
 #define BOUND_MIN (192 * MIB)
 #define BOUND_MAX (1024 * MIB)
 #define TASKS_MAX "600"
+/* Of swap no more than this part of what is free: who is asked about the use of swap is not to be asked because of a drill. */
+#define SWAP_SHARE 4
+/* What a small disk does, so that a large one does not notice, of the disks that the services' file and the swap lie on. */
+#define IO_BYTES "60M"
+#define IO_OPERATIONS "2000"
+/* Beside what others compute. */
+#define CPU_WEIGHT "20"
+/* Room that a disk must have left over, below FILES_DIR. */
+#define DISK_SPARE (64 * MIB)
+/* Places of swap that are bounded. */
+#define SWAPS_MAX 4
+/* The exit status of cgd-hog that was started after its --end=. */
+#define TOO_LATE "76"
 /* A service that was left alone is ended so long after its time. */
 #define SPARE_SECONDS 30
 
@@ -56,6 +71,9 @@ static const char culprit_policy[] =
         "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n[Resources]\nCPUWeight=20\n"
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
         "KillAfterSec=10s\nKillBudget=16 per 10min\n";
+
+/* Those who do the harm first. */
+static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2.service", DRILL_VICTIM ".service" };
 
 int drill_run(const char *const argv[], bool quiet) {
         posix_spawn_file_actions_t actions;
@@ -148,6 +166,11 @@ static void clear(void) {
         drill_disk_close();
 }
 
+/* The service's file: a part of what it works with. */
+static uint64_t file_bytes(const DrillStage *s) {
+        return s->bound_bytes / 10 / MIB * MIB;
+}
+
 static bool write_policies(const DrillStage *s) {
         char text[2048];
         int r;
@@ -163,13 +186,46 @@ static bool write_policies(const DrillStage *s) {
         return true;
 }
 
+/* The properties that bound the io on the disk of a path; text keeps them. */
+static size_t bound_io(const char *path, char text[static 4][PATH_MAX + 64], const char **argv) {
+        static const char *const keys[][2] = { { "IOReadBandwidthMax", IO_BYTES }, { "IOWriteBandwidthMax", IO_BYTES },
+                                               { "IOReadIOPSMax", IO_OPERATIONS }, { "IOWriteIOPSMax", IO_OPERATIONS } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
+                (void) snprintf(text[i], PATH_MAX + 64, "%s=%.4095s %s", keys[i][0], path, keys[i][1]);
+                argv[i] = text[i];
+        }
+        return ARRAY_SIZE(keys);
+}
+
+/* The first places of swap; more than so many are not bounded. See proc_swaps(5). */
+static size_t swap_paths(char ret[static SWAPS_MAX][PATH_MAX]) {
+        _cleanup_fclose_ FILE *f = fopen("/proc/swaps", "re");
+        char line[PATH_MAX + 256];
+        size_t n = 0;
+
+        while (f && n < SWAPS_MAX && fgets(line, sizeof(line), f))
+                /* The heading has no path. Blanks and such in one are written as \040. */
+                if (line[0] == '/' && !strchr(line, '\\') && sscanf(line, "%4095s", ret[n]) == 1)
+                        n++;
+        return n;
+}
+
 static bool make_slices(const DrillStage *s) {
+        static char swaps[SWAPS_MAX][PATH_MAX], text[SWAPS_MAX + 1][4][PATH_MAX + 64];
+        const char *argv[8 + 4 * (SWAPS_MAX + 1)] = { "systemctl", "set-property", "--runtime", DRILL_SLICE, "TasksMax=" TASKS_MAX,
+                                                      "CPUWeight=" CPU_WEIGHT };
+        size_t n = 6, n_swaps = swap_paths(swaps);
         char memory[64], swap[64];
 
         (void) snprintf(memory, sizeof(memory), "MemoryMax=%" PRIu64, s->bound_bytes);
-        (void) snprintf(swap, sizeof(swap), "MemorySwapMax=%" PRIu64, s->bound_bytes / 2);
-        if (drill_run((const char *[]){ "systemctl", "set-property", "--runtime", DRILL_SLICE, memory, swap, "TasksMax=" TASKS_MAX, NULL },
-                     false) != 0 ||
+        (void) snprintf(swap, sizeof(swap), "MemorySwapMax=%" PRIu64, MIN(s->bound_bytes / 2, meminfo("SwapFree") / SWAP_SHARE));
+        argv[n++] = memory;
+        argv[n++] = swap;
+        n += bound_io(FILES_DIR, text[0], argv + n);
+        for (size_t i = 0; i < n_swaps; i++)
+                n += bound_io(swaps[i], text[i + 1], argv + n);
+        if (drill_run(argv, false) != 0 ||
             drill_run((const char *[]){ "systemctl", "start", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, false) != 0) {
                 cli_error("drill: cannot make " DRILL_SLICE "; nothing was started");
                 return false;
@@ -177,12 +233,9 @@ static bool make_slices(const DrillStage *s) {
         return true;
 }
 
-bool drill_stage_open(DrillStage *s, bool disk) {
-        uint64_t total = meminfo("MemTotal"), available = meminfo("MemAvailable"), needed;
-        int r;
-
+bool drill_stage_clear(DrillStage *s) {
         *s = (DrillStage) { .lock_fd = open(LOCK_PATH, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600),
-                            .bound_bytes = CLAMP(total / BOUND_SHARE, BOUND_MIN, BOUND_MAX) / MIB * MIB };
+                            .bound_bytes = CLAMP(meminfo("MemTotal") / BOUND_SHARE, BOUND_MIN, BOUND_MAX) / MIB * MIB };
         if (s->lock_fd < 0 || flock(s->lock_fd, LOCK_EX | LOCK_NB) < 0) {
                 cli_error(s->lock_fd >= 0 && errno == EWOULDBLOCK ? "drill: another drill is running" :
                                                                     "drill: cannot lock " LOCK_PATH ": %s", strerror(errno));
@@ -190,26 +243,36 @@ bool drill_stage_open(DrillStage *s, bool disk) {
                 return false;
         }
         clear();
-        needed = s->bound_bytes + (disk ? DRILL_DISK_BYTES : 0);
-        if (available < needed + total / 10) {
-                char a[FORMAT_MAX], b[FORMAT_MAX];
+        return true;
+}
 
+bool drill_stage_has_room(const DrillStage *s, bool disk) {
+        uint64_t available = meminfo("MemAvailable"), needed = s->bound_bytes + (disk ? DRILL_DISK_BYTES : 0), room;
+        char a[FORMAT_MAX], b[FORMAT_MAX];
+        struct statvfs fs;
+
+        if (available < needed + meminfo("MemTotal") / 10) {
                 cli_error("drill: %s of memory are available, and a drill needs %s and a tenth of the machine left over",
                           bytes_format_human(available, a), bytes_format_human(needed, b));
-                s->lock_fd = safe_close(s->lock_fd);
                 return false;
         }
-        r = make_dir("/var/lib/cgd", 0755);
-        if (r < 0 || (r = make_dir(FILES_DIR, 0700)) < 0) {
-                cli_error("drill: cannot make " FILES_DIR ": %s", strerror(-r));
-                drill_stage_close(s);
-                return false;
-        }
-        if (!make_slices(s) || !write_policies(s)) {
-                drill_stage_close(s);
+        room = statvfs("/var/lib", &fs) < 0 ? UINT64_MAX : (uint64_t) fs.f_bavail * fs.f_frsize;
+        if (room < file_bytes(s) + DISK_SPARE) {
+                cli_error("drill: %s are free on the disk of /var/lib, and a drill needs %s there", bytes_format_human(room, a),
+                          bytes_format_human(file_bytes(s) + DISK_SPARE, b));
                 return false;
         }
         return true;
+}
+
+bool drill_stage_open(const DrillStage *s) {
+        int r = make_dir("/var/lib/cgd", 0755);
+
+        if (r < 0 || (r = make_dir(FILES_DIR, 0700)) < 0) {
+                cli_error("drill: cannot make " FILES_DIR ": %s", strerror(-r));
+                return false;
+        }
+        return make_slices(s) && write_policies(s);
 }
 
 void drill_stage_close(DrillStage *s) {
@@ -222,15 +285,13 @@ bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsi
 
         (void) unlink(REPORT_PATH);
         (void) snprintf(anon, sizeof(anon), "--anon=%" PRIu64 "M", s->bound_bytes / 5 / MIB);
-        if (scenario->disk)
-                (void) snprintf(file, sizeof(file), "--disk=" DRILL_DISK_DIR "/victim.dat:16M");
-        else
-                (void) snprintf(file, sizeof(file), "--file=" FILES_DIR "/victim.dat:%" PRIu64 "M", s->bound_bytes / 10 / MIB);
+        (void) snprintf(file, sizeof(file), "--file=" FILES_DIR "/victim.dat:%" PRIu64 "M", file_bytes(s) / MIB);
         (void) snprintf(length, sizeof(length), "--seconds=%u", seconds);
         (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + SPARE_SECONDS);
         if (drill_run((const char *[]){ "systemd-run", "--quiet", "--collect", "--unit=" DRILL_VICTIM, "--slice=" DRILL_VICTIM_SLICE,
                                         "--property=Type=notify", "--property=TimeoutStartSec=60", life, "--",
-                                        LIBEXECDIR "/cgd-victim", anon, file, length, "--output=" REPORT_PATH, NULL }, false) != 0) {
+                                        LIBEXECDIR "/cgd-victim", anon, file, length, "--output=" REPORT_PATH,
+                                        scenario->disk ? "--disk=" DRILL_DISK_DIR "/victim.dat:16M" : NULL, NULL }, false) != 0) {
                 cli_error("drill: the service " DRILL_VICTIM ".service does not start; see 'journalctl -u " DRILL_VICTIM "'");
                 return false;
         }
@@ -248,9 +309,9 @@ json_t *drill_victim_report(unsigned wait_seconds) {
         return NULL;
 }
 
-bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, unsigned seconds) {
+bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, uint64_t begin_usec, unsigned seconds) {
         for (unsigned n = 0; n < MAX(scenario->n_culprits, 1U); n++) {
-                char unit[64], rate[64], size[64], length[32], life[64];
+                char unit[64], rate[64], size[64], length[32], life[64], end[64];
                 const char *argv[24] = { "systemd-run", "--quiet", "--collect", unit, "--slice=" DRILL_CULPRIT_SLICE, life };
                 size_t k = 6;
 
@@ -261,11 +322,16 @@ bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, un
                         argv[k++] = "--property=Restart=always";
                         argv[k++] = "--property=RestartSec=0";
                         argv[k++] = "--property=StartLimitIntervalSec=0";
+                        argv[k++] = "--property=RestartPreventExitStatus=" TOO_LATE;
                 }
                 argv[k++] = "--";
                 argv[k++] = LIBEXECDIR "/cgd-hog";
                 argv[k++] = scenario->shape;
                 argv[k++] = length;
+                if (scenario->restarts) {
+                        (void) snprintf(end, sizeof(end), "--end=%" PRIu64, begin_usec + seconds * USEC_PER_SEC);
+                        argv[k++] = end;
+                }
                 if (scenario->rate_divisor > 0) {
                         (void) snprintf(rate, sizeof(rate), "--rate=%" PRIu64 "K", s->bound_bytes / scenario->rate_divisor >> 10);
                         argv[k++] = rate;
@@ -296,9 +362,28 @@ bool drill_culprits_gone(void) {
                strstr(text, "populated 0");
 }
 
-void drill_services_stop(void) {
-        static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2.service", DRILL_VICTIM ".service" };
+static int look_for_limit(const char *path, const struct stat *st, int type, struct FTW *ftw) {
+        static const char *const files[] = { "memory.high", "memory.swap.high", "io.max" };
+        char text[4096];
 
+        /* At the top are the drill's own. */
+        for (size_t i = 0; type == FTW_F && ftw->level > 1 && i < ARRAY_SIZE(files); i++)
+                if (streq(path + ftw->base, files[i]) && file_read_at(AT_FDCWD, path, text, sizeof(text)) > 0 && !streq(text, "max\n"))
+                        return 1;
+        (void) st;
+        return 0;
+}
+
+bool drill_stage_is_limited(void) {
+        return nftw(CGROUP_PATH, look_for_limit, 8, FTW_PHYS) == 1;
+}
+
+void drill_culprits_freeze(void) {
+        for (size_t i = 0; i < DRILL_CULPRITS_MAX; i++)
+                (void) drill_run((const char *[]){ "systemctl", "kill", "--signal=STOP", units[i], NULL }, true);
+}
+
+void drill_services_stop(void) {
         for (size_t i = 0; i < ARRAY_SIZE(units); i++) {
                 (void) drill_run((const char *[]){ "systemctl", "kill", "--signal=KILL", units[i], NULL }, true);
                 (void) drill_run((const char *[]){ "systemctl", "stop", units[i], NULL }, true);

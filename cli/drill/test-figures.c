@@ -5,6 +5,7 @@
 #include "base/test.h"
 #include "base/units.h"
 #include "drill/drill.h"
+#include "drill/load.h"
 
 #define T0 (UINT64_C(1000) * USEC_PER_SEC)
 
@@ -76,6 +77,29 @@ static void test_median(void **state _unused_) {
         json_decref(docs);
 }
 
+static void test_median_of_two(void **state _unused_) {
+        json_t *docs = json_pack("[{s:i},{s:i}]", "first_step_ms", 100, "first_step_ms", 5000), *m = drill_median(docs);
+
+        /* Neither the better nor the worse of them. */
+        assert_int_equal(figure(m, NULL, "first_step_ms"), 2550);
+        json_decref(m);
+        json_decref(docs);
+}
+
+static void test_latency_expand(void **state _unused_) {
+        uint32_t latency[128];
+
+        assert_int_equal(latency_expand(700, 10000, latency), 1);
+        assert_int_equal(latency_expand(10000, 10000, latency), 1);
+        assert_int_equal(latency_expand(700000, 10000, latency), 70);
+        assert_int_equal(latency[0], 700000);
+        assert_int_equal(latency[1], 690000);
+        assert_int_equal(latency[69], 10000);
+        /* The last of them came just before the service went on. */
+        assert_int_equal(latency_expand(10001, 10000, latency), 2);
+        assert_int_equal(latency[1], 1);
+}
+
 static void test_proves_nothing(void **state _unused_) {
         static const struct {
                 bool harmless;
@@ -144,6 +168,8 @@ int main(void) {
                 cmocka_unit_test(test_nothing_done_is_a_second),
                 cmocka_unit_test(test_dead_service),
                 cmocka_unit_test(test_median),
+                cmocka_unit_test(test_median_of_two),
+                cmocka_unit_test(test_latency_expand),
                 cmocka_unit_test(test_proves_nothing),
                 cmocka_unit_test(test_work),
                 cmocka_unit_test(test_objectives),

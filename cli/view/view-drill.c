@@ -134,6 +134,8 @@ void view_drill(const View *v, const json_t *j, Str *out) {
         if (field_u64(j, "repeat") > 1)
                 str_appendf(out, ", medians of %" PRIu64, field_u64(j, "repeat"));
         str_append(out, ".\n");
+        if (json_is_false(json_object_get(j, "complete")))
+                str_append(out, "Not all of it was done.\n");
         view_colored(v, out, field_true(j, "met") ? COLOR_GREEN : COLOR_RED, "%s", field_true(j, "met") ? "Met." : "Missed.");
         str_append(out, "\n");
 }

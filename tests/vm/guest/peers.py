@@ -158,7 +158,8 @@ def rounds(vm: VM, one: Callable[[VM, str], Run], who: Sequence[str] = tuple(PEE
             if 2 * len(values) <= len(runs):
                 line += "  never contained"
                 continue
-            middle = values[len(values) // 2]
+            # Whoever was never contained stands at the end.
+            middle = values[len(runs) // 2]
             for value, which in ((middle, ""), (values[0], ", least"), (values[-1], ", most")):
                 vm.figure(f"{name}: {what}{which}", round(value, 2), unit)
             line += f"  {what} {middle:.2f} {unit} ({values[0]:.2f} to {values[-1]:.2f})"

@@ -132,14 +132,16 @@ def test_cgd_dies(vm: VM) -> None:
     check(not leftovers(), f"left: {leftovers()}")
 
 
-@limited(200)
+@limited(300)
 def test_killed(vm: VM) -> None:
-    """cgctl is interrupted, and killed outright; the next one clears up."""
+    """cgctl is interrupted, and killed outright; whoever is started again and again stays away when his time is over, and the next
+    one clears up."""
     vm.need_cgd()
-    for sig in (signal.SIGINT, signal.SIGKILL):
-        p = subprocess.Popen(["cgctl", "drill", "leak", "--for=60s"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    culprit = SLICE / "cgddrill-culprit.slice"
+    for sig, argv in ((signal.SIGINT, ("leak", "--for=60s")), (signal.SIGKILL, ("restart", "--for=10s"))):
+        p = subprocess.Popen(["cgctl", "drill", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
-            check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
+            check(wait((culprit / "drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
             busy = subprocess.run(["cgctl", "drill", "leak"], capture_output=True, text=True, timeout=60, check=False)
             check(busy.returncode == 1 and "drill" in busy.stderr, f"a second drill: exit {busy.returncode}: {busy.stderr}")
             p.send_signal(sig)
@@ -150,7 +152,27 @@ def test_killed(vm: VM) -> None:
             check(p.returncode == 1 and "stopped" in said, f"exit {p.returncode}: {said}")
             check(not leftovers(), f"left after an interrupt: {leftovers()}")
     check(leftovers(), "nothing is left after SIGKILL: the test proves nothing")
+
+    def stays_away() -> bool:
+        state = subprocess.run(["systemctl", "is-active", "drill-culprit.service"], capture_output=True, text=True, check=False).stdout.strip()
+        return state in ("inactive", "failed")
+
+    check(wait(stays_away, 60, 0.5), "the culprit is started again for ever")
     status, result, said = drill("harmless", "--for=5s")
     check(status in (0, 3), f"exit {status}: {said}")
     check(not leftovers(), f"left after the next drill: {leftovers()}")
     check(os.path.exists("/run/cgd/private"), "cgd has lost its socket")
+
+
+@limited(100)
+def test_mode_by_hand(vm: VM) -> None:
+    """The reload for a drill would end what an operator said with set-mode: so there is none."""
+    vm.need_cgd()
+    vm.cgctl("set-mode", "sideload", "monitor")
+    try:
+        p = subprocess.run(["cgctl", "drill", "leak"], capture_output=True, text=True, timeout=60, check=False)
+        check(p.returncode == 1 and "sideload" in p.stderr, f"exit {p.returncode}: {p.stderr}")
+        modes = {d["name"]: d["contain"] and d["contain"]["mode"] for d in json.loads(vm.cgctl("domains", "--json=short"))}
+        check(modes["sideload"] == "monitor", f"modes: {modes}")
+    finally:
+        vm.cgctl("set-mode", "sideload", "policy")
