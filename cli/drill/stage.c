@@ -42,9 +42,9 @@
 #define TASKS_MAX "600"
 /* Of swap no more than this part of what is free: who is asked about the use of swap is not to be asked because of a drill. */
 #define SWAP_SHARE 4
-/* What a small disk does, so that a large one does not notice, of the disks that the services' file and the swap lie on. */
-#define IO_BYTES "60M"
-#define IO_OPERATIONS "2000"
+/* A quarter of what a small disk does, of the disks that the services' file and the swap lie on. */
+#define IO_BYTES "20M"
+#define IO_OPERATIONS "500"
 /* Beside what others compute. */
 #define CPU_WEIGHT "20"
 /* Room that a disk must have left over, below FILES_DIR. */
