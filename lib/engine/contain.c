@@ -84,10 +84,57 @@ static bool path_unit(const char *path, char *buf, size_t size) {
         return false;
 }
 
+static uint32_t victim_rank(const Domain *victim) {
+        return streq(victim->cgroup, "/") ? 1001 : victim->rank;
+}
+
+static Verdict mode_verdict(const Engine *e, const Domain *d) {
+        switch (engine_mode(e, d)) {
+        case MODE_OFF:
+                return VERDICT_MODE_OFF;
+        case MODE_MONITOR:
+                return VERDICT_MODE_MONITOR;
+        case MODE_CONTAIN:
+        case MODE_ENFORCE:
+        case _MODE_MAX:
+                break;
+        }
+        return VERDICT_CULPRIT;
+}
+
+/* What is done to a slice is done to all that lies in it: to the victim itself, to domains of their own, to units that are left out. */
+static Verdict slice_verdict(const Engine *e, const Domain *victim, const CgroupSample *slice, const Domain *d) {
+        if (path_within(victim->cgroup, slice->path))
+                return VERDICT_RANK;
+        for (size_t i = 0; i < e->policy->n_domains; i++) {
+                const Domain *below = &e->policy->domains[i];
+
+                if (below == d || !path_within(below->cgroup, slice->path))
+                        continue;
+                if (!below->contain.present)
+                        return VERDICT_NO_DOMAIN;
+                if (below->rank >= victim_rank(victim))
+                        return VERDICT_RANK;
+                if (mode_verdict(e, below) != VERDICT_CULPRIT)
+                        return mode_verdict(e, below);
+        }
+        for (size_t i = 0; e->sample && i < e->sample->n_cgroups; i++) {
+                const CgroupSample *u = &e->sample->cgroups[i];
+                const Domain *own;
+                char unit[256];
+
+                if (u->kind == CGROUP_KIND_UNIT && path_within(u->path, slice->path) && path_unit(u->path, unit, sizeof(unit)) &&
+                    (own = policy_domain_of(e->policy, u->path)) && domain_excludes(own, unit))
+                        return VERDICT_EXCLUDED;
+        }
+        return VERDICT_CULPRIT;
+}
+
 Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const Track *t = tracks_find(&e->tracks, c->id);
         CgroupFlags flags = c->flags | (t ? t->subtree_flags : 0);
+        Verdict verdict;
         char unit[256];
         uint64_t v;
 
@@ -107,18 +154,13 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource 
         /* Shares of the work cannot tell who of a domain makes whom wait, and most do it to themselves. */
         if (d == victim && r == RESOURCE_IO)
                 return VERDICT_RANK;
-        if (d != victim && d->rank >= (streq(victim->cgroup, "/") ? 1001 : victim->rank))
+        if (d != victim && d->rank >= victim_rank(victim))
                 return VERDICT_RANK;
-        switch (engine_mode(e, d)) {
-        case MODE_OFF:
-                return VERDICT_MODE_OFF;
-        case MODE_MONITOR:
-                return VERDICT_MODE_MONITOR;
-        case MODE_CONTAIN:
-        case MODE_ENFORCE:
-        case _MODE_MAX:
-                break;
-        }
+        verdict = mode_verdict(e, d);
+        if (verdict == VERDICT_CULPRIT && c->kind == CGROUP_KIND_SLICE)
+                verdict = slice_verdict(e, victim, c, d);
+        if (verdict != VERDICT_CULPRIT)
+                return verdict;
         if (r == RESOURCE_IO)
                 return d->contain.steps[STEP_IO_CAP] && c->io ? VERDICT_CULPRIT : VERDICT_NO_STEP;
         if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE] &&
@@ -342,6 +384,21 @@ static uint64_t swap_use(const CgroupSample *row) {
         return cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &v) ? v : 0;
 }
 
+/* The first step against its memory. What keeps little dirty becomes part of it. */
+static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
+        const Containment before = *c;
+
+        c->memory = true;
+        c->for_writes = false;
+        c->evidence_usec = e->now;
+        c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
+        if (plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE, MIN(hold_level(e, row, d), c->level),
+                       ENTRY_ACTION, d))
+                return true;
+        *c = before;
+        return false;
+}
+
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = NULL;
@@ -367,6 +424,8 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
                 .rise_wait_usec = CALM_USEC,
         };
         memcpy(c->path, row->path, n + 1);
+        if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
+                c->swap_level = c->swap_original;
         if (scope->resource == RESOURCE_IO && caps_help(e, scope, row)) {
                 bool begun;
 
@@ -377,25 +436,25 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
                         c->cgroup_id = 0;
                 return begun;
         }
-        c->memory = true;
-        if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
-                c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
-        if (!plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE,
-                        hold_level(e, row, d), ENTRY_ACTION, d)) {
+        if (!hold(e, plan, c, row, d)) {
                 c->cgroup_id = 0;
                 return false;
         }
         return true;
 }
 
-void containment_join(Engine *e, const BlameScope *scope, const CgroupSample *row) {
+bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentResource r, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = containment_find(e, row->id);
 
+        if (!c || !d || c->phase == PHASE_KILLING || c->phase == PHASE_RESTORING)
+                return true;
+        if (r == RESOURCE_MEMORY)
+                return (c->memory && !c->for_writes) || (c->pending_action == 0 && hold(e, plan, c, row, d));
         /* Written at the next tick: caps that differ from what is written are. */
-        if (c && d && c->n_caps == 0 && d->contain.steps[STEP_IO_CAP] && c->phase != PHASE_KILLING &&
-            c->phase != PHASE_RESTORING && row->io && caps_help(e, scope, row))
+        if (c->n_caps == 0 && d->contain.steps[STEP_IO_CAP] && row->io && caps_help(e, scope, row))
                 (void) caps_begin(e, c, scope, row, d);
+        return true;
 }
 
 /* KillBudget=: the last kills in this domain. */
@@ -814,6 +873,11 @@ static void containment_end(Engine *e, Containment *c, IncidentResult result) {
         *c = (Containment) {};
 }
 
+/* Caps that were begun while something else was under way are not written by it. */
+static bool is_about_io(const Outcome *o) {
+        return o->type == ACTION_SET_IO_MAX || o->type == ACTION_RESTORE;
+}
+
 void containment_outcome(Engine *e, const Outcome *o) {
         Containment *c = NULL;
         bool untouched;
@@ -842,7 +906,7 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 c->failures = 0;
                 if (o->type == ACTION_SET_MEMORY_HIGH)
                         c->written = c->level = o->after;
-                for (size_t k = 0; k < c->n_caps; k++)
+                for (size_t k = 0; k < c->n_caps && is_about_io(o); k++)
                         c->caps[k].written = c->caps[k].level;
                 if (o->type == ACTION_KILL)
                         c->killed = true;
@@ -873,7 +937,8 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 c->level = c->written;
                 untouched = c->level == c->original;
                 for (size_t k = 0; k < c->n_caps; k++) {
-                        c->caps[k].level = c->caps[k].written;
+                        if (is_about_io(o))
+                                c->caps[k].level = c->caps[k].written;
                         untouched = untouched && memcmp(c->caps[k].written.v, c->caps[k].original.v, sizeof(c->caps[k].written.v)) == 0;
                 }
                 /* A first step that cannot be taken leaves nothing to undo. */

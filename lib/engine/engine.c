@@ -21,6 +21,8 @@
 /* What somebody had on its way when he was capped counts for his slice before it counts for him. */
 #define SLICE_SETTLE_USEC (5 * USEC_PER_SEC)
 #define SECOND_LOOK_USEC USEC_PER_SEC
+/* Whoever waits for memory does so for a while after the culprit is held: not each of these moments is another's. */
+#define MEMORY_SECOND_USEC (5 * USEC_PER_SEC)
 /* Less io than this in the window is no reason for anybody's trouble. */
 #define IO_NOISE (UINT64_C(1) << 20)
 /* So long after a change of io.max the queue of before is worked off. */
@@ -112,16 +114,23 @@ void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
                         ret->within = victim->cgroup;
 }
 
-/* One condition, by what was seen since the last step only: what came before it is no verdict on it. */
+/* One condition, by what was seen since the last step only: what came before it is no verdict on it. Where that was long ago, by
+ * the last moments: an hour of calm excuses no new trouble. */
 static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condition *c, const ConditionState *st,
                             unsigned recent, unsigned longer, unsigned share_min) {
-        uint64_t usec = e->now - o->mark_usec, available = alarm_forecast(e, incident_alarm(e, o))->last.available, stall;
+        const Forecast *forecast = alarm_forecast(e, incident_alarm(e, o));
+        uint64_t usec = e->now - o->mark_usec, before = o->mark_available, available = forecast->last.available, stall, total;
 
         switch (c->type) {
         case CONDITION_MEMORY_PRESSURE:
                 if (usec < c->window_usec / 4)
                         return false;
-                stall = mul_div_u64(st->total - MIN(st->mark_total, st->total), PERMYRIAD, usec);
+                total = st->mark_total;
+                if (st->older_usec > o->mark_usec) {
+                        usec = e->now - st->older_usec;
+                        total = st->older_total;
+                }
+                stall = mul_div_u64(st->total - MIN(total, st->total), PERMYRIAD, usec);
                 /* Relief is judged on the part of the stall that is laid on the culprit. */
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad;
         case CONDITION_IO_PRESSURE:
@@ -133,8 +142,12 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
                 stall = mul_div_u64(st->total - st->late_total, PERMYRIAD, e->now - st->late_usec);
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad / 2;
         case CONDITION_MEMORY_EXHAUSTION:
-                return usec >= HOT_USEC && recent >= share_min && available < o->mark_available &&
-                       mul_div_u64(available, usec, o->mark_available - available) <= c->threshold_usec;
+                if (forecast->older.usec > o->mark_usec) {
+                        usec = e->now - forecast->older.usec;
+                        before = forecast->older.available;
+                }
+                return usec >= HOT_USEC && recent >= share_min && available < before &&
+                       mul_div_u64(available, usec, before - available) <= c->threshold_usec;
         case CONDITION_SWAP_USED:
         case CONDITION_MEMORY_USED:
                 return st->holds && MAX(recent, longer) >= share_min;
@@ -363,12 +376,27 @@ static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const Cg
                caps_only_reads(e, scope, c);
 }
 
+/* Beside somebody who is held, and takes in nothing more, the window is filled by those who breathe. Another culprit has more than
+ * any of them: a sixteenth of it all that he did not have when the long window began. */
+static bool is_another(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id);
+        TrackPoint from;
+
+        if (!t)
+                return false;
+        from = track_since(t, WINDOW_LONG);
+        return from.usec != 0 && t->last.current + t->last.swap >=
+                                         from.current + from.swap + alarm_forecast(e, incident_alarm(e, o))->total / 16;
+}
+
 /* Nobody else is to blame: it goes on with the one that it has. */
 static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
         if (!containment_find(e, i->culprit_id))
                 return false;
         i->state = INCIDENT_CONTAINING;
-        incident_mark(e, o);
+        /* A disk forgets; what memory's last step did is still to be judged. */
+        if (i->resource == RESOURCE_IO)
+                incident_mark(e, o);
         return true;
 }
 
@@ -404,6 +432,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         Verdict verdict, harmless = VERDICT_CULPRIT;
         BlameScope scope;
         IncidentResource lever;
+        bool same;
         Blame b;
 
         if (!e->sample || !victim)
@@ -420,6 +449,9 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         /* What is not there yet to be seen, the dirt of others that is on its way, leaves whoever does a little. */
         if (lever == RESOURCE_IO && b.culprit && !containment_find(e, b.culprit->id) &&
             contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
+                b.culprit = NULL;
+        if (lever == RESOURCE_MEMORY && b.culprit && b.culprit->id != i->culprit_id && containment_find(e, i->culprit_id) &&
+            !is_another(e, o, b.culprit))
                 b.culprit = NULL;
         if (b.culprit && !containment_find(e, b.culprit->id)) {
                 if (scope.resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b.culprit))
@@ -447,12 +479,13 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         if (scope.resource == RESOURCE_IO && e->now < o->look_until_usec &&
             (verdict != VERDICT_CULPRIT || (b.culprit->kind == CGROUP_KIND_SLICE && e->now - i->started_usec < SLICE_LOOK_USEC)))
                 return;
-        if (scope.resource == RESOURCE_IO && verdict != VERDICT_CULPRIT && incident_keeps(e, o, i))
+        if (verdict != VERDICT_CULPRIT && incident_keeps(e, o, i))
                 return;
         if (scope.resource == RESOURCE_IO && b.culprit->kind == CGROUP_KIND_SLICE && caps_settle_within(e, b.culprit->path))
                 return;
         /* An incident in which something was done stays the account of that; who comes after him and may not be
          * touched is one entry in it. */
+        same = i->culprit_id == b.culprit->id;
         if (i->first_step_usec == 0 || verdict == VERDICT_CULPRIT)
                 incident_record_culprit(e, victim, i, &b, verdict, d);
         switch (verdict) {
@@ -461,10 +494,11 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                         for (size_t k = 0; k < i->n_candidates; k++)
                                 if (i->candidates[k].cgroup_id == b.culprit->id)
                                         i->candidates[k].verdict = VERDICT_TAKEN;
+                        if (!containment_join(e, plan, &scope, lever, b.culprit))
+                                return;
                         i->state = INCIDENT_CONTAINING;
-                        incident_mark(e, o);
-                        if (scope.resource == RESOURCE_IO)
-                                containment_join(e, &scope, b.culprit);
+                        if (!same || i->resource == RESOURCE_IO)
+                                incident_mark(e, o);
                 } else if (containment_begin(e, plan, i, &scope, b.culprit)) {
                         i->state = INCIDENT_CONTAINING;
                         i->result = RESULT_NONE;
@@ -532,11 +566,12 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                         return;
                 }
                 i->state = raised ? INCIDENT_CONTAINING : INCIDENT_LIFTING;
-                /* A disk has room for a second flood beside the one that is contained: then it is that one now. */
-                if (raised && i->resource == RESOURCE_IO && e->sample && e->now - o->mark_usec >= SECOND_LOOK_USEC &&
+                /* There is room for a second culprit beside the one that is contained: then it is that one now. */
+                if (raised && e->sample && e->now >= MAX(o->mark_usec + SECOND_LOOK_USEC, o->second_usec) &&
                     !incident_hurts(e, o, i->culprit_id)) {
                         i->state = INCIDENT_LOOKING;
                         o->look_until_usec = e->now + 5 * HOT_USEC;
+                        o->second_usec = i->resource == RESOURCE_IO ? 0 : e->now + MEMORY_SECOND_USEC;
                 }
                 return;
         case INCIDENT_QUIET:

@@ -88,6 +88,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
+        uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */
         uint64_t mark_usec;             /* since the last step on its culprit, or since the alarm: */
         uint64_t mark_available;        /* … what relief is measured against */
@@ -146,8 +147,8 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource 
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
 /* Takes the first step against c for incident i. False where none can be taken now. */
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *c);
-/* Puts the containment of c under caps as well, for an incident about io that it is the culprit of. */
-void containment_join(Engine *e, const BlameScope *scope, const CgroupSample *c);
+/* c, which is contained, does harm by this resource: it is held, or capped, as well. False where that cannot be done now. */
+bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
 void containments_step(Engine *e, Plan *plan);
 void containment_outcome(Engine *e, const Outcome *o);
 void containment_gone(Engine *e, uint64_t cgroup_id);

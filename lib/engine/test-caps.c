@@ -293,6 +293,40 @@ static void test_leak_and_flood_in_one(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+static void test_flood_and_leak_in_one(void **state _unused_) {
+        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        assert_true(w.c[hog].high == LIMIT_MAX);
+        w.c[hog].rate = 60 * MIB;
+        for (int k = 0; k < 400 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].rate = w.c[hog].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        world_assert_only_touched(&w, hog);
+        assert_true(world_clean(&w));
+}
+
+/* Its caps are begun at whatever moment, that in which a change of memory.high is under way among them. */
+static void test_caps_beside_a_squeeze(void **state _unused_) {
+        for (unsigned delay = 0; delay < 40; delay++) {
+                int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
+
+                w.c[hog].rate = 60 * MIB;
+                while (w.c[hog].high == LIMIT_MAX)
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                world_run(&w, delay * 50 * USEC_PER_MSEC);
+                w.c[hog].operations = 4000;
+                world_run(&w, 2 * USEC_PER_SEC);
+                assert_true(w.c[hog].high < LIMIT_MAX);
+                assert_true(w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+                world_done(&w);
+                world_init(&w, 1024 * MIB, 1024 * MIB);
+        }
+}
+
 /* Others wait for what a writer has on its way to the disk: it is capped in bytes, for an operation of the flusher is large,
  * and at little less than the disk does, for what is made to wait holds up who syncs; then little may be dirty. */
 static void test_buffered_writer(void **state _unused_) {
@@ -684,6 +718,8 @@ int main(void) {
                 T(test_driven_out_of_its_own),
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
+                T(test_flood_and_leak_in_one),
+                T(test_caps_beside_a_squeeze),
                 T(test_buffered_writer),
                 T(test_reader_whom_nobody_waits_for),
                 T(test_writer_whom_nobody_waits_for),

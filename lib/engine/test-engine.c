@@ -399,6 +399,21 @@ static void test_cache_stream_is_found(void **state _unused_) {
         assert_true(w.c[hog].touched > 0);
 }
 
+/* One is held, for its domain may not be killed in, and keeps pushing; then a second one begins. */
+static void test_second_leak_is_found(void **state _unused_) {
+        int first, second;
+
+        world_without_host_alarm(&w);
+        first = victim_and_hog("/workload.slice/first.service", 100 * MIB);
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(w.c[first].high < LIMIT_MAX && w.c[first].killed == 0);
+        second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, USEC_PER_SEC);
+        w.c[second].rate = 60 * MIB;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(w.c[second].touched > 0);
+}
+
 static void test_who_breathes_is_no_leak(void **state _unused_) {
         int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB);
         int other = world_add(&w, "/sideload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
@@ -438,11 +453,9 @@ static void test_free_memory_is_nobodys(void **state _unused_) {
         assert_int_equal(i->candidates[0].verdict, VERDICT_FREE_MEMORY);
 }
 
-static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
-        int slice;
-
+/* Jobs that only together take much, in a slice that is to be held for it. */
+static void small_ones_leak(void) {
         (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
-        slice = world_find(&w, "/sideload.slice");
         for (int k = 0; k < 100; k++) {
                 char path[64];
 
@@ -455,8 +468,48 @@ static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
                         w.c[k].rate = MIB;
         world_run(&w, 9 * USEC_PER_SEC);
         assert_string_equal(engine_incident(w.engine, 0)->culprit, "/sideload.slice");
+}
+
+static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
+        int slice = world_find(&w, "/sideload.slice");
+
+        small_ones_leak();
         assert_true(w.c[slice].touched > 0);
         world_assert_only_touched(&w, slice);
+}
+
+static void test_slice_with_an_excluded_unit_is_left(void **state _unused_) {
+        (void) world_add(&w, "/sideload.slice/backup.service", CGROUP_KIND_UNIT, MIB);
+        small_ones_leak();
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
+}
+
+/* A domain of its own in there, which may only be watched, and outranks whoever asks. */
+static void test_slice_with_another_domain_is_left(void **state _unused_) {
+        int inner = world_add(&w, "/sideload.slice/sideload-inner.slice", CGROUP_KIND_SLICE, 0);
+
+        w.policy.domains[2].cgroup = (char *) w.c[inner].path;
+        w.policy.domains[2].rank = 10;
+        small_ones_leak();
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_MODE_MONITOR);
+}
+
+/* What happened in the two minutes before is no reason to wait. */
+static void test_squeeze_after_a_long_calm(void **state _unused_) {
+        uint64_t held;
+        int hog;
+
+        world_without_host_alarm(&w);
+        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        w.c[hog].gasps = true;
+        run_until_held(hog);
+        world_run(&w, 120 * USEC_PER_SEC);
+        held = w.c[hog].high;
+        w.ache_until = w.now + 3 * USEC_PER_SEC;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < held);
 }
 
 /* Its own limit on a slice is no reason to keep it there when the host has room again. */
@@ -566,9 +619,13 @@ int main(void) {
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_cache_stream_is_found),
+                T(test_second_leak_is_found),
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
                 T(test_hundred_small_ones_are_their_slice),
+                T(test_slice_with_an_excluded_unit_is_left),
+                T(test_slice_with_another_domain_is_left),
+                T(test_squeeze_after_a_long_calm),
                 T(test_held_slice_rises),
                 T(test_rest_is_rest),
                 T(test_growth_after_an_hour_of_calm),

@@ -160,7 +160,7 @@ const Key schema_keys[] = {
         { "Contain", "FreezeMaxSec", VALUE_USEC, 100 * USEC_PER_MSEC, USEC_PER_MINUTE, .fallback = "5s",
           .inactive = NO_STEP, AT(contain.freeze_max_usec), .help = "Longest time that a unit stays frozen." },
         { "Contain", "Exclude", VALUE_UNITS, AT(contain.exclude),
-          .help = "Units of the domain that are never contained, as names or globs." },
+          .help = "Units of the domain that are never contained, as names or globs; nor is a slice that one of them runs in." },
         { "Contain", "PreKillExec", VALUE_COMMAND, AT(contain.pre_kill_exec),
           .help = "A command that is run before a kill; %i is the unit. Its failure never stops the kill." },
         { "Contain", "PreKillTimeoutSec", VALUE_USEC, 100 * USEC_PER_MSEC, USEC_PER_MINUTE, .fallback = "5s",
