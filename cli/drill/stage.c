@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The stage of a drill: one slice with bounded memory, swap, io and tasks, two slices in it, a policy for each, and the
- * services. Who floods a disk does it to one of the drill's own (disk.c).
+/* The stage of a drill: one slice with bounded memory, swap and tasks, two slices in it, a policy for each, and the
+ * services. Who floods a disk does it to one of the drill's own (disk.c). The machine's disks are bounded by how much there is to
+ * swap and to read, and by stopping where others come to wait, and not by io.max: with one on the disk of the swap PID 1 stood
+ * still for a minute behind pages that were on their way there.
  *
  * Invariant: whatever becomes of cgctl, nothing outlives its time. Every service ends by itself and has RuntimeMaxSec=, one that
  * is started again and again knows when to stay away, what they take is bounded by the slice's limits, which are runtime
@@ -13,7 +15,6 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
-#include <limits.h>
 #include <spawn.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -42,15 +43,10 @@
 #define TASKS_MAX "600"
 /* Of swap no more than this part of what is free: who is asked about the use of swap is not to be asked because of a drill. */
 #define SWAP_SHARE 4
-/* A quarter of what a small disk does, of the disks that the services' file and the swap lie on. */
-#define IO_BYTES "20M"
-#define IO_OPERATIONS "500"
 /* Beside what others compute. */
 #define CPU_WEIGHT "20"
 /* Room that a disk must have left over, below FILES_DIR. */
 #define DISK_SPARE (64 * MIB)
-/* Places of swap that are bounded. */
-#define SWAPS_MAX 4
 /* The exit status of cgd-hog that was started after its --end=. */
 #define TOO_LATE "76"
 /* A service that was left alone is ended so long after its time. */
@@ -186,46 +182,13 @@ static bool write_policies(const DrillStage *s) {
         return true;
 }
 
-/* The properties that bound the io on the disk of a path; text keeps them. */
-static size_t bound_io(const char *path, char text[static 4][PATH_MAX + 64], const char **argv) {
-        static const char *const keys[][2] = { { "IOReadBandwidthMax", IO_BYTES }, { "IOWriteBandwidthMax", IO_BYTES },
-                                               { "IOReadIOPSMax", IO_OPERATIONS }, { "IOWriteIOPSMax", IO_OPERATIONS } };
-
-        for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
-                (void) snprintf(text[i], PATH_MAX + 64, "%s=%.4095s %s", keys[i][0], path, keys[i][1]);
-                argv[i] = text[i];
-        }
-        return ARRAY_SIZE(keys);
-}
-
-/* The first places of swap; more than so many are not bounded. See proc_swaps(5). */
-static size_t swap_paths(char ret[static SWAPS_MAX][PATH_MAX]) {
-        _cleanup_fclose_ FILE *f = fopen("/proc/swaps", "re");
-        char line[PATH_MAX + 256];
-        size_t n = 0;
-
-        while (f && n < SWAPS_MAX && fgets(line, sizeof(line), f))
-                /* The heading has no path. Blanks and such in one are written as \040. */
-                if (line[0] == '/' && !strchr(line, '\\') && sscanf(line, "%4095s", ret[n]) == 1)
-                        n++;
-        return n;
-}
-
 static bool make_slices(const DrillStage *s) {
-        static char swaps[SWAPS_MAX][PATH_MAX], text[SWAPS_MAX + 1][4][PATH_MAX + 64];
-        const char *argv[8 + 4 * (SWAPS_MAX + 1)] = { "systemctl", "set-property", "--runtime", DRILL_SLICE, "TasksMax=" TASKS_MAX,
-                                                      "CPUWeight=" CPU_WEIGHT };
-        size_t n = 6, n_swaps = swap_paths(swaps);
         char memory[64], swap[64];
 
         (void) snprintf(memory, sizeof(memory), "MemoryMax=%" PRIu64, s->bound_bytes);
         (void) snprintf(swap, sizeof(swap), "MemorySwapMax=%" PRIu64, MIN(s->bound_bytes / 2, meminfo("SwapFree") / SWAP_SHARE));
-        argv[n++] = memory;
-        argv[n++] = swap;
-        n += bound_io(FILES_DIR, text[0], argv + n);
-        for (size_t i = 0; i < n_swaps; i++)
-                n += bound_io(swaps[i], text[i + 1], argv + n);
-        if (drill_run(argv, false) != 0 ||
+        if (drill_run((const char *[]){ "systemctl", "set-property", "--runtime", DRILL_SLICE, memory, swap, "TasksMax=" TASKS_MAX,
+                                        "CPUWeight=" CPU_WEIGHT, NULL }, false) != 0 ||
             drill_run((const char *[]){ "systemctl", "start", DRILL_SLICE, DRILL_VICTIM_SLICE, DRILL_CULPRIT_SLICE, NULL }, false) != 0) {
                 cli_error("drill: cannot make " DRILL_SLICE "; nothing was started");
                 return false;
