@@ -151,6 +151,20 @@ static void test_buried_once(void **state _unused_) {
         assert_buried(40);
 }
 
+/* One is buried as of the step, the other as of the step's sample, which was taken before. */
+static void test_buried_by_an_event(void **state _unused_) {
+        uint64_t sampled = USEC_PER_SEC + 200 * USEC_PER_MSEC, bytes, rate;
+        Blame b;
+
+        blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
+        tracks_bury(&tracks, HOG + 1, sampled + 3 * USEC_PER_MSEC, PAGE);
+        tracks_buried(&tracks, WINDOW_LONG, sampled, &bytes, &rate);
+        assert_true(bytes == 38 * MIB);
+        tracks_bury(&tracks, WEB + 1, sampled, PAGE);
+        tracks_buried(&tracks, WINDOW_LONG, sampled, &bytes, &rate);
+        assert_true(bytes == 42 * MIB);
+}
+
 /* Many small ones that come and go do not make it forget the large one. */
 static void test_large_ones_stay_buried(void **state _unused_) {
         enum { N = 2 * BURIED_MAX };
@@ -558,6 +572,7 @@ int main(void) {
                 T(test_slice_is_not_to_blame_for_one),
                 T(test_successor_of_a_leak),
                 T(test_buried_once),
+                T(test_buried_by_an_event),
                 T(test_large_ones_stay_buried),
                 T(test_dead_are_buried),
                 T(test_who_breathes_is_not_buried),

@@ -186,6 +186,11 @@ static uint64_t point_bytes(const TrackPoint *p) {
         return p->current + p->swap;
 }
 
+/* An event is told of at the moment of the step, which is later than that of the step's sample. */
+static uint64_t buried_age(const Buried *b, uint64_t now_usec) {
+        return now_usec - MIN(b->usec, now_usec);
+}
+
 static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page_bytes) {
         Buried b = { .id = track->id, .parent_id = track->parent_id, .usec = now_usec }, *least = &t->buried[0];
 
@@ -200,7 +205,7 @@ static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page
         }
         for (size_t i = 0; i < BURIED_MAX; i++) {
                 Buried *o = &t->buried[i];
-                bool over = now_usec - o->usec > 2 * TRACK_LONG_USEC;
+                bool over = buried_age(o, now_usec) > 2 * TRACK_LONG_USEC;
 
                 if (o->id == track->id && !over)
                         return;
@@ -479,7 +484,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
 void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
         *ret_bytes = *ret_rate = 0;
         for (size_t i = 0; i < BURIED_MAX; i++) {
-                uint64_t age = now_usec - t->buried[i].usec, reach = 2 * window_usec[w];
+                uint64_t age = buried_age(&t->buried[i], now_usec), reach = 2 * window_usec[w];
 
                 if (t->buried[i].usec == 0 || age > reach)
                         continue;
