@@ -169,6 +169,15 @@ static void table_grow(Registry *g) {
         free(old);
 }
 
+static void set_left_out(Registry *g, Known *n, unsigned k) {
+        g->n_left_out = g->n_left_out - n->n_left_out + k;
+        n->n_left_out = k;
+}
+
+bool registry_leaves_out(const Known *n) {
+        return n->n_left_out > 0 || n->depth >= DEPTH_MAX;
+}
+
 static void known_free_one(Registry *g, Known *n) {
         Known **link = bucket(g, n->id);
 
@@ -177,6 +186,7 @@ static void known_free_one(Registry *g, Known *n) {
         *link = n->same_bucket;
         if ((n->held_until_usec > 0 || n->hot_until_usec > 0) && g->n_gone < REGISTRY_GONE_MAX)
                 g->gone_ids[g->n_gone++] = n->id;
+        set_left_out(g, n, 0);
         registry_cool(g, n);
         drop_fd(&n->dir_fd, &g->dirs_kept);
         if (n->io)
@@ -250,7 +260,7 @@ int registry_init(Registry *g, const char *root, const char *own_cgroup) {
         uint64_t id;
         int r;
 
-        *g = (Registry) { .root_fd = -EBADF };
+        *g = (Registry) { .root_fd = -EBADF, .known_max = KNOWN_MAX };
         if (own_cgroup) {
                 g->own_cgroup = strdup(own_cgroup);
                 if (!g->own_cgroup)
@@ -522,8 +532,8 @@ static Known *child_add(Registry *g, Known *parent, const char *name) {
         uint64_t id;
         Known *n;
 
-        if (g->n_known >= KNOWN_MAX || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
-                g->incomplete = true;
+        if (g->n_known >= g->known_max || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
+                set_left_out(g, parent, parent->n_left_out + 1);
                 return NULL;
         }
         fd = parent->dir_fd >= 0 ? cgroup_open(parent->dir_fd, name) : -EBADF;
@@ -571,6 +581,7 @@ static bool entry_is(Registry *g, const Entry *e, Known *n) {
 static void merge(Registry *g, Known *n, const Entry *entries, size_t n_entries) {
         Known **link = &n->children;
 
+        set_left_out(g, n, 0);
         for (size_t i = 0; i < n_entries;) {
                 Known *c = *link;
                 int order = c ? strcmp(known_name(c), entries[i].name) : 1;
@@ -613,9 +624,12 @@ void registry_refresh(Registry *g, Known *n) {
         struct stat st;
         int dir_fd, r;
 
-        if (n->depth >= DEPTH_MAX)
-                return;
         dir_fd = registry_dir(g, n, &dir_close);
+        if (n->depth >= DEPTH_MAX) {
+                if (dir_fd >= 0 && g->trust_links && fstat(dir_fd, &st) == 0 && st.st_nlink >= 2)
+                        set_left_out(g, n, (unsigned) st.st_nlink - 2);
+                return;
+        }
         if (dir_fd < 0) {
                 if (!n->gone)
                         g->incomplete = true;
@@ -623,8 +637,10 @@ void registry_refresh(Registry *g, Known *n) {
         }
         /* 1 is what file systems say that do not count; 2 is a leaf. */
         if (g->trust_links && !n->unlisted && fstat(dir_fd, &st) == 0 && st.st_nlink >= 2 &&
-            st.st_nlink - 2 == n->n_children)
+            st.st_nlink - 2 == n->n_children) {
+                set_left_out(g, n, 0);
                 return;
+        }
 
         r = list_directory(dir_fd, &entries, &n_entries, &names);
         if (r < 0) {

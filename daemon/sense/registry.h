@@ -66,6 +66,7 @@ struct Known {
         Known *same_bucket;                     /* of the registry's table */
         unsigned name_offset;
         unsigned n_children;
+        unsigned n_left_out;                    /* more that there are in it, but not for us: see registry.c */
         unsigned depth;
         CgroupKind kind : 8;
         CgroupFlags flags : 8;
@@ -100,11 +101,12 @@ struct Known {
 typedef struct Registry {
         int root_fd;
         Known *root;
-        size_t n_known;
+        size_t n_known, known_max;
         Known **buckets;                /* by id */
         size_t n_buckets;               /* a power of two */
         bool trust_links;               /* the file system counts subdirectories in st_nlink */
         bool incomplete;                /* something could not be listed since this was last cleared */
+        size_t n_left_out;              /* sum of the nodes'; whoever is in such a one is not counted */
         size_t dirs_kept, dirs_max, files_kept, files_max;
         char *own_cgroup;               /* NULL = not known */
         char **domains;                 /* cgroup paths of the policy's slices */
@@ -136,8 +138,11 @@ int registry_hold_dir(Registry *g, Known *n);
 int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size);
 
 /* Brings n's children up to date with the directory; lists it only where the link count says that
- * something changed or where that cannot be told. */
+ * something changed or where that cannot be told. Who is beyond the bounds is counted, and no failure. */
 void registry_refresh(Registry *g, Known *n);
+
+/* Some that are in n have no node, and none is to be looked for. */
+bool registry_leaves_out(const Known *n);
 
 /* Frees those children of n that are marked gone. True if there were any. */
 bool registry_sweep(Registry *g, Known *n);

@@ -43,7 +43,7 @@ bool sensor_load_bpf(Sensor *s, const char *loader);
 typedef struct SensorLevel {
         unsigned level;                 /* 1: files, 2: the walk */
         bool settled;                   /* no program is being loaded */
-        const char *reason;             /* why not more, or which fields come from files; "" = there is nothing to say */
+        const char *reason;             /* why not more, which fields come from files, or who is left out; "" = there is nothing to say */
         uint64_t cost_usec;             /* of the last walk, the flush of the statistics included; 0 at level 1 */
         uint64_t longest_usec;          /* of any walk yet: it waits for who makes or removes a cgroup */
         size_t cgroups;                 /* … that it saw */

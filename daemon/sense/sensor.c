@@ -70,7 +70,7 @@ struct Sensor {
         SensorExecHandler exec_handler;
         void *exec_userdata;
         char *root;
-        char reason[256];               /* of sensor_level() */
+        char reason[512];               /* of sensor_level() */
         bool have_registry, have_triggers;
         size_t n_known;                 /* when missing triggers were tried last */
         Sample sample;
@@ -220,6 +220,7 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
         const Census *c = s->walk.census;
         char *reason = ((Sensor *) s)->reason;
         bool works = c && c->link_fd >= 0;
+        size_t length;
 
         (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : "it is being loaded at the next calm heartbeat");
         if (works && !*reason && s->walk.trial.distrusted) {
@@ -228,6 +229,11 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 trial_words(&s->walk.trial, words, sizeof words);
                 (void) snprintf(reason, sizeof s->reason, "read from files, for the walk says otherwise: %s", words);
         }
+        length = strlen(reason);
+        if (s->registry.n_left_out > 0)
+                (void) snprintf(reason + length, sizeof s->reason - length,
+                                "%scgroups that count with those above them, because they are too many, lie too deep or have too "
+                                "long a path: %zu", length > 0 ? "; " : "", s->registry.n_left_out);
         *ret = (SensorLevel) {
                 .level = works ? 2 : 1,
                 .settled = c && !loading_is_on(&c->loading) && (!s->have_credit || !loading_is_on(&s->credit.loading)),
@@ -374,6 +380,7 @@ const Sample *sensor_sample(Sensor *s, SampleScope scope, uint64_t now_usec) {
         /* A hot walk measures from the last complete one. */
         if (scope == SAMPLE_ALL || !s->walk.have_base) {
                 walk_all(&s->walk, now_usec);
+                sample->all = true;
                 sample->complete = !s->walk.incomplete && !s->registry.incomplete;
                 census_grow(s);
         } else

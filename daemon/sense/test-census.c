@@ -283,6 +283,7 @@ static void test_real_loader(void **state _unused_) {
 /* Rows of records and files. The tree is a fake one; the records are written by the test. */
 
 #define RECORDS_MAX 8
+#define RECORDS_ROOM 48
 
 typedef struct Fixture {
         char root[TEST_DIR_SIZE];
@@ -290,7 +291,7 @@ typedef struct Fixture {
         Walk walk;
         Census census;
         WalkControl control;
-        WalkRecord map[RECORDS_MAX], next[16];  /* what the "kernel" writes into the map */
+        WalkRecord map[RECORDS_ROOM], next[RECORDS_ROOM];  /* what the "kernel" writes into the map */
         size_t n_next;
         int error;
 } Fixture;
@@ -553,6 +554,71 @@ static void test_cut(void **state) {
         assert_false(f->walk.incomplete);
 }
 
+/* Deeper than we follow: nothing is wrong with a walk that has records of them and no nodes. */
+static void test_deep(void **state) {
+        Fixture *f = *state;
+        uint64_t parent = f->registry.root->id;
+        char path[256] = "d";
+        WalkRecord *r;
+
+        f->census.n_max = RECORDS_ROOM;
+        (void) record(f, parent, 0);
+        for (int i = 0; i < 40; i++, strcat(path, "/d")) {
+                uint64_t id = make(f, path);
+
+                r = record(f, id, parent);
+                record_set(r, WALK_MEMORY_CURRENT, 512);
+                parent = id;
+        }
+        walk_all(&f->walk, SEC);
+        assert_true(f->walk.counted);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
+        assert_int_equal(f->walk.n_rows, 33);
+        assert_int_equal(f->registry.n_left_out, f->registry.trust_links);
+        walk_hot(&f->walk, 2 * SEC);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
+
+        /* No longer. */
+        test_sh("rm -r %s/d/d/d", f->root);
+        f->n_next = 3;
+        (void) record(f, make(f, "d/d/e"), f->next[2].id);
+        walk_all(&f->walk, 3 * SEC);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
+        assert_int_equal(f->walk.n_rows, 4);
+        assert_int_equal(f->registry.n_left_out, 0);
+}
+
+/* More than we follow, by records and by files; once there is room they are looked at. */
+static void test_many(void **state) {
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, ids[4];
+        char name[64];
+
+        f->registry.known_max = 3;
+        (void) record(f, root, 0);
+        for (int i = 0; i < 4; i++) {
+                (void) snprintf(name, sizeof name, "s%d.service", i);
+                ids[i] = make(f, name);
+                record_set(record(f, ids[i], root), WALK_MEMORY_CURRENT, 512);
+        }
+        (void) record(f, make(f, "s3.service/inner"), ids[3]);
+        for (int i = 0; i < 2; i++) {
+                walk_all(&f->walk, (uint64_t) (1 + i) * SEC);
+                assert_int_equal(f->walk.counted, i == 0);
+                assert_false(f->walk.incomplete || f->registry.incomplete);
+                assert_int_equal(f->walk.n_rows, 3);
+                assert_int_equal(f->registry.n_left_out, 2);
+                f->error = -ENOMEM;
+        }
+        f->error = 0;
+        f->registry.known_max = 20;
+        walk_all(&f->walk, 3 * SEC);
+        assert_true(f->walk.counted);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
+        assert_int_equal(f->walk.n_rows, 6);
+        assert_int_equal(f->registry.n_left_out, 0);
+}
+
 /* A kernel whose fields mean something else than we think. */
 static void test_distrust(void **state) {
         Fixture *f = *state;
@@ -599,6 +665,8 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test_setup_teardown(test_without_the_controller, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_and_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_deep, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
         };
 

@@ -715,6 +715,40 @@ static void test_wide_and_deep(void **state) {
         assert_true(hogs >= 1);
 }
 
+/* What the bounds keep out is told of, and is no failure. Made step by step, for no call takes a path of that length. */
+static void test_too_long(void **state) {
+        Fixture *f = *state;
+        int fds[17] = { open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC) };
+        char name[251];
+        SensorLevel l;
+        const Sample *s;
+
+        memset(name, 'd', sizeof name - 1);
+        name[sizeof name - 1] = '\0';
+        for (size_t i = 0; i < ARRAY_SIZE(fds); i++) {
+                assert_true(fds[i] >= 0);
+                assert_int_equal(mkdirat(fds[i], name, 0755), 0);
+                if (i + 1 < ARRAY_SIZE(fds))
+                        fds[i + 1] = openat(fds[i], name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        }
+        open_sensor(f);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, SEC);
+        assert_true(s->all && s->complete);
+        assert_int_equal(s->n_cgroups, 17);
+        sensor_level(f->sensor, &l);
+        assert_non_null(strstr(l.reason, "too long a path: 1"));
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 2 * SEC);
+        assert_false(s->all || s->complete);
+        for (size_t i = ARRAY_SIZE(fds); i-- > 0;) {
+                assert_int_equal(unlinkat(fds[i], name, AT_REMOVEDIR), 0);
+                (void) close(fds[i]);
+        }
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 11 * SEC);
+        assert_true(s->complete);
+        sensor_level(f->sensor, &l);
+        assert_null(strstr(l.reason, "too long a path"));
+}
+
 typedef struct Storm {
         Fixture *f;
         bool stop;
@@ -790,6 +824,7 @@ int main(void) {
                 TEST(test_host),
                 TEST(test_few_fds),
                 TEST(test_wide_and_deep),
+                TEST(test_too_long),
                 TEST(test_storm),
                 TEST(test_real),
         };

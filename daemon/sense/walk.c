@@ -524,8 +524,8 @@ static bool is_hot(const Walk *w, const Known *n) {
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
-        /* A whole census has told of every birth. */
-        if (!w->counted || n->unlisted)
+        /* A whole census has told of every birth; not of whom there may be room for now. */
+        if (!w->counted || n->unlisted || n->n_left_out > 0)
                 registry_refresh(g, n);
         for (int pass = 0; pass < 2; pass++) {
                 unsigned parts = in_turns ? n->n_children / LEVEL_MAX + 1 : 1, i = 0;
@@ -565,9 +565,9 @@ static void match(Walk *w) {
         w->counted = !census_is_cut(c);
         for (size_t i = 0; i < c->n; i++) {
                 const WalkRecord *r = &c->records[i];
-                Known *n = registry_find(g, r->id), *parent;
+                Known *n = registry_find(g, r->id), *parent = n ? NULL : registry_find(g, r->parent_id);
 
-                if (!n && (parent = registry_find(g, r->parent_id)) && parent->listed != w->number) {
+                if (parent && parent->listed != w->number) {
                         parent->listed = w->number;
                         parent->unlisted = true;
                         registry_refresh(g, parent);
@@ -576,7 +576,8 @@ static void match(Walk *w) {
                 w->counts_memory = w->counts_memory || r->have & (UINT64_C(1) << WALK_MEMORY_CURRENT);
                 if (n)
                         n->record = r;
-                else
+                /* Who is left out is so with all that is in it, whose parents have no node either. */
+                else if (parent && !registry_leaves_out(parent))
                         w->incomplete = true;
         }
 }

@@ -53,7 +53,7 @@ typedef struct ServerInfo {
         const char *psi;                /* "full", "coarse", "polled", "off": PsiState as a word */
         uint64_t events_dropped;        /* events that found no place in a tick */
         unsigned level;                 /* of sensing: 1 files, 2 the walk */
-        const char *level_reason;       /* why not more; "" = nothing to say */
+        const char *level_reason;       /* why not more, or what is left out; "" = nothing to say */
         uint64_t walk_usec, walk_cgroups, walk_bytes;   /* what the last walk cost, saw, and keeps; 0 at level 1 */
         uint64_t walk_longest_usec;     /* the longest yet */
         bool exec;                      /* programs are placed as they start */

@@ -618,6 +618,9 @@ static void sample_take(Engine *e, const Sample *s) {
         e->samples++;
         e->look_usec = e->now;
         forecast_host(&e->forecast, s);
+        /* What was not seen now will hardly be seen in a moment: the heartbeat goes by looks, not by what they found. */
+        if (s->all)
+                e->heartbeat_usec = s->usec;
         if (s->n_cgroups == 0)
                 return;
         tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
@@ -626,8 +629,6 @@ static void sample_take(Engine *e, const Sample *s) {
         if (after_rest)
                 e->hot_since_usec = s->usec;
         e->cgroups_usec = s->usec;
-        if (s->complete)
-                e->heartbeat_usec = s->usec;
         e->sample = s;
 }
 

@@ -131,7 +131,7 @@ struct Engine {
         uint64_t look_usec;             /* when the last sample of any kind was taken */
         uint64_t cgroups_usec;          /* of the last sample with cgroups */
         uint64_t hot_since_usec;        /* of the first one after rest */
-        uint64_t heartbeat_usec;        /* of the last complete sample */
+        uint64_t heartbeat_usec;        /* of the last sample of every cgroup, complete or not */
         uint64_t samples;
 };
 

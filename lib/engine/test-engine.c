@@ -546,6 +546,22 @@ static void test_rest_is_rest(void **state _unused_) {
         world_assert_only_touched(&w, -1);
 }
 
+/* Nor does it look again and again for one that it does not find. */
+static void test_rest_where_one_is_overlooked(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+        EngineStatus before, after;
+
+        w.overlooked = true;
+        engine_status(w.engine, &before);
+        world_run(&w, 60 * USEC_PER_SEC);
+        engine_status(w.engine, &after);
+        assert_true(after.samples - before.samples <= 7);
+        assert_true(w.plan.next_usec > w.now);
+        w.c[hog].rate = 100 * MIB;
+        run_until_held(hog);
+        assert_false(w.plan.sample_all);
+}
+
 static void test_growth_after_an_hour_of_calm(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 0);
 
@@ -628,6 +644,7 @@ int main(void) {
                 T(test_squeeze_after_a_long_calm),
                 T(test_held_slice_rises),
                 T(test_rest_is_rest),
+                T(test_rest_where_one_is_overlooked),
                 T(test_growth_after_an_hour_of_calm),
                 T(test_an_hour_beside_the_harmless),
                 T(test_drift_is_left_alone),

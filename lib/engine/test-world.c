@@ -464,7 +464,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
         static IoLine io[WORLD_MAX][WORLD_DISKS];
         static RowValues values[WORLD_MAX];
         CgroupSample rows[WORLD_MAX];
-        Sample s = { .usec = w->now, .cgroups = rows, .complete = all, .credit = credit_of(w) };
+        Sample s = { .usec = w->now, .cgroups = rows, .all = all, .complete = all && !w->overlooked, .credit = credit_of(w) };
         EngineInput in = { .now_usec = w->now, .sample = &s, .outcomes = w->outcomes, .n_outcomes = w->n_outcomes };
         Event gone = { .type = EVENT_CGROUP_GONE, .usec = w->now, .cgroup_id = w->vanished };
         Outcome outcomes[PLAN_ACTIONS_MAX];

@@ -71,6 +71,7 @@ typedef struct World {
         uint64_t ache_until;            /* … and so until then */
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */
         bool refuse_writes;
+        bool overlooked;                /* samples of every cgroup lack one */
         bool credited;                  /* the kernel's credit of io is there; nobody waits by it … */
         bool uncounted;                 /* … but counts other disks … */
         bool allowance;                 /* … and the disk keeps to its rate by letting wait: it is busy half of the time */

@@ -101,7 +101,8 @@ typedef struct Sample {
         uint64_t host[_HOST_FIELD_MAX];
         const CgroupSample *cgroups;
         size_t n_cgroups;
-        bool complete;                  /* every cgroup there is has a row */
+        bool all;                       /* every cgroup was to be looked at … */
+        bool complete;                  /* … and has a row, but for those that are left out on purpose (sense/registry.c) */
         const IoCredit *credit;         /* borrowed; NULL = who waits for whom is not measured */
 } Sample;
 
