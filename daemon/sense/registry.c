@@ -434,10 +434,8 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
                         n->gone = true;
                 return -e;
         }
-        if ((size_t) k == size - 1)
-                return -ENOBUFS;
         buf[k] = 0;
-        return (int) k;
+        return (size_t) k == size - 1 ? -ENOBUFS : (int) k;
 }
 
 void registry_reflag(Registry *g, Known *n) {

@@ -30,7 +30,8 @@ typedef enum KnownFile {
         _KNOWN_FILE_MAX,
 } KnownFile;
 
-/* Larger than any of them: memory.stat has about 60 lines of 40 bytes, io.stat a line of 100 a device. */
+/* Larger than any of them, but where there are some 80 disks: memory.stat has about 60 lines of 40 bytes, io.stat a line of
+ * 100 a device. */
 #define KNOWN_TEXT_MAX 8192
 
 /* What a cgroup had taken in at one moment, to measure its intake from. */
@@ -134,7 +135,8 @@ int registry_dir(Registry *g, Known *n, int *ret_close);
 int registry_hold_dir(Registry *g, Known *n);
 
 /* Reads a file of n into buf (terminated), in one read; `keep` its fd if there is room. Returns the length;
- * -ENOENT: no such file; -ENODEV: n is gone, and marked so; -ENOBUFS: longer than buf; or another errno. */
+ * -ENOENT: no such file; -ENODEV: n is gone, and marked so; -ENOBUFS: longer than buf, which has its beginning; or another
+ * errno. */
 int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size);
 
 /* Brings n's children up to date with the directory; lists it only where the link count says that

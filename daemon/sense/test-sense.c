@@ -255,7 +255,7 @@ static void test_io(void **state) {
 
 /* io.stat and io.max of a machine with so many disks that not all are looked at. */
 static void set_disks(Fixture *f, const char *cgroup, const uint64_t *reads, size_t n) {
-        char stat[4096] = "", max[4096] = "";
+        char stat[16384] = "", max[16384] = "";
 
         for (size_t i = 0; i < n; i++) {
                 (void) snprintf(stat + strlen(stat), sizeof stat - strlen(stat),
@@ -312,6 +312,40 @@ static void test_many_disks(void **state) {
         assert_int_equal(c->n_io, 3);
         assert_false(c->io_chosen);
         assert_non_null(io_line_find(c->io, c->n_io, &first));
+}
+
+/* So many that their lines do not fit: who is in a slice that uses all of them is looked at nevertheless. */
+static void test_very_many_disks(void **state) {
+        uint64_t reads[200];
+        IoLine busy = { .major = 8, .minor = 80 };
+        Fixture *f = *state;
+        const CgroupSample *c;
+        const Sample *s;
+
+        for (size_t i = 0; i < ARRAY_SIZE(reads); i++)
+                reads[i] = 1000 + i;
+        make(f, "a.slice", MB);
+        make(f, "b.slice", MB);
+        make(f, "b.slice/hog.service", MB);
+        put_file(f->root, "io.stat", "");
+        set_text(f, "a.slice", "io.stat", "");
+        set_disks(f, "b.slice", reads, ARRAY_SIZE(reads));
+        set_disks(f, "b.slice/hog.service", reads, 6);
+        open_sensor(f);
+        set_io_policy(f);
+        set_text(f, "a.slice", "io.pressure", PRESSURE);
+        (void) sensor_sample(f->sensor, SAMPLE_ALL, 110 * SEC);
+        reads[5] += 500;
+        set_disks(f, "b.slice", reads, ARRAY_SIZE(reads));
+        set_disks(f, "b.slice/hog.service", reads, 6);
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 110 * SEC + SEC / 10);
+        for (int i = 0; i < 2; i++) {
+                c = row_of(s, i ? "/b.slice/hog.service" : "/b.slice");
+                assert_non_null(c);
+                assert_int_equal(c->n_io, IO_DEVICES_MAX);
+                assert_int_equal(io_line_find(c->io, c->n_io, &busy)->v[IO_READS], 1505);
+                assert_int_equal(io_line_find(c->io_max, c->n_io_max, &busy)->v[IO_READS], 105);
+        }
 }
 
 /* The slice of a domain is made when the first service in it starts: it is looked after from then on, and not from the next
@@ -815,6 +849,7 @@ int main(void) {
                 TEST(test_order_and_kinds),
                 TEST(test_io),
                 TEST(test_many_disks),
+                TEST(test_very_many_disks),
                 TEST(test_xattrs),
                 TEST(test_stat_follows_parent),
                 TEST(test_hot),

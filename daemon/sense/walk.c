@@ -34,7 +34,7 @@
 #define HOT_RECENT_BYTES_MIN (UINT64_C(256) << 10)
 /* The same of io, in the measure of io_work(): sixteen small reads. */
 #define HOT_IO_MIN (UINT64_C(1) << 20)
-/* Disks of one cgroup; a line takes about 100 bytes of KNOWN_TEXT_MAX. */
+/* Disks of one cgroup; a line takes about 100 bytes of KNOWN_TEXT_MAX. Of more those are looked at that come first. */
 #define IO_LINES_MAX 64
 /* io.stat makes the kernel add up its counts: so many of a level a walk, in turns. */
 #define IO_STATS_MAX 64
@@ -261,12 +261,20 @@ static uint64_t monotonic_usec(void) {
         return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
 }
 
+/* A file with a line a device. Of one that is cut the last line is, which the parsers pass over; without the others nothing
+ * in there would be looked at. */
+static bool read_lines(Walk *w, Known *n, KnownFile f, bool keep) {
+        int r = registry_read(w->registry, n, f, keep, w->text, KNOWN_TEXT_MAX);
+
+        return r >= 0 || r == -ENOBUFS;
+}
+
 /* io.stat: not there below a cgroup whose children do not have the controller. */
 static void read_io(Walk *w, Known *n, bool keep) {
         IoLine lines[IO_LINES_MAX];
         size_t k;
 
-        if (!n->parent || registry_read(w->registry, n, FILE_IO_STAT, keep, w->text, KNOWN_TEXT_MAX) < 0)
+        if (!n->parent || !read_lines(w, n, FILE_IO_STAT, keep))
                 return;
         k = cgroup_io_stat_parse(w->text, lines, IO_LINES_MAX);
         if (k > 0 && !n->io) {
@@ -494,7 +502,7 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 if (psi.have_full)
                         cgroup_sample_set(row, CGROUP_IO_FULL, psi.full_usec);
         }
-        if (w->io && n->io && registry_read(g, n, FILE_IO_MAX, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+        if (w->io && n->io && read_lines(w, n, FILE_IO_MAX, keep)) {
                 read_limits(n, buf);
                 row->io_max = n->io->max;
                 row->n_io_max = (uint8_t) n->io->n_max;
