@@ -4,7 +4,8 @@
  *
  * Invariant: a slot's counts belong to its cgroup from since_usec on. The domains' slices keep theirs as long as they
  * live, so that whoever has no slot is counted with his domain; the rest goes to who does most io, and changes hands
- * only when its owner is gone, idle, or did less than half of what the newcomer does, over the last second.
+ * only when its owner is gone, idle, or did less than half of what the newcomer does, over the last second; or did least
+ * when a domain's slice came.
  *
  * Left out on purpose: devices. All disks count together, for it is asked who makes whom wait, wherever; what a device
  * can do is asked of io.stat (lib/engine/caps.c). */
@@ -89,10 +90,10 @@ static uint64_t work_of(const Known *n, unsigned walk) {
         return n->io && n->io_walk == walk ? n->io->work : 0;
 }
 
-/* The slot that n, with so much work a second, may have: a free one, or that of somebody who does not need it.
- * CREDIT_REST: none. */
+/* The slot that n, with so much work a second, may have: a free one, or that of somebody who does not need it, or needs
+ * it less than a domain does. CREDIT_REST: none. */
 static size_t slot_for(const Credit *c, const Registry *g, const Known *n, uint64_t rate, uint64_t now_usec) {
-        uint64_t least = rate / 2;
+        uint64_t least = n->domain ? UINT64_MAX : rate / 2;
         size_t best = CREDIT_REST;
 
         for (size_t i = 1; i < IO_SLOTS; i++) {
@@ -102,7 +103,7 @@ static size_t slot_for(const Credit *c, const Registry *g, const Known *n, uint6
 
                 if (!owner)
                         return i;
-                if (n->domain || owner->domain || !owner->parent)
+                if (owner->domain || !owner->parent)
                         continue;
                 if (work < least || idle) {
                         least = work;

@@ -150,6 +150,41 @@ static void test_bursts_keep_their_slot(void **state) {
         }
 }
 
+/* A domain's slice that is met when others have all slots: in the same look, and in a later one. */
+static void test_domain_among_many(void **state) {
+        Fixture *f = *state;
+        Known *busy[IO_SLOTS], *late, *first;
+        size_t n_have = 0;
+
+        assert_int_equal(registry_set_domains(&f->registry, (char *[]) { (char *) "/z.slice", (char *) "/y.slice", NULL }), 0);
+        f->walk = 1;
+        (void) make(f, "/b.slice");
+        for (size_t i = 0; i < IO_SLOTS; i++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof path, "/b.slice/%02zu.service", i);
+                busy[i] = make(f, path);
+        }
+        first = make(f, "/z.slice");
+        for (size_t i = 0; i < IO_SLOTS; i++)
+                did(f, busy[i], i == 4 ? MIB : 2 * MIB);
+        look(f, USEC_PER_SEC);
+        assert_true(slot(f, first) != CREDIT_REST);
+
+        late = make(f, "/y.slice");
+        for (size_t i = 0; i < IO_SLOTS; i++)
+                did(f, busy[i], i == 4 ? MIB : 2 * MIB);
+        look(f, 2 * USEC_PER_SEC);
+        assert_true(slot(f, late) != CREDIT_REST && slot(f, first) != CREDIT_REST);
+        assert_true(slot(f, f->registry.root) != CREDIT_REST);
+        assert_int_equal(f->credit.io.slots[slot(f, late)].since_usec, 2 * USEC_PER_SEC);
+        /* It is he who does least who has none any more. */
+        assert_int_equal(slot(f, busy[4]), CREDIT_REST);
+        for (size_t i = 0; i < IO_SLOTS; i++)
+                n_have += slot(f, busy[i]) != CREDIT_REST;
+        assert_int_equal(n_have, IO_SLOTS - 4);
+}
+
 static void test_gone(void **state) {
         Fixture *f = *state;
         Known *n = (make(f, "/a.slice"), make(f, "/a.slice/b.service"));
@@ -256,6 +291,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slots, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_bursts_keep_their_slot, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_domain_among_many, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_gone, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_counts, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_disks_come_and_go, setup, teardown),
