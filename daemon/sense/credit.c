@@ -182,25 +182,23 @@ const IoCredit *credit_read(Credit *c, const Registry *g, unsigned walk, uint64_
         c->io.usec = now_usec;
         memset(c->io.wait_usec, 0, sizeof c->io.wait_usec);
         memset(c->io.latency, 0, sizeof c->io.latency);
-        c->io.n_devices = 0;
         for (size_t d = 0; d < CREDIT_DEVICES; d++) {
                 const CreditDevice *device = &c->control->devices[d];
+                uint64_t number = __atomic_load_n(&device->device, __ATOMIC_RELAXED);
 
                 for (size_t i = 0; i < IO_SLOTS; i++) {
                         for (size_t k = 0; k < IO_SLOTS; k++)
                                 c->io.wait_usec[i][k] += (device->wait[i][k] >> CREDIT_SHIFT) / 1000;
                         for (size_t k = 0; k < LATENCY_BUCKETS; k++)
                                 c->io.latency[i][k] += device->latency[i][k];
-                        if (device->device != 0) {
-                                IoLine *l = &c->io.done[i][c->io.n_devices];
-
-                                l->major = (uint32_t) (device->device >> 32);
-                                l->minor = (uint32_t) device->device;
-                                memcpy(l->v, device->done[i], sizeof l->v);
-                        }
+                        /* Each in its own place, also beside one that was given back: what was counted before is compared by it. */
+                        c->io.done[i][d].major = (uint32_t) (number >> 32);
+                        c->io.done[i][d].minor = (uint32_t) number;
+                        memcpy(c->io.done[i][d].v, device->done[i], sizeof c->io.done[i][d].v);
                 }
-                if (device->device != 0)
-                        c->io.busy_usec[c->io.n_devices++] = device->busy / 1000;
+                c->io.busy_usec[d] = device->busy / 1000;
+                if (number != 0)
+                        c->io.n_devices = MAX(c->io.n_devices, d + 1);
         }
         return &c->io;
 }

@@ -243,6 +243,17 @@ static void test_disks_come_and_go(void **state) {
         assert_int_equal(look(f, 41 * USEC_PER_SEC)->wait_usec[2][3], 1000);
         for (size_t d = 0; d < CREDIT_DEVICES; d++)
                 assert_int_equal(f->control.devices[d].device, d == 3 ? 0 : d + 1);
+
+        /* The others stay where they are, beside nobody and beside the next one. */
+        for (int k = 0; k < 2; k++) {
+                const IoCredit *io = look(f, 42 * USEC_PER_SEC);
+
+                assert_int_equal(io->n_devices, CREDIT_DEVICES);
+                for (size_t d = 0; d < CREDIT_DEVICES; d++)
+                        for (size_t i = 0; i < IO_SLOTS; i++)
+                                assert_int_equal(io->done[i][d].minor, d != 3 ? d + 1 : k == 0 ? 0 : 77);
+                f->control.devices[3].device = 77;
+        }
 }
 
 #ifdef CGD_BPF

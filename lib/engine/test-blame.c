@@ -551,6 +551,40 @@ static void test_done_on_many_devices(void **state _unused_) {
         assert_false(waits_counted(NULL, &disk));
 }
 
+/* A device is looked at no more, and another takes its place: nobody's rate is made of theirs. */
+static void test_done_where_a_device_goes(void **state _unused_) {
+        CgroupSample table[] = { { .id = 1, .path = "/" }, { .id = 3, .parent_id = 1, .path = "/hog.service" } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = table, .n_cgroups = ARRAY_SIZE(table), .credit = &credit };
+        IoLine lines[IO_DEVICES_MAX], disk = { .major = 8, .minor = 32 }, newcomer = { .major = 9 }, all;
+        Waits w = {};
+        size_t n;
+
+        credit.n_devices = 3;
+        credit.slots[SLOT_HOG].cgroup_id = 3;
+        credit.slots[SLOT_HOG].path = "/hog.service";
+        credit.slots[SLOT_HOG].since_usec = 1;
+        credit.done[SLOT_HOG][1].v[IO_READS] = 1000000;
+        for (int look = 0; look < 60; look++, s.usec += 100 * USEC_PER_MSEC) {
+                for (size_t k = 0; k < IO_SLOTS; k++)
+                        for (unsigned d = 0; d < credit.n_devices; d++) {
+                                credit.done[k][d].major = d != 1 || look < 20 ? 8 : look < 40 ? 0 : 9;
+                                credit.done[k][d].minor = credit.done[k][d].major == 8 ? 16 * d : 0;
+                        }
+                credit.usec = s.usec;
+                waits_update(&w, &s, false);
+                if (waits_done(&w, &credit, &table[1], WINDOW_RECENT, lines, &n)) {
+                        assert_int_equal(n, look >= 20 && look < 40 ? 2 : 3);
+                        assert_int_equal(io_line_find(lines, n, &disk)->v[IO_READS], 100);
+                        for (size_t i = 0; i < n; i++)
+                                assert_true(io_line_used(&lines[i]) && lines[i].v[IO_READS] <= 100);
+                }
+                for (unsigned d = 0; d < credit.n_devices; d++)
+                        credit.done[SLOT_HOG][d].v[IO_READS] += d != 1 || look >= 40 ? 10 : 0;
+        }
+        assert_true(waits_device_done(&w, &credit, &newcomer, WINDOW_LAST, &all));
+        assert_int_equal(all.v[IO_READS], 100);
+}
+
 /* Each bucket ends where the next begins, and none is wider than a quarter of where it lies. */
 static void test_latency_buckets(void **state _unused_) {
         for (uint32_t i = 0; i + 1 < LATENCY_BUCKETS; i++) {
@@ -589,6 +623,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_device_comes_anew, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_other_devices_are_chosen, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_done_on_many_devices, setup_credit, teardown),
+                cmocka_unit_test_setup_teardown(test_done_where_a_device_goes, setup_credit, teardown),
                 cmocka_unit_test(test_latency_buckets),
         };
 

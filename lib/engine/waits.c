@@ -141,7 +141,8 @@ bool waits_done(const Waits *w, const IoCredit *credit, const CgroupSample *c, T
         *ret_n = 0;
         for (size_t d = 0; d < credit->n_devices; d++) {
                 to_rates(from, to, &done[d]);
-                io_lines_add(ret, ret_n, &done[d]);
+                if (io_line_used(&done[d]))
+                        io_lines_add(ret, ret_n, &done[d]);
         }
         return own;
 }

@@ -48,7 +48,8 @@ bool waits_counted(const IoCredit *credit, const IoLine *device);
 /* What everybody together got done on a device. False where that is not known. */
 bool waits_device_done(const Waits *w, const IoCredit *credit, const IoLine *device, TrackWindow window, IoLine *ret);
 
-/* What everybody together got done there since it was first counted. */
+/* What everybody together got done there since it was first counted, or in its place before it was: to be compared with what
+ * it was a while ago. */
 bool waits_device_ever(const IoCredit *credit, const IoLine *device, IoLine *ret);
 
 /* Requests since they were first counted, or between two moments. */

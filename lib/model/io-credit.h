@@ -23,8 +23,9 @@ typedef struct IoCredit {
         } slots[IO_SLOTS];
         uint64_t wait_usec[IO_SLOTS][IO_SLOTS]; /* [who waited][for whom], ever, at all disks together */
         uint64_t latency[IO_SLOTS][LATENCY_BUCKETS];    /* requests, ever */
-        /* What was done, ever, by device; in io.stat it stands as soon as it is asked for. */
+        /* What was done, ever, by device; in io.stat it stands as soon as it is asked for. A place is one device's as long as
+         * that is looked at; then it is nobody's (0:0), or another's, who goes on from what was counted there. */
         IoLine done[IO_SLOTS][IO_CREDIT_DEVICES];
         uint64_t busy_usec[IO_CREDIT_DEVICES];  /* with a request under way, ever, likewise */
-        size_t n_devices;
+        size_t n_devices;                       /* places that were anybody's */
 } IoCredit;
