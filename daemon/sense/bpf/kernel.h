@@ -16,7 +16,10 @@ typedef __u32 u32;
 typedef __u64 u64;
 typedef __s64 s64;
 
+/* Elsewhere it is a test that is compiled. */
+#ifdef __bpf__
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+#endif
 
 typedef struct {
         long counter;
@@ -215,6 +218,7 @@ struct request {
         struct request_queue *q;
         unsigned int cmd_flags;
         unsigned int __data_len;
+        u64 start_time_ns;              /* when it was had for this io; 0 where nobody asks */
         struct bio *bio;
 };
 
@@ -225,4 +229,6 @@ struct bpf_iter__cgroup {
         struct cgroup *cgroup;
 };
 
+#ifdef __bpf__
 #pragma clang attribute pop
+#endif

@@ -8,7 +8,9 @@
  * requests costs no more than one.
  *
  * Invariant: in_flight[] is the number of entries in `requests` of that device and slot: who is not entered is not
- * counted, and every way out of the block layer (end, merge into another) takes the entry away.
+ * counted, and every way out of the block layer (end, merge into another) takes the entry away. But for those that we are
+ * not told of: the kernel skips a program on a CPU where it is running already, and request-based device-mapper takes back
+ * a request that it has begun. Such an entry is taken away when the same request, for there are only so many, is next used.
  *
  * Left out on purpose: the wait before a request is had (all tags in use) and at io.max, which is our own doing; and the
  * weight of a large request, which counts as one. */
@@ -173,6 +175,20 @@ static __always_inline u64 address(u64 *ctx) {
         return request;
 }
 
+/* Its end was never seen; it is not known when that was, so nothing is counted. */
+static __always_inline void forget(struct noted *n, u64 now) {
+        u32 place = n->device, slot = n->slot;
+        struct device *d = bpf_map_lookup_elem(&devices, &place);
+
+        if (d && slot < CREDIT_SLOTS) {
+                bpf_spin_lock(&d->lock);
+                advance(d, now);
+                leave(d, slot);
+                bpf_spin_unlock(&d->lock);
+        }
+        n->request = 0;
+}
+
 static __always_inline int begin(u64 *ctx) {
         const struct request *rq = (const struct request *) ctx[0];
         u64 request = address(ctx);
@@ -181,8 +197,14 @@ static __always_inline int begin(u64 *ctx) {
         struct noted *n;
         u64 now;
 
-        if (!request || find(request))
-                return 0; /* inserted before, or sent once more */
+        if (!request)
+                return 0;
+        n = find(request);
+        if (n) {
+                if (n->nsec >= rq->start_time_ns)
+                        return 0; /* inserted before, or sent once more */
+                forget(n, bpf_ktime_get_ns());
+        }
         place = device_of(rq);
         d = bpf_map_lookup_elem(&devices, &place);
         if (!d) {
