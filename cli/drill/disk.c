@@ -128,8 +128,9 @@ bool drill_disk_open(DrillDisk *d) {
 }
 
 bool drill_disk_done(const DrillDisk *d, const char *cgroup, DrillIo *io) {
-        char path[256], text[4096];
-        IoLine lines[IO_DEVICES_MAX];
+        char path[256], text[16384];
+        /* Stacked devices count each of theirs. */
+        IoLine lines[64];
         const IoLine *l;
         size_t n;
 
