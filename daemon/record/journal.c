@@ -14,6 +14,7 @@
 #include "base/str.h"
 #include "base/units.h"
 #include "record/journal.h"
+#include "sys/unit.h"
 
 #define LINES_MAX 64
 
@@ -23,7 +24,7 @@ typedef struct Line {
         uint64_t incident_id;           /* 0 = about none */
         char domain[SHOWN_PATH_MAX];
         char culprit[SHOWN_PATH_MAX];
-        char object[SHOWN_PATH_MAX];    /* whom it is about where that is no culprit */
+        char unit[UNIT_NAME_SIZE];      /* of the culprit, or of whom it is about where that is none; as systemd has it */
         char message[1024];
 } Line;
 
@@ -37,17 +38,25 @@ struct Journal {
         bool stop;
 };
 
-/* The last component that systemd knows as a unit, for OBJECT_SYSTEMD_UNIT=. */
-static const char *unit_of(const char *path) {
-        const char *slash = strrchr(path, '/');
+/* The innermost unit, for OBJECT_SYSTEMD_UNIT=: from the path as it is, for journalctl compares names byte by byte, and
+ * those that systemd escapes have a backslash. A slice is that of itself and not of what somebody made in it. */
+static void unit_of(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
+        char above[4096], unit[UNIT_NAME_SIZE], *slash;
 
-        return slash && slash[1] ? slash + 1 : NULL;
+        /* One too long to be shown has lost its beginning, and with it where the units end. */
+        if (*path != '/' || strlen(path) >= sizeof(above))
+                return;
+        strcpy(above, path);
+        for (bool itself = true; (slash = strrchr(above, '/')); itself = false, *slash = '\0')
+                if (unit_of_cgroup(above, unit) >= 0 && (itself || !endswith(unit, ".slice"))) {
+                        strcpy(ret_unit, unit);
+                        return;
+                }
 }
 
 static void line_send(const Line *l) {
-        const char *object = l->culprit[0] ? l->culprit : l->object;
         char id[64], incident[48], domain[SHOWN_PATH_MAX + 16], culprit[SHOWN_PATH_MAX + 16],
-                unit[SHOWN_PATH_MAX + 32], message[sizeof(l->message) + 16], priority[24];
+                unit[UNIT_NAME_SIZE + 32], message[sizeof(l->message) + 16], priority[24];
         struct iovec iov[8];
         int n = 0;
 
@@ -66,8 +75,8 @@ static void line_send(const Line *l) {
                 FIELD(domain, "CGD_DOMAIN=%s", l->domain);
         if (l->culprit[0])
                 FIELD(culprit, "CGD_CULPRIT=%s", l->culprit);
-        if (unit_of(object))
-                FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", unit_of(object));
+        if (l->unit[0])
+                FIELD(unit, "OBJECT_SYSTEMD_UNIT=%s", l->unit);
 #undef FIELD
         if (sd_journal_sendv(iov, n) < 0)
                 (void) fprintf(stderr, "<%d>%s\n", l->priority, l->message);
@@ -168,6 +177,7 @@ void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed
 
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i ? i->domain : "");
         (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who ?: "");
+        unit_of(kill->path, l.unit);
         (void) snprintf(l.message, sizeof(l.message), "%s: %s%s (incident %" PRIu64 ").", l.culprit, what,
                         failed ? "; killing it all the same" : "", kill->incident_id);
         journal_queue(j, &l);
@@ -178,10 +188,10 @@ void journal_oom(Journal *j, uint32_t pid, const char *name, const char *path, c
         _cleanup_free_ char *who = str_escape(path), *what = str_escape(name);
 
         (void) snprintf(l.domain, sizeof(l.domain), "%s", domain);
-        (void) snprintf(l.object, sizeof(l.object), "%s", who ?: "");
-        if (l.object[0])
+        unit_of(path, l.unit);
+        if (who && *who)
                 (void) snprintf(l.message, sizeof(l.message), "%s: the kernel killed %s (process %" PRIu32 ") for want of memory.",
-                                l.object, what ?: "a process", pid);
+                                who, what ?: "a process", pid);
         else
                 (void) snprintf(l.message, sizeof(l.message), "The kernel killed process %" PRIu32 " for want of memory.", pid);
         journal_queue(j, &l);
@@ -192,7 +202,7 @@ static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const
 
         (void) bytes_format_human(e->before, before);
         (void) bytes_format_human(e->after, after);
-        l->kind = MESSAGE_CONTAINED;
+        l->kind = e->action == ACTION_KILL ? MESSAGE_KILLING : MESSAGE_CONTAINED;
         if (e->action == ACTION_KILL)
                 (void) snprintf(l->message, sizeof(l->message), "%s: killing it: it makes no progress at its limit or "
                                 "still hurts %s (incident %" PRIu64 ").", who, i->domain, i->id);
@@ -220,19 +230,20 @@ static void say_action(Line *l, const Incident *i, const IncidentEntry *e, const
 static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, const char *who) {
         switch (e->result) {
         case OUTCOME_DONE:
-        case OUTCOME_GONE:
                 if (e->action == ACTION_KILL) {
                         l->kind = MESSAGE_KILLED;
                         (void) snprintf(l->message, sizeof(l->message), "%s: killed, %" PRIu64 " process%s (incident %" PRIu64 ").",
                                         who, e->before, e->before == 1 ? "" : "es", i->id);
                         return true;
                 }
-                if (e->action == ACTION_RESTORE && e->result == OUTCOME_DONE) {
+                if (e->action == ACTION_RESTORE) {
                         l->kind = MESSAGE_LIFTED;
                         l->priority = LOG_INFO;
                         (void) snprintf(l->message, sizeof(l->message), "%s: given back (incident %" PRIu64 ").", who, i->id);
                         return true;
                 }
+                return false;
+        case OUTCOME_GONE:      /* nobody did anything to it; the incident's end says how it ended */
                 return false;
         case OUTCOME_DRIFTED:
                 l->kind = MESSAGE_DRIFTED;
@@ -262,6 +273,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i->domain);
         if (who)
                 (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who);
+        unit_of(i->culprit, l.unit);
 
         switch (e->type) {
         case ENTRY_ALARM:

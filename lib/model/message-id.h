@@ -17,6 +17,7 @@
         X(LIFTED,        "3950bd3f35e34b10ae5b97527ec6d4cf", "A cgroup's limits were given back") \
         X(HOOK,          "d93304335a974de3807e0b35ca6d4543", "A command is run before a kill") \
         X(HOOK_FAILED,   "4f1501f19f6045a7ae43f32deaaf62a6", "A command before a kill failed") \
+        X(KILLING,       "168b07abd366418a8a5c66582755f71a", "A cgroup is about to be killed") \
         X(KILLED,        "64d39d254fb6483797c8a7697dcf5fac", "A cgroup was killed") \
         X(KILL_FAILED,   "bb1d843eca7441029251c782e3459dd7", "A cgroup could not be killed") \
         X(BUDGET_SPENT,  "cf0919fff9884151bcc1f0d6a8706b7c", "The budget of kills is spent") \

@@ -1,0 +1,157 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The journal: what an entry becomes, field by field, as journald would get it. */
+
+#include <sys/uio.h>
+#include <syslog.h>
+#include <systemd/sd-journal.h>
+
+#include "base/test.h"
+#include "base/units.h"
+#include "record/journal.h"
+
+#define SENT_MAX 8
+
+/* What was sent: "\nFIELD=value" one after the other. The thread that sends has ended when it is looked at. */
+static char sent[SENT_MAX][4096];
+static size_t n_sent;
+
+/* In the place of libsystemd's. */
+int sd_journal_sendv_with_location(_unused_ const char *file, _unused_ const char *line, _unused_ const char *func,
+                                   const struct iovec *iov, int n) {
+        size_t k = 0;
+
+        for (int i = 0; i < n && n_sent < SENT_MAX; i++)
+                k += (size_t) snprintf(sent[n_sent] + k, sizeof(sent[0]) - k, "\n%.*s", (int) iov[i].iov_len,
+                                       (const char *) iov[i].iov_base);
+        n_sent++;
+        return 0;
+}
+
+static Journal *begin(void) {
+        Journal *j = NULL;
+
+        n_sent = 0;
+        memset(sent, 0, sizeof(sent));
+        assert_int_equal(journal_new(&j), 0);
+        return j;
+}
+
+/* A line's field; NULL where it has none. */
+static const char *field(size_t line, const char *name) {
+        static char value[1024];
+        char start[64];
+        const char *p;
+
+        (void) snprintf(start, sizeof(start), "\n%s=", name);
+        p = strstr(sent[line], start);
+        if (!p)
+                return NULL;
+        p += strlen(start);
+        (void) snprintf(value, sizeof(value), "%.*s", (int) strcspn(p, "\n"), p);
+        return value;
+}
+
+static Incident incident_of(const char *culprit) {
+        Incident i = { .id = 7, .domain = "workload", .alarm = "memory", .culprit_id = 2 };
+
+        (void) snprintf(i.culprit, sizeof(i.culprit), "%s", culprit);
+        return i;
+}
+
+static void test_units(void **state) {
+        static const struct {
+                const char *path, *unit;
+        } table[] = {
+                { "/sideload.slice/hog.service", "hog.service" },
+                { "/machine.slice/machine-qemu\\x2d1.scope", "machine-qemu\\x2d1.scope" },
+                /* What a unit has within itself, and somebody's own manager, are that unit's. */
+                { "/machine.slice/machine-qemu\\x2d1.scope/libvirt/vcpu0", "machine-qemu\\x2d1.scope" },
+                { "/user.slice/user-1.slice/user@1.service/app.slice/y.service", "user@1.service" },
+                { "/sideload.slice", "sideload.slice" },
+                { "/sideload.slice/made-by-hand", NULL },
+                { "/lxc/box", NULL },
+                { "/", NULL },
+                { "", NULL },
+                { "...ice/app.slice/y.service", NULL },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                Incident incident = incident_of(table[i].path);
+                Action kill = { .incident_id = 7 };
+                Journal *j = begin();
+
+                (void) snprintf(kill.path, sizeof(kill.path), "%s", table[i].path);
+                journal_entry(j, &incident, &(IncidentEntry) { .type = ENTRY_CALM });
+                journal_hook(j, &incident, &kill, false, "a command");
+                journal_oom(j, 9, "hog", table[i].path, "");
+                journal_free(j);
+                assert_int_equal(n_sent, 3);
+                for (size_t k = 0; k < n_sent; k++)
+                        if (table[i].unit)
+                                assert_string_equal(field(k, "OBJECT_SYSTEMD_UNIT") ?: "", table[i].unit);
+                        else
+                                assert_null(field(k, "OBJECT_SYSTEMD_UNIT"));
+        }
+}
+
+static void test_escaped(void **state) {
+        Incident i = incident_of("/a.slice/\x1b[31m.service");
+        Journal *j = begin();
+
+        (void) state;
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_BUDGET });
+        journal_free(j);
+        assert_int_equal(n_sent, 1);
+        assert_string_equal(field(0, "CGD_CULPRIT"), "/a.slice/\\x1b[31m.service");
+        assert_null(strchr(field(0, "MESSAGE"), '\x1b'));
+}
+
+static void test_kill(void **state) {
+        Incident i = incident_of("/sideload.slice/hog.service");
+        IncidentEntry e = { .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = 3 };
+        Journal *j = begin();
+
+        (void) state;
+        journal_entry(j, &i, &e);
+        e.type = ENTRY_OUTCOME;
+        e.result = OUTCOME_DONE;
+        e.before = 4;
+        journal_entry(j, &i, &e);
+        /* Gone before it was killed: nobody killed it. */
+        e.result = OUTCOME_GONE;
+        e.before = 0;
+        journal_entry(j, &i, &e);
+        journal_free(j);
+        assert_int_equal(n_sent, 2);
+        assert_string_equal(field(0, "MESSAGE_ID"), message_id(MESSAGE_KILLING));
+        assert_string_equal(field(1, "MESSAGE_ID"), message_id(MESSAGE_KILLED));
+        assert_string_equal(field(1, "MESSAGE"), "/sideload.slice/hog.service: killed, 4 processes (incident 7).");
+}
+
+static void test_contained(void **state) {
+        Incident i = incident_of("/sideload.slice/hog.service");
+        Journal *j = begin();
+
+        (void) state;
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_ACTION, .step = STEP_HOLD, .action = ACTION_SET_MEMORY_HIGH,
+                                                .before = LIMIT_MAX, .after = 1024 * 1024 });
+        journal_free(j);
+        assert_int_equal(n_sent, 1);
+        assert_string_equal(field(0, "MESSAGE_ID"), message_id(MESSAGE_CONTAINED));
+        assert_string_equal(field(0, "CGD_INCIDENT_ID"), "7");
+        assert_string_equal(field(0, "CGD_DOMAIN"), "workload");
+        assert_non_null(strstr(field(0, "MESSAGE"), "hold: memory.high"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_units),
+                cmocka_unit_test(test_escaped),
+                cmocka_unit_test(test_kill),
+                cmocka_unit_test(test_contained),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
