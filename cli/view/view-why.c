@@ -229,14 +229,14 @@ static void print_word(const View *v, Str *out, Color c, const char *word) {
         str_append(out, view_color(v, COLOR_NORMAL));
 }
 
-/* What came of it, on the action's own line. */
-static void print_outcome(const View *v, const json_t *outcome, const json_t *e, Str *out) {
+/* What came of it, on the action's own line. left_out: that may be among the entries that were left out. */
+static void print_outcome(const View *v, const json_t *outcome, bool left_out, const json_t *e, Str *out) {
         const char *result = field_text(outcome, "result");
         char buf[VIEW_TEXT_MAX];
         int64_t took = field_i64(outcome, "offset_usec") - field_i64(e, "offset_usec");
 
         if (!outcome) {
-                str_append(out, "  (under way)\n");
+                str_append(out, left_out ? "\n" : "  (under way)\n");
                 return;
         }
         if (streq(result, "done")) {
@@ -305,11 +305,11 @@ static void print_change(const json_t *e, Str *out) {
         print_after(e, out);
 }
 
-/* How many entries from i on are rises and outcomes that went well, as one line tells them. */
-static size_t count_rises(const json_t *entries, size_t i, size_t *ret_rises, const json_t **ret_last) {
+/* How many entries from i up to end are rises and outcomes that went well, as one line tells them. */
+static size_t count_rises(const json_t *entries, size_t i, size_t end, size_t *ret_rises, const json_t **ret_last) {
         size_t k, rises = 0;
 
-        for (k = i; k < json_array_size(entries); k++) {
+        for (k = i; k < end; k++) {
                 const json_t *e = json_array_get(entries, k);
 
                 if (streq(field_text(e, "type"), "rise")) {
@@ -327,9 +327,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
         const json_t *entries = json_object_get(j, "entries"), *e;
         const char *domain = field_text(j, "domain");
         uint64_t dropped = field_u64(j, "dropped");
+        size_t n_entries = json_array_size(entries), gap = dropped > 0 ? n_entries / 2 : 0; /* those left out came before this one */
 
         heading(v, out, "What happened (time from the alarm)");
-        for (size_t i = 0; i < json_array_size(entries); i++) {
+        for (size_t i = 0; i < n_entries; i++) {
                 const char *type, *step, *action;
                 const json_t *outcome, *last = NULL;
                 size_t n, rises = 0;
@@ -339,13 +340,14 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 type = field_text(e, "type");
                 step = field_text(e, "step");
                 action = field_text(e, "action");
-                if (dropped > 0 && i == json_array_size(entries) / 2) {
+                if (dropped > 0 && i == gap) {
                         view_pad(out, "", 14);
                         str_appendf(out, "(%llu entries left out here)\n", (unsigned long long) dropped);
                 }
                 if (streq(type, "outcome"))
                         continue; /* told with its action */
-                if (streq(type, "rise") && (n = count_rises(entries, i, &rises, &last)) > 0 && rises > 1) {
+                if (streq(type, "rise") && (n = count_rises(entries, i, i < gap ? gap : n_entries, &rises, &last)) > 0 &&
+                    rises > 1) {
                         print_offset(v, e, out);
                         print_word(v, out, COLOR_GREEN, "raise");
                         print_before(e, out);
@@ -387,13 +389,13 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         print_word(v, out, COLOR_RED, "kill");
                         str_appendf(out, "every process, holding %s",
                                     view_bytes(json_object_get(e, "before"), buf));
-                        print_outcome(v, outcome, e, out);
+                        print_outcome(v, outcome, i < gap, e, out);
                 } else if (streq(action, "restore")) {
                         print_word(v, out, COLOR_GREEN, "give back");
                         print_change(e, out);
                         if (streq(type, "expired"))
                                 str_append(out, ", no fresh evidence");
-                        print_outcome(v, outcome, e, out);
+                        print_outcome(v, outcome, i < gap, e, out);
                 } else if (streq(type, "relief")) {
                         print_word(v, out, COLOR_GREEN, "relief");
                         view_text(out, domain);
@@ -415,7 +417,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         print_change(e, out);
                         if (back)
                                 str_append(out, ", the rise hurt");
-                        print_outcome(v, outcome, e, out);
+                        print_outcome(v, outcome, i < gap, e, out);
                 }
         }
 }
