@@ -3,6 +3,7 @@
 /* The verbs that ask cgd to change something and say what it answered: reload, set-mode, place, release. */
 
 #include "cli.h"
+#include "sys/unit.h"
 
 /* what: said where cgd had nothing to add. */
 static CliExit print_answer(const Cli *cli, const char *what, const char *answer) {
@@ -48,25 +49,21 @@ CliExit verb_set_mode(Cli *cli, _unused_ int argc, char **argv) {
         return client_call(cli, NULL, "SetMode", fill_two, argv);
 }
 
-/* All are tried; the worst outcome is the exit status. "nginx" means nginx.service, as in systemctl. */
+/* All are tried; the worst outcome is the exit status. */
 static CliExit for_each_unit(Cli *cli, const char *member, int argc, char **argv) {
         CliExit worst = CLI_DONE;
 
         for (int i = 0; i < argc; i++) {
-                _cleanup_free_ char *answer = NULL;
-                _cleanup_str_ Str unit = {};
+                _cleanup_free_ char *answer = NULL, *unit = unit_name_complete(argv[i]);
+                _cleanup_str_ Str done = {};
                 CliExit r;
 
-                str_append(&unit, argv[i]);
-                if (!strchr(argv[i], '.'))
-                        str_append(&unit, ".service");
-                if (unit.error < 0)
+                if (!unit)
                         return CLI_FAILED;
-                r = client_call(cli, &answer, member, fill_one, unit.data);
-                if (r == CLI_DONE)
-                        {
-                        str_append(&unit, ": done");
-                        r = print_answer(cli, unit.data ? unit.data : "", answer);
+                r = client_call(cli, &answer, member, fill_one, unit);
+                if (r == CLI_DONE) {
+                        str_appendf(&done, "%s: done", unit);
+                        r = print_answer(cli, done.data ? done.data : "", answer);
                 }
                 if (worst == CLI_DONE)
                         worst = r;

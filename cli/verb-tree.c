@@ -12,12 +12,13 @@
 #include "sys/cgroup.h"
 #include "sys/small-file.h"
 #include "sys/policy-files.h"
+#include "sys/unit.h"
 
 #define DEPTH_MAX 64
 
 typedef struct Walk {
         const json_t *domains, *contained, *latencies; /* or NULL */
-        const char *wanted;                /* a name that is looked for, or NULL */
+        const char *wanted, *unit;         /* a name that is looked for, and the unit's that it may stand for; or NULL */
         json_t *found;
 } Walk;
 
@@ -128,7 +129,7 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
                         continue;
                 (void) json_array_append_new(children, walk(w, child, below, depth + 1));
         }
-        if (w->wanted && !w->found && streq(name, w->wanted))
+        if (w->wanted && !w->found && (streq(name, w->wanted) || streq(name, w->unit)))
                 w->found = json_incref(node);
         return node;
 }
@@ -156,7 +157,7 @@ static json_t *domains_of_files(const Cli *cli) {
 
 CliExit verb_tree(Cli *cli, int argc, char **argv) {
         json_t *domains = NULL, *status = NULL, *tree;
-        _cleanup_free_ char *root = NULL;
+        _cleanup_free_ char *root = NULL, *unit = NULL;
         _cleanup_close_ int fd = -EBADF, start = -EBADF;
         const char *from = cli->from, *path = "/";
         Walk w = {};
@@ -183,8 +184,13 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
 
         if (argc > 0 && argv[0][0] == '/')
                 path = argv[0];
-        else if (argc > 0)
+        else if (argc > 0) {
+                unit = unit_name_complete(argv[0]);
+                if (!unit)
+                        return CLI_FAILED;
                 w.wanted = argv[0];
+                w.unit = unit;
+        }
         start = cgroup_open(fd, path);
         tree = start >= 0 ? walk(&w, start, path, 0) : NULL;
         if (w.wanted) {

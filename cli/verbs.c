@@ -18,9 +18,9 @@ const Verb verbs[] = {
           0, 0, LISTING, verb_domains },
         { "tree", "[CGROUP]", "the cgroups, what they use and what is contained",
           "Shows the tree of cgroups from the root, or from CGROUP (a path such as /workload.slice, or the "
-          "name of a unit or slice), with the domain each belongs to, memory and swap in use, how much of "
-          "the last ten seconds some of its processes waited for memory and io, how long 99 % of its requests "
-          "to disks took, and what cgd holds. Works without the daemon.",
+          "name of a unit or slice; one without a type is a service), with the domain each belongs to, memory "
+          "and swap in use, how much of the last ten seconds some of its processes waited for memory and io, "
+          "how long 99 % of its requests to disks took, and what cgd holds. Works without the daemon.",
           0, 1, TAKES_JSON | TAKES_FROM | TAKES_DAEMON | TAKES_ROOT, verb_tree },
         { "incidents", "", "what happened, newest first",
           "Lists the incidents since cgd started: who asked for help, who was to blame, how far it went and "

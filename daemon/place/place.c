@@ -318,7 +318,7 @@ typedef struct Restart {
         char unit[UNIT_NAME_SIZE];
         char slice[UNIT_NAME_SIZE];     /* of its domain */
         char *cgroup;                   /* the domain's */
-        bool release, running;
+        bool no_unit, release, running; /* no_unit: what was given can be no unit's name */
         uint64_t deadline_usec;
 } Restart;
 
@@ -480,7 +480,9 @@ static void restart_refused(Op *op, int r, const char *message) {
 
         (void) r;
         (void) message;
-        if (unit_is_protected(u->unit))
+        if (u->no_unit)
+                op_finishf(op, -EINVAL, "%s: not the name of a unit", u->unit);
+        else if (unit_is_protected(u->unit))
                 op_finishf(op, -EPERM, "%s: never placed, whatever a policy says", u->unit);
         else
                 op_finishf(op, -ENOENT, "%s: in no domain: no policy's [Match] Unit= names it", u->unit);
@@ -494,12 +496,11 @@ static int restart_new(Placer *p, const char *unit, bool release, PlaceHandler h
 
         if (!p->bus || !p->policy)
                 return -ENOTCONN;
-        if (strlen(unit) >= UNIT_NAME_SIZE || strchr(unit, '/'))
-                return -EINVAL;
         u = calloc(1, sizeof *u);
         if (!u)
                 return -ENOMEM;
-        d = policy_unit_domain(p->policy, unit);
+        u->no_unit = strlen(unit) >= UNIT_NAME_SIZE || strchr(unit, '/');
+        d = u->no_unit ? NULL : policy_unit_domain(p->policy, unit);
         if (d) {
                 u->cgroup = strdup(d->cgroup);
                 if (!u->cgroup) {
@@ -509,7 +510,7 @@ static int restart_new(Placer *p, const char *unit, bool release, PlaceHandler h
                 (void) snprintf(u->slice, sizeof u->slice, "%s", d->slice);
         }
         u->release = release;
-        strcpy(u->unit, unit);
+        (void) snprintf(u->unit, sizeof u->unit, "%s", unit);
         r = op_new(p, handler, userdata, &op);
         if (r < 0) {
                 free(u->cgroup);

@@ -54,8 +54,8 @@ typedef void (*PlaceMovesHandler)(int r, const char *message, const PlaceMove *m
 int place_would_move(Placer *p, PlaceMovesHandler handler, void *userdata);
 
 /* Restarts a running unit into its domain's slice (daemon-reload first, so that the generator's drop-in is
- * there). -ENOENT as the handler's r: in no domain; message on success: the slice it is in now, or that
- * it was there already. */
+ * there). The handler's r is -ENOENT: in no domain, or -EINVAL: not the name of a unit; message on success:
+ * the slice it is in now, or that it was there already. */
 int place_unit(Placer *p, const char *unit, PlaceHandler handler, void *userdata);
 
 /* Undoes the placement of a unit until the next boot or place_unit(): masks the generator's drop-in in

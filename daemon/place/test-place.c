@@ -12,6 +12,7 @@
 #include "policy/schema.h"
 #include "policy/test-policy.h"
 #include "sys/test-systemd.h"
+#include "sys/unit.h"
 #include "sys/unit-property.h"
 
 static char base[TEST_DIR_SIZE], proc[96], run[96], hierarchy[96];
@@ -244,7 +245,20 @@ static void test_unit(void **state) {
         assert_int_equal(place_unit(placer, "dbus.service", on_done, NULL), 0);
         await(7);
         assert_int_equal(seen.r, -EPERM);
-        assert_int_equal(place_unit(placer, "../x.service", on_done, NULL), -EINVAL);
+        /* No unit: of several that were asked for, which one is said. */
+        assert_int_equal(place_unit(placer, "../x.service", on_done, NULL), 0);
+        await(8);
+        assert_int_equal(seen.r, -EINVAL);
+        assert_string_equal(seen.message, "../x.service: not the name of a unit");
+        {
+                char name[UNIT_NAME_SIZE + 16];
+
+                memset(name, 'x', sizeof name);
+                name[sizeof name - 1] = 0;
+                assert_int_equal(place_release(placer, name, on_done, NULL), 0);
+                await(9);
+                assert_int_equal(seen.r, -EINVAL);
+        }
 }
 
 static void test_run(void **state) {

@@ -218,10 +218,14 @@ static void op_reload(void *u, ServerRequest *q) {
 }
 
 static void op_place(_unused_ void *u, ServerRequest *q, const char *unit) {
-        if (streq(unit, "none.service"))
+        char text[256];
+
+        if (streq(unit, "none.service")) {
                 server_request_done(q, -ENOENT, "none.service: there is no such unit");
-        else
-                server_request_done(q, 0, "web.service: restarted, now in workload.slice");
+                return;
+        }
+        (void) snprintf(text, sizeof(text), "%s: restarted, now in workload.slice", unit);
+        server_request_done(q, 0, text);
 }
 
 static void op_run(_unused_ void *u, ServerRequest *q, const ServerRun *run) {

@@ -48,6 +48,25 @@ static void test_names(void **state) {
         }
 }
 
+static void test_complete(void **state) {
+        static const char *const table[][2] = {
+                { "nginx", "nginx.service" },
+                { "php8.2-fpm", "php8.2-fpm.service" },
+                { "postgresql@15-main", "postgresql@15-main.service" },
+                { "nginx.service", "nginx.service" },
+                { "a-b.slice", "a-b.slice" },
+                { "session-1.scope", "session-1.scope" },
+                { "apt-daily.timer", "apt-daily.timer" },
+        };
+
+        (void) state;
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+                _cleanup_free_ char *complete = unit_name_complete(table[i][0]);
+
+                assert_string_equal(complete, table[i][1]);
+        }
+}
+
 static void test_dropin(void **state) {
         static const struct {
                 const char *text;
@@ -222,6 +241,7 @@ static void test_errors(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_names),
+                cmocka_unit_test(test_complete),
                 cmocka_unit_test(test_dropin),
                 cmocka_unit_test_setup_teardown(test_calls, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_errors, setup, teardown),

@@ -217,6 +217,17 @@ void unit_label_of_cgroup(const char *path, char ret_label[static UNIT_LABEL_SIZ
         ret_label[n] = 0;
 }
 
+char *unit_name_complete(const char *name) {
+        static const char *const types[] = { ".service", ".scope", ".slice", ".socket", ".mount", ".swap",
+                                             ".target", ".device", ".automount", ".timer", ".path" };
+        char *complete;
+
+        for (size_t i = 0; i < ARRAY_SIZE(types); i++)
+                if (endswith(name, types[i]))
+                        return strdup(name);
+        return asprintf(&complete, "%s.service", name) < 0 ? NULL : complete;
+}
+
 void slice_of_cgroup(const char *path, char ret_slice[static UNIT_NAME_SIZE]) {
         (void) snprintf(ret_slice, UNIT_NAME_SIZE, "-.slice");
         for (const char *p = path; *p;) {

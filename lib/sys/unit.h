@@ -30,6 +30,9 @@ int unit_of_cgroup(const char *path, char ret_unit[static UNIT_NAME_SIZE]);
  * is the unit's name. */
 #define UNIT_LABEL_SIZE (4 * UNIT_NAME_SIZE)
 void unit_label_of_cgroup(const char *path, char ret_label[static UNIT_LABEL_SIZE]);
+/* The unit that somebody means by a name, as systemctl has it: one that does not end in a unit's type is a service's,
+ * "nginx" and "php8.2-fpm" too. NULL: out of memory. */
+char *unit_name_complete(const char *name);
 /* "/a.slice/a-b.slice/x.service" -> "a-b.slice"; "-.slice" where there is none. */
 void slice_of_cgroup(const char *path, char ret_slice[static UNIT_NAME_SIZE]);
 
