@@ -42,11 +42,12 @@ void view_blame(const View *v, const json_t *j, Str *out) {
         };
         _cleanup_free_ const json_t **rows = NULL;
         _cleanup_(table_freep) Table *t = NULL;
-        static const char nothing[] = "Nobody made anybody wait in that time.\n";
         size_t n = json_array_size(j), shown = 0;
 
+        /* Who did not wait and who was not looked at leave the same: nothing. */
         if (n == 0) {
-                str_append(out, nothing);
+                view_wrap(v, out, 0, "Nothing is known of anybody who made others wait in that time; 'cgctl check' tells "
+                                     "whether it is measured (for 15 minutes at most).");
                 return;
         }
         t = table_new(v, columns, ARRAY_SIZE(columns));
@@ -60,7 +61,7 @@ void view_blame(const View *v, const json_t *j, Str *out) {
                     json_is_null(json_object_get(json_array_get(j, i), "waited_usec")))
                         rows[shown++] = json_array_get(j, i);
         if (shown == 0) {
-                str_append(out, nothing);
+                str_append(out, "Nobody took as much as 5 % of anybody's time.\n");
                 return;
         }
         qsort(rows, shown, sizeof(*rows), compare);
