@@ -1,30 +1,41 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # bash completion for cgctl(1). Verbs, options and keys come from cgctl itself, so that nothing here goes stale.
 
+# Is a word an option or an option's value? The value follows in a word of its own, or after a "=" that is one.
+_cgctl_is_option() {
+        local valued='^(-[Hn]|--(host|json|from|limit|since|for|repeat|slo|domain|root|socket)|=)$'
+
+        [[ ${COMP_WORDS[$1]} == [-=]* || ${COMP_WORDS[$1 - 1]} =~ $valued ]]
+}
+
 _cgctl() {
-        local cur=${COMP_WORDS[COMP_CWORD]} verb= i words=
+        local cur=${COMP_WORDS[COMP_CWORD]} verb= i j words=
         COMPREPLY=()
 
         for ((i = 1; i < COMP_CWORD; i++)); do
-                if [[ ${COMP_WORDS[i]} != -* && ${COMP_WORDS[i-1]} != -[Hn] && ${COMP_WORDS[i]} != = &&
-                      ${COMP_WORDS[i-1]} != = ]]; then
-                        verb=${COMP_WORDS[i]}
-                        break
-                fi
+                _cgctl_is_option $i || break
         done
-        if [[ $verb == run && $i -lt $((COMP_CWORD)) && $cur != -* ]]; then
-                _command_offset $((i + 1)) 2>/dev/null
-                return
+        ((i < COMP_CWORD)) && verb=${COMP_WORDS[i]}
+        if [[ $verb == run ]]; then
+                # From the command on it is the command's own matter, its options too.
+                for ((j = i + 1; j < COMP_CWORD; j++)); do
+                        _cgctl_is_option $j || break
+                done
+                if ((j < COMP_CWORD)) || ! _cgctl_is_option $j; then
+                        _command_offset $j 2>/dev/null
+                        return
+                fi
         fi
+        [[ $cur == = ]] && cur=
         if [[ $cur == -* ]]; then
-                words=$(cgctl help ${verb:+"$verb"} 2>/dev/null | sed -n 's/^  .*\(--[a-z-]*\).*/\1/p')
+                words=$(cgctl help ${verb:+"$verb"} 2>/dev/null | sed -n 's/^  [- ][A-Za-z ] \(--[a-z-]*\).*/\1/p')
         elif [[ -z $verb ]]; then
                 words=$(cgctl help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z-]*\).*/\1/p')
         else
                 case $verb in
                         explain)
                                 words=$(cgctl explain --no-pager 2>/dev/null | sed -n 's/^  \([A-Za-z]*\)=.*/\1/p') ;;
-                        cat)
+                        cat|run)
                                 words=$(cgctl domains --no-legend 2>/dev/null | awk 'NF == 0 { exit } { print $1 }') ;;
                         set-mode)
                                 if ((COMP_CWORD == i + 1)); then
