@@ -77,8 +77,9 @@ const Verb *verb_suggest(const char *name);
 /* help.c */
 void help_print(FILE *f);
 void help_print_verb(const Verb *verb, FILE *f);
-/* options.c: all options in one table. */
-CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first);
+/* options.c: all options in one table. ret_first: the first argument. ret_given: each option that was given, but --host, as a
+ * word that says the same. */
+CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first, char ***ret_given);
 void options_print(int takes, FILE *f);
 
 /* "cgctl: …" on stderr. */

@@ -55,19 +55,21 @@ static void append_quoted(Str *s, const char *text) {
         str_append(s, "'");
 }
 
-/* -H: the other machine's own cgctl does it, with the rights that ssh gives there. */
-static CliExit run_remotely(const Cli *cli, int argc, char **argv, int first) {
+/* -H: the other machine's own cgctl does it, with the rights that ssh gives there. It gets the options as they were
+ * understood and not as they were written: "-jH" and "--ho" are a host's too, and would send it on to itself. */
+static CliExit run_remotely(const Cli *cli, char **options, char **arguments) {
         _cleanup_str_ Str command = {};
         char *l[6];
         size_t n = 0;
 
         str_append(&command, "cgctl");
-        for (int i = 1; i < argc; i++) {
-                if (i < first && (streq(argv[i], "-H") || streq(argv[i], "--host")))
-                        i++;
-                else if (i >= first || !(startswith(argv[i], "--host=") || startswith(argv[i], "-H")))
-                        append_quoted(&command, argv[i]);
-        }
+        for (; options && *options; options++)
+                append_quoted(&command, *options);
+        append_quoted(&command, cli->verb->name);
+        if (*arguments)
+                append_quoted(&command, "--");
+        for (; *arguments; arguments++)
+                append_quoted(&command, *arguments);
         if (command.error < 0 || cli->host[0] == '-' || !cli->host[0]) {
                 cli_error("%s: not a host", cli->host);
                 return CLI_USAGE;
@@ -85,17 +87,18 @@ static CliExit run_remotely(const Cli *cli, int argc, char **argv, int first) {
 }
 
 int main(int argc, char **argv) {
+        _cleanup_strv_ char **options = NULL;
         Cli cli = {};
         int first, n;
         CliExit r;
 
         terminal_look(&cli.view);
-        r = options_parse(&cli, argc, argv, &first);
+        r = options_parse(&cli, argc, argv, &first, &options);
         if (r != CLI_DONE || !cli.verb)
                 return r;
         n = argc - first;
         if (cli.host)
-                return run_remotely(&cli, argc, argv, first);
+                return run_remotely(&cli, options, argv + first);
         if (n < cli.verb->min_args || (cli.verb->max_args >= 0 && n > cli.verb->max_args)) {
                 cli_error("%s %s: %s; see 'cgctl %s --help'", cli.verb->name, cli.verb->arguments,
                           n < cli.verb->min_args ? "an argument is missing" : "too many arguments",

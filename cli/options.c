@@ -161,6 +161,16 @@ static CliExit option_take(Cli *cli, const Option *o, const char *value) {
         return CLI_DONE;
 }
 
+static int option_spell(const Option *o, const char *value, char ***words) {
+        _cleanup_str_ Str s = {};
+
+        if (o->name)
+                str_appendf(&s, "--%s%s%s", o->name, value ? "=" : "", value ? value : "");
+        else
+                str_appendf(&s, "-%c", o->id);
+        return s.error < 0 ? s.error : strv_extend(words, s.data);
+}
+
 static const Option *option_find(int id) {
         for (size_t i = 0; i < ARRAY_SIZE(options); i++)
                 if ((int) options[i].id == id)
@@ -169,7 +179,7 @@ static const Option *option_find(int id) {
 }
 
 /* One run over argv[0..argc): takes every option up to the first argument (ordering "+") or all of them. */
-static CliExit options_read(Cli *cli, int argc, char **argv, bool all, uint64_t *given) {
+static CliExit options_read(Cli *cli, int argc, char **argv, bool all, uint64_t *given, char ***words) {
         struct option longs[ARRAY_SIZE(options) + 1] = {};
         size_t n = 0;
         int c;
@@ -194,21 +204,26 @@ static CliExit options_read(Cli *cli, int argc, char **argv, bool all, uint64_t 
                 *given |= UINT64_C(1) << (o - options);
                 if (option_take(cli, o, optarg) != CLI_DONE)
                         return CLI_USAGE;
+                if (o->id != OPTION_HOST && option_spell(o, o->value ? optarg : NULL, words) < 0)
+                        return CLI_FAILED;
         }
         return CLI_DONE;
 }
 
 /* Options may stand before and after the verb and between its arguments; but what follows the command of
  * `cgctl run` is the command's. */
-CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
+CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first, char ***ret_given) {
+        _cleanup_strv_ char **words = NULL;
         uint64_t given = 0;
+        CliExit r;
         int at;
 
         cli->limit = 20;
         cli->repeat = 1;
         cli->for_usec = 20 * USEC_PER_SEC;
-        if (options_read(cli, argc, argv, false, &given) != CLI_DONE)
-                return CLI_USAGE;
+        r = options_read(cli, argc, argv, false, &given, &words);
+        if (r != CLI_DONE)
+                return r;
         at = optind;
         if (at < argc) {
                 cli->verb = verb_find(argv[at]);
@@ -221,9 +236,9 @@ CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
                                           "'" : "", meant ? meant->name : "", meant ? "'?" : ".");
                         return CLI_USAGE;
                 }
-                if (options_read(cli, argc - at, argv + at, !(cli->verb->takes & TAKES_COMMAND), &given) !=
-                    CLI_DONE)
-                        return CLI_USAGE;
+                r = options_read(cli, argc - at, argv + at, !(cli->verb->takes & TAKES_COMMAND), &given, &words);
+                if (r != CLI_DONE)
+                        return r;
                 *ret_first = at + optind;
         } else
                 *ret_first = argc;
@@ -252,5 +267,6 @@ CliExit options_parse(Cli *cli, int argc, char **argv, int *ret_first) {
                                   options[i].name ? options[i].name : "json", cli->verb->name);
                         return CLI_USAGE;
                 }
+        *ret_given = TAKE_PTR(words);
         return CLI_DONE;
 }
