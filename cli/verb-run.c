@@ -5,23 +5,34 @@
 
 #include "cli.h"
 
-/* The command's path as execvp() would find it; systemd wants it whole. NULL: not found. */
-static char *command_find(const char *name) {
+/* The command's path as execvp() would find it; systemd wants it whole. Links stay as they are: many a command looks at the
+ * name that it was called by. 0, or a negative errno: -ENOENT where there is none, -EACCES where it is not executable. */
+static int command_find(const char *name, char **ret) {
         const char *path = getenv("PATH");
-        _cleanup_free_ char *copy = NULL;
+        _cleanup_free_ char *copy = NULL, *directory = NULL;
         char *rest, *dir, *found;
 
-        if (strchr(name, '/'))
-                return access(name, X_OK) >= 0 ? realpath(name, NULL) : NULL;
+        if (strchr(name, '/')) {
+                if (access(name, X_OK) < 0)
+                        return -errno;
+                if (name[0] != '/' && !(directory = getcwd(NULL, 0)))
+                        return -errno;
+                if (asprintf(&found, "%s%s%s", directory ?: "", directory ? "/" : "", name) < 0)
+                        return -ENOMEM;
+                *ret = found;
+                return 0;
+        }
         copy = strdup(path && *path ? path : "/usr/local/bin:/usr/bin:/bin");
         for (rest = copy; (dir = strsep(&rest, ":"));) {
                 if (asprintf(&found, "%s/%s", *dir ? dir : ".", name) < 0)
-                        return NULL;
-                if (access(found, X_OK) >= 0 && found[0] == '/')
-                        return found;
+                        return -ENOMEM;
+                if (access(found, X_OK) >= 0 && found[0] == '/') {
+                        *ret = found;
+                        return 0;
+                }
                 free(found);
         }
-        return NULL;
+        return -ENOENT;
 }
 
 /* What a service gets from here: enough to find programs and to speak the user's language. The rest may hold
@@ -67,15 +78,20 @@ static int fill_run(sd_bus_message *m, void *arg) {
 CliExit verb_run(Cli *cli, _unused_ int argc, char **argv) {
         _cleanup_free_ char *path = NULL, *directory = NULL, *unit = NULL, *shown = str_escape(argv[0]);
         CliExit r;
+        int k;
 
         if (!cli->domain) {
                 cli_error("run: which domain? Say --domain=NAME; see 'cgctl domains'");
                 return CLI_USAGE;
         }
-        path = command_find(argv[0]);
-        if (!path) {
+        k = command_find(argv[0], &path);
+        if (k == -ENOENT) {
                 cli_error("%s: there is no such command", shown ? shown : "");
                 return CLI_NOT_FOUND;
+        }
+        if (k < 0) {
+                cli_error("%s: cannot be executed: %s", shown ? shown : "", strerror(-k));
+                return CLI_FAILED;
         }
         directory = getcwd(NULL, 0);
         r = client_call(

@@ -65,7 +65,7 @@ def main() -> int:
         os.chmod(copy, 0o755)
 
         def call(user: int, *arguments: str) -> tuple[int, str]:
-            p = subprocess.run([copy, *arguments], user=user, group=user, extra_groups=[], env=environment,
+            p = subprocess.run([copy, *arguments], cwd=work, user=user, group=user, extra_groups=[], env=environment,
                                capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, check=False)
             return p.returncode, p.stdout + p.stderr
 
@@ -84,6 +84,9 @@ def main() -> int:
             expect("root changes", call(0, "set-mode", "sideload", "contain"), 0, "")
             expect("root runs in the background", call(0, "run", "--domain=sideload", "--background", "true"), 0,
                    "sideload-service-0-")
+            # Its name tells a program what to be, as that of a venv's python or of busybox does.
+            os.symlink("/bin/true", f"{work}/link")
+            expect("by a link", call(0, "run", "--domain=sideload", "--background", "./link"), 0, f"-{work}/./link-")
             expect("another looks", call(65534, "incidents"), 0, "CULPRIT")
             expect("another may not change", call(65534, "set-mode", "sideload", "off"), 1, "not allowed for user 65534")
             expect("another may not run", call(65534, "run", "--domain=sideload", "true"), 1, "org.cgd1.manage")
