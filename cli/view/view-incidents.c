@@ -41,7 +41,7 @@ void view_incidents(const View *v, const json_t *j, Str *out) {
                 table_set(t, line, 2,
                           open ? "open" :
                                  view_duration(field_usec(i, "ended") - field_usec(i, "started"), buf));
-                table_set(t, line, 3, field_text(i, "domain"));
+                table_set(t, line, 3, *field_text(i, "domain") ? field_text(i, "domain") : "-");
                 table_set(t, line, 4, *field_text(i, "step") ? field_text(i, "step") : "-");
                 table_set(t, line, 5, open ? field_text(i, "state") : field_text(i, "result"));
                 table_set(t, line, 6, *culprit ? (slash && slash[1] ? slash + 1 : culprit) : "-");

@@ -46,16 +46,22 @@ static const char *level_words(const char *level) {
 
 static void print_incident(const View *v, const json_t *i, uint64_t now, Str *out) {
         char buf[VIEW_TEXT_MAX];
+        const char *ago = view_duration(now - MIN(now, field_usec(i, "started")), buf);
 
         str_appendf(out, "%s%" JSON_INTEGER_FORMAT "%s: ", view_color(v, COLOR_BOLD),
                     json_integer_value(json_object_get(i, "id")), view_color(v, COLOR_NORMAL));
-        view_text(out, field_text(i, "domain"));
-        str_append(out, " asked for help (");
-        view_text(out, field_text(i, "alarm"));
-        str_appendf(out, ") %s ago, ", view_duration(now - MIN(now, field_usec(i, "started")), buf));
-        if (*field_text(i, "culprit")) {
+        if (!*field_text(i, "domain")) {
                 view_text(out, field_text(i, "culprit"));
-                str_append(out, ", ");
+                str_appendf(out, " taken over after a restart of cgd %s ago, ", ago);
+        } else {
+                view_text(out, field_text(i, "domain"));
+                str_append(out, " asked for help (");
+                view_text(out, field_text(i, "alarm"));
+                str_appendf(out, ") %s ago, ", ago);
+                if (*field_text(i, "culprit")) {
+                        view_text(out, field_text(i, "culprit"));
+                        str_append(out, ", ");
+                }
         }
         view_text(out, field_text(i, "state"));
         str_append(out, "\n");
@@ -203,7 +209,12 @@ void view_status(const View *v, const json_t *j, Str *out) {
                 label(v, out, "");
                 str_appendf(out, "last: %" JSON_INTEGER_FORMAT ", ",
                             json_integer_value(json_object_get(last, "id")));
-                view_text(out, field_text(last, "domain"));
+                if (*field_text(last, "domain"))
+                        view_text(out, field_text(last, "domain"));
+                else {
+                        view_text(out, field_text(last, "culprit"));
+                        str_append(out, " taken over after a restart of cgd");
+                }
                 str_appendf(out, " at %s, ", view_time(json_object_get(last, "started"), true, when));
                 view_text(out, field_text(last, "result"));
                 str_append(out, "\n");

@@ -32,7 +32,12 @@ static void print_alarm(const View *v, const json_t *j, Str *out) {
         _cleanup_str_ Str s = {};
 
         value = value ? value + 1 : "";
-        if (startswith(condition, "MemoryExhaustionWithin")) {
+        if (!*field_text(j, "domain")) {
+                str_append(
+                        &s,
+                        "Left from a run of cgd that ended before it was over, and taken over after the "
+                        "restart.");
+        } else if (startswith(condition, "MemoryExhaustionWithin")) {
                 str_appendf(
                         &s,
                         "At the rate it was going, memory would have lasted %s more; the alarm is set at %s.",
@@ -61,14 +66,10 @@ static void print_alarm(const View *v, const json_t *j, Str *out) {
                 str_appendf(&s, "Of its requests the slowest %u %% took %s or more at the disks; the alarm is set at %s.",
                             100 - (unsigned) strtoul(value + (*value != '\0'), NULL, 10), view_duration(measured, a),
                             view_duration(threshold, b));
-        } else if (*condition) {
+        } else {
                 str_append(&s, "The alarm's condition held: ");
                 view_text(&s, condition);
-        } else
-                str_append(
-                        &s,
-                        "Left from a run of cgd that ended before it was over, and taken over after the "
-                        "restart.");
+        }
         view_wrap(v, out, 2, s.data ? s.data : "");
 }
 
@@ -329,7 +330,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
         uint64_t dropped = field_u64(j, "dropped");
         size_t n_entries = json_array_size(entries), gap = dropped > 0 ? n_entries / 2 : 0; /* those left out came before this one */
 
-        heading(v, out, "What happened (time from the alarm)");
+        heading(v, out, *domain ? "What happened (time from the alarm)" : "What happened (time from the restart)");
         for (size_t i = 0; i < n_entries; i++) {
                 const char *type, *step, *action;
                 const json_t *outcome, *last = NULL;
@@ -362,7 +363,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 outcome = json_object_get(e, "action_id") ?
                                   find_outcome(entries, i, field_i64(e, "action_id")) :
                                   NULL;
-                if (streq(type, "alarm")) {
+                if (streq(type, "alarm") && !*domain) {
+                        print_word(v, out, COLOR_YELLOW, "adopted");
+                        str_append(out, "taken over after a restart of cgd\n");
+                } else if (streq(type, "alarm")) {
                         print_word(v, out, COLOR_RED, "alarm");
                         view_text(out, domain);
                         str_append(out, " asked for help\n");
@@ -399,7 +403,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 } else if (streq(type, "relief")) {
                         print_word(v, out, COLOR_GREEN, "relief");
                         view_text(out, domain);
-                        str_append(out, " recovered\n");
+                        str_append(out, *domain ? " recovered\n" : "nobody is hurt\n");
                 } else if (streq(type, "expired")) {
                         print_word(v, out, COLOR_GREEN, "expired");
                         str_append(out, "no fresh evidence\n");

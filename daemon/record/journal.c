@@ -278,8 +278,12 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
         switch (e->type) {
         case ENTRY_ALARM:
                 l.kind = i->domain[0] ? MESSAGE_ALARM : MESSAGE_ADOPTED;
-                (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: %s (incident %" PRIu64 ").",
-                                i->domain[0] ? i->domain : l.culprit, i->alarm, i->condition, i->id);
+                if (i->domain[0])
+                        (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: %s (incident %" PRIu64 ").",
+                                        i->domain, i->alarm, i->condition, i->id);
+                else
+                        (void) snprintf(l.message, sizeof(l.message), "%s: its limits are taken over after a restart of cgd "
+                                        "(incident %" PRIu64 ").", l.culprit, i->id);
                 break;
         case ENTRY_ACTION:
         case ENTRY_BACK:

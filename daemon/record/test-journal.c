@@ -145,12 +145,27 @@ static void test_contained(void **state) {
         assert_non_null(strstr(field(0, "MESSAGE"), "hold: memory.high"));
 }
 
+static void test_adopted(void **state) {
+        Incident i = { .id = 9, .alarm = "adopted", .condition = "lease found at start", .culprit = "/sideload.slice/hog.service" };
+        Journal *j = begin();
+
+        (void) state;
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_ALARM });
+        journal_free(j);
+        assert_int_equal(n_sent, 1);
+        assert_string_equal(field(0, "MESSAGE_ID"), message_id(MESSAGE_ADOPTED));
+        assert_string_equal(field(0, "MESSAGE"), "/sideload.slice/hog.service: its limits are taken over after a restart of cgd "
+                                                 "(incident 9).");
+        assert_null(field(0, "CGD_DOMAIN"));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_units),
                 cmocka_unit_test(test_escaped),
                 cmocka_unit_test(test_kill),
                 cmocka_unit_test(test_contained),
+                cmocka_unit_test(test_adopted),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -586,6 +586,29 @@ static void test_an_hour_beside_the_harmless(void **state _unused_) {
         world_assert_only_touched(&w, -1);
 }
 
+/* What a cgd before has left is given back, and told as the views know it: without a domain. */
+static void test_left_from_before(void **state _unused_) {
+        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
+        Lease l = { .cgroup_id = w.c[hog].id, .step = STEP_SQUEEZE, .original = LIMIT_MAX, .value = 310 * MIB,
+                    .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX };
+        const Incident *i;
+
+        w.c[hog].high = l.value;
+        world_run(&w, USEC_PER_SEC);
+        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
+        i = engine_incident(w.engine, 0);
+        assert_string_equal(i->domain, "");
+        assert_string_equal(i->alarm, "adopted");
+        assert_string_equal(i->culprit, "/sideload.slice/hog.service");
+        assert_int_equal(i->state, INCIDENT_LIFTING);
+        assert_int_equal(i->entries[0].type, ENTRY_ALARM);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        i = engine_incident(w.engine, 0);
+        assert_int_equal(i->state, INCIDENT_OVER);
+        assert_int_equal(i->result, RESULT_RECOVERED);
+}
+
 static void test_drift_is_left_alone(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
 
@@ -647,6 +670,7 @@ int main(void) {
                 T(test_rest_where_one_is_overlooked),
                 T(test_growth_after_an_hour_of_calm),
                 T(test_an_hour_beside_the_harmless),
+                T(test_left_from_before),
                 T(test_drift_is_left_alone),
                 T(test_writes_that_fail_are_given_up),
         };
