@@ -8,6 +8,7 @@
 #include <inttypes.h>
 #include <systemd/sd-journal.h>
 
+#include "engine/chronicle.h"
 #include "serve/json.h"
 #include "serve/server.h"
 
@@ -143,7 +144,7 @@ static void get_incident(ServerRequest *q) {
         const Engine *engine = s->ops->engine(s->userdata);
         const Incident *i;
         ServerInfo info = {};
-        char text[64];
+        char text[192];
         uint64_t id;
 
         if (sd_bus_message_read(q->call, "t", &id) < 0) {
@@ -155,7 +156,9 @@ static void get_incident(ServerRequest *q) {
                 if (id == 0)
                         server_request_done(q, -ENOENT, "there has been no incident since cgd started; 'journalctl -u cgd -x' tells of those before");
                 else {
-                        (void) snprintf(text, sizeof(text), "incident %" PRIu64 " is not known", id);
+                        (void) snprintf(text, sizeof(text), "incident %" PRIu64 " is not known; only the last %d since cgd "
+                                        "started are kept, 'journalctl CGD_INCIDENT_ID=%" PRIu64 " -x' tells of those before",
+                                        id, INCIDENTS_MAX, id);
                         server_request_done(q, -ENOENT, text);
                 }
                 return;
