@@ -175,13 +175,13 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
                 } else if (*other) {
                         str_append(&s, ". It belongs to ");
                         view_text(&s, other);
-                        if (json_object_get(j, "rank") && json_object_get(j, "culprit_rank"))
+                        if (json_is_integer(json_object_get(j, "rank")) && json_is_integer(json_object_get(j, "culprit_rank")))
                                 str_appendf(&s, " (rank %" JSON_INTEGER_FORMAT "), which gives way to ",
                                             json_integer_value(json_object_get(j, "culprit_rank")));
                         else
                                 str_append(&s, ", which gives way to ");
                         view_text(&s, domain);
-                        if (json_object_get(j, "rank"))
+                        if (json_is_integer(json_object_get(j, "rank")))
                                 str_appendf(&s, " (rank %" JSON_INTEGER_FORMAT ")",
                                             json_integer_value(json_object_get(j, "rank")));
                         str_append(&s, " and whose policy allows it to be contained.");

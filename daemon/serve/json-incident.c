@@ -2,7 +2,7 @@
 
 /* Incident -> JSON: everything `cgctl why` tells stands here, so that a saved document can be shown on
  * another machine with `cgctl why --from=FILE`. Ranks are those of the policy in force now, which may be
- * a newer one than the incident's; they are left out where the domain is gone. */
+ * a newer one than the incident's; they are null where the domain is gone. */
 
 #include "serve/json.h"
 
@@ -93,11 +93,10 @@ static json_t *json_place(const char *file, unsigned line) {
         return json_pack("{s:o, s:i}", "file", json_text(file), "line", (int) line);
 }
 
-static void set_rank(json_t *j, const char *key, const Policy *policy, const char *domain) {
+static json_t *json_rank(const Policy *policy, const char *domain) {
         const Domain *d = *domain ? policy_find(policy, domain) : NULL;
 
-        if (d)
-                (void) json_object_set_new(j, key, json_integer((json_int_t) d->rank));
+        return d ? json_integer((json_int_t) d->rank) : json_null();
 }
 
 /* The highest rung that was really taken, which is what a list of incidents shows. */
@@ -149,8 +148,8 @@ json_t *json_incident(const Incident *i, const ServerInfo *info, const Policy *p
         (void) json_object_set_new(j, "contract", json_place(i->contract_file, i->contract_line));
         (void) json_object_set_new(j, "window_usec", json_limit(i->window_usec));
         (void) json_object_set_new(j, "intake_bytes", json_limit(i->whole_bytes));
-        set_rank(j, "rank", policy, i->domain);
-        set_rank(j, "culprit_rank", policy, i->culprit_domain);
+        (void) json_object_set_new(j, "rank", json_rank(policy, i->domain));
+        (void) json_object_set_new(j, "culprit_rank", json_rank(policy, i->culprit_domain));
         (void) json_object_set_new(j, "candidates", candidates);
         (void) json_object_set_new(j, "entries", entries);
         (void) json_object_set_new(j, "dropped", json_integer((json_int_t) i->dropped));

@@ -452,6 +452,11 @@ static void test_incidents(void **state) {
         assert_int_equal(json_array_size(json_object_get(j, "candidates")), 2);
         assert_int_equal(json_integer_value(json_object_get(j, "culprit_rank")), 100);
         json_decref(j);
+        /* What is not known is null, and there. */
+        j = call_json(*state, "GetIncident", "t", 7);
+        assert_int_equal(json_integer_value(json_object_get(j, "rank")), 500);
+        assert_true(json_is_null(json_object_get(j, "culprit_rank")));
+        json_decref(j);
 }
 
 /* Calls with up to two strings; the error's name, or NULL. */
