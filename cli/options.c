@@ -195,10 +195,13 @@ static CliExit options_read(Cli *cli, int argc, char **argv, bool all, uint64_t 
                 const Option *o = option_find(c);
 
                 if (!o) {
-                        _cleanup_free_ char *shown = str_escape(argv[optind - 1]);
+                        /* A letter may stand among others, and optind is at the next word only after the last of them. */
+                        const char letter[] = { '-', (char) optopt, '\0' };
+                        _cleanup_free_ char *shown = str_escape(optopt != 0 && optopt < 256 ? letter : argv[optind - 1]);
 
                         cli_error("%s: %s; see 'cgctl help'", shown ? shown : "",
-                                  c == ':' ? "a value is missing" : "there is no such option");
+                                  c == ':' ? "a value is missing" :
+                                  option_find(optopt) ? "it takes no value" : "there is no such option");
                         return CLI_USAGE;
                 }
                 *given |= UINT64_C(1) << (o - options);
