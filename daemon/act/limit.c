@@ -103,8 +103,9 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
                 if (r < 0)
                         goto fail;
                 /* The write may have reclaimed for a second, in which systemd wrote what it was told of the value
-                 * before: that is no drift but ours come late. */
-                if (limit_equal(after, value) || !limit_in(after, accept, n_accept))
+                 * before: that is no drift but ours come late. Where it was given back meanwhile, that is the end. */
+                if (limit_equal(after, value) || !limit_in(after, accept, n_accept) ||
+                    (cancelled && atomic_load(cancelled)))
                         break;
         }
         *ret_after = after;
@@ -246,7 +247,7 @@ void limit_run_set(Job *job) {
         else
                 o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, &job->cancelled, &o->before, &o->after, &o->error);
-        if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH)
+        if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH && !atomic_load(&job->cancelled))
                 limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept,
                                   job->action.swap_value);
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */

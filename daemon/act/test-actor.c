@@ -70,6 +70,7 @@ int __real_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
 int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
 /* Once: when the file shows `when`, somebody writes `late_value` in that moment. */
 static uint64_t late_when, late_value;
+static atomic_bool *late_cancels;
 int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret) {
         int r = __real_file_read_limit_at(dir_fd, name, ret);
 
@@ -77,6 +78,8 @@ int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret) {
                 late_when = 0;
                 assert_int_equal(file_write_limit_at(dir_fd, name, late_value), 0);
                 *ret = late_value;
+                if (late_cancels)
+                        atomic_store(late_cancels, true);
         }
         return r;
 }
@@ -97,6 +100,38 @@ static void test_told_late(void **state) {
         late_when = 16 * MIB;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 16 * MIB, 32 * MIB)->result, OUTCOME_DRIFTED);
         assert_true(high() == 50 * MIB);
+}
+
+static uint64_t swap_high(void) {
+        uint64_t v;
+
+        assert_int_equal(file_read_limit_at(hog_fd, "memory.swap.high", &v), 0);
+        return v;
+}
+
+/* A write that is inside the kernel while all is given back does not begin again. */
+static void test_given_back_meanwhile(void **state) {
+        static Job job;
+
+        (void) state;
+        test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        for (int i = 0; i < 2; i++) {
+                job = (Job) {
+                        .action = action(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX), .dir_fd = hog_fd,
+                        .accept = { LIMIT_MAX }, .n_accept = 1, .swap_accept = { LIMIT_MAX, LIMIT_MAX },
+                };
+                job.action.swap_value = 8 * MIB;
+                late_cancels = &job.cancelled;
+                late_when = 64 * MIB;
+                /* Given back already, or about to be. */
+                late_value = i == 0 ? LIMIT_MAX : 64 * MIB;
+                limit_run_set(&job);
+                assert_true(late_when == 0 && high() == late_value && swap_high() == LIMIT_MAX);
+                assert_int_equal(job.outcome.result, OUTCOME_FAILED);
+                assert_int_equal(job.outcome.error, -ECANCELED);
+                set_high(LIMIT_MAX);
+        }
+        late_cancels = NULL;
 }
 
 /* Raised twice and told of twice, and what it was told first it writes last. */
@@ -124,13 +159,6 @@ static void test_told_twice(void **state) {
         set_high(96 * MIB);
         assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 144 * MIB)->result, OUTCOME_DONE);
         assert_true(high() == LIMIT_MAX);
-}
-
-static uint64_t swap_high(void) {
-        uint64_t v;
-
-        assert_int_equal(file_read_limit_at(hog_fd, "memory.swap.high", &v), 0);
-        return v;
 }
 
 static Action swap_action(ActionType type, uint64_t value, uint64_t expect, uint64_t swap_value) {
@@ -582,6 +610,7 @@ int main(void) {
                 TEST(test_hold_and_restore),
                 TEST(test_drift),
                 TEST(test_told_late),
+                TEST(test_given_back_meanwhile),
                 TEST(test_told_twice),
                 TEST(test_rounding),
                 TEST(test_gone),
