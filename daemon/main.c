@@ -101,7 +101,12 @@ int main(int argc, char *argv[]) {
                 return usage(stderr, 2);
         }
         if (release) {
-                r = leases_release_file(CGROUP_ROOT, RUNTIME_DIR "/leases");
+                r = leases_release_file(CGROUP_ROOT, RUNTIME_DIR "/leases", RUNTIME_DIR "/lock");
+                if (r == -EBUSY) {
+                        (void) fprintf(stderr, "cgd: a cgd is running, and what is changed is its; stop it first "
+                                               "('systemctl stop cgd').\n");
+                        return EXIT_BUSY;
+                }
                 if (r < 0) {
                         (void) fprintf(stderr, "cgd: cannot give back what " RUNTIME_DIR "/leases names: %s\n", strerror(-r));
                         return EXIT_FAILURE;

@@ -546,16 +546,12 @@ static int hierarchy_check(const char *root) {
 }
 
 static int lock_take(Manager *m) {
-        m->lock_fd = openat(m->runtime_fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-        if (m->lock_fd < 0)
-                return fail(-errno, "cannot open its lock file");
-        if (fcntl(m->lock_fd, F_OFD_SETLK, &(struct flock) { .l_type = F_WRLCK, .l_whence = SEEK_SET }) < 0) {
-                if (errno != EAGAIN && errno != EACCES)
-                        return fail(-errno, "cannot lock its lock file");
+        m->lock_fd = file_lock_at(m->runtime_fd, "lock");
+        if (m->lock_fd == -EBUSY)
                 (void) fprintf(stderr, "<3>cgd: another cgd is running already ('systemctl status cgd'); leaving.\n");
-                return -EBUSY;
-        }
-        return 0;
+        else if (m->lock_fd < 0)
+                return fail(m->lock_fd, "cannot lock its lock file");
+        return MIN(m->lock_fd, 0);
 }
 
 /* Leases of a cgd before: taken over where the cgroup still is, to be lifted by the usual rules. */

@@ -64,5 +64,5 @@ int actor_release_all(Actor *a, uint64_t deadline_usec);
 
 /* Without a daemon (ExecStopPost=, uninstall): reads the file and gives back what it names, then removes it.
  * Needs no bus: runtime drop-ins of handed-over leases are removed and a value that drifted is left
- * alone. */
-int leases_release_file(const char *root, const char *lease_file);
+ * alone. -EBUSY, and nothing is touched: a cgd is alive that holds lock_file, and the leases are its. */
+int leases_release_file(const char *root, const char *lease_file, const char *lock_file);

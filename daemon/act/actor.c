@@ -772,6 +772,12 @@ int leases_release_file_at(const char *root, const char *run, const char *lease_
         return r;
 }
 
-int leases_release_file(const char *root, const char *lease_file) {
+int leases_release_file(const char *root, const char *lease_file, const char *lock_file) {
+        /* Held until the end, so that no cgd that starts meanwhile adopts what is being given back. */
+        _cleanup_close_ int lock_fd = file_lock_at(AT_FDCWD, lock_file);
+
+        /* Where it cannot be locked for another reason, as in a full /run, giving back is still right. */
+        if (lock_fd == -EBUSY)
+                return lock_fd;
         return leases_release_file_at(root, RUN_SYSTEMD, lease_file);
 }

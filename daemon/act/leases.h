@@ -63,5 +63,5 @@ typedef void (*LeasesReader)(const HeldLease *h, void *userdata);
 /* 0, also where there is no file; or a negative errno. */
 int leases_read(const char *file, LeasesReader reader, void *userdata);
 
-/* leases_release_file() of act.h with the directory of systemd's drop-ins, for tests. */
+/* leases_release_file() of act.h with the directory of systemd's drop-ins and without the lock, for tests. */
 int leases_release_file_at(const char *root, const char *run, const char *lease_file);

@@ -128,7 +128,7 @@ static void test_io_crash(void **state) {
         /* Written down, and not yet written: the value before is ours as well. */
         assert_int_equal(file_write_at(hog_fd, "io.max", CAP_400), 0);
         actor = actor_free(actor);
-        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
         assert_io_max(NO_CAP);
         start();
         assert_null(actor_lease(actor, 0));
@@ -200,7 +200,7 @@ static void test_io_priority(void **state) {
         assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
         assert_int_equal(CLASS_OF(plain), IDLE);
         actor = actor_free(actor);
-        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
         assert_int_equal(CLASS_OF(plain), 0);
         start();
 

@@ -208,7 +208,7 @@ static void test_swap(void **state) {
         test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
         actor = actor_free(actor);
-        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
         assert_true(swap_high() == LIMIT_MAX && high() == LIMIT_MAX);
 }
 
@@ -476,14 +476,21 @@ static void test_release_all(void **state) {
 
 static void test_release_file(void **state) {
         char dropin[256];
+        int lock_fd = file_lock_at(AT_FDCWD, lock_file);
 
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
         actor = actor_free(actor);
-        assert_int_equal(leases_release_file(root, lease_file), 0);
+        /* Whose they are is alive. */
+        assert_true(lock_fd >= 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), -EBUSY);
+        assert_true(high() == 64 * MIB);
+        assert_int_equal(leases_in_file(NULL), 1);
+        close(lock_fd);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
         assert_true(high() == LIMIT_MAX);
         assert_int_equal(access(lease_file, F_OK), -1);
-        assert_int_equal(leases_release_file(root, lease_file), 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
 
         /* Drifted: left alone; and our drop-in goes, but no other. */
         start();
@@ -599,7 +606,7 @@ static void test_write_ahead(void **state) {
                         assert_int_equal(leases_in_file(&h), 1);
                         assert_true(h.lease.value == high() || h.previous == high());
                 }
-                assert_int_equal(leases_release_file(root, lease_file), 0);
+                assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
                 assert_true(high() == LIMIT_MAX);
         }
         start();

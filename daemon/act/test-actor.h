@@ -23,7 +23,7 @@
 #define MIB (UINT64_C(1) << 20)
 #define HOG "/sideload.slice/hog.service"
 
-_unused_ static char base[TEST_DIR_SIZE], root[96], run[96], lease_file[96];
+_unused_ static char base[TEST_DIR_SIZE], root[96], run[96], lease_file[96], lock_file[96];
 static sd_event *event;
 static Actor *actor;
 static int hog_fd = -EBADF;
@@ -53,6 +53,7 @@ static inline int setup(void **state) {
         (void) snprintf(root, sizeof root, "%s/cgroup", base);
         (void) snprintf(run, sizeof run, "%s/run", base);
         (void) snprintf(lease_file, sizeof lease_file, "%s/leases", base);
+        (void) snprintf(lock_file, sizeof lock_file, "%s/lock", base);
         make_cgroup(HOG);
         hog_fd = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         {

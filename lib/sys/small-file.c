@@ -105,3 +105,13 @@ int file_write_limit_at(int dir_fd, const char *name, uint64_t value) {
         (void) snprintf(buf, sizeof buf, "%" PRIu64 "\n", value);
         return file_write_at(dir_fd, name, buf);
 }
+
+int file_lock_at(int dir_fd, const char *name) {
+        _cleanup_close_ int fd = openat(dir_fd, name, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+
+        if (fd < 0)
+                return -errno;
+        if (fcntl(fd, F_OFD_SETLK, &(struct flock) { .l_type = F_WRLCK, .l_whence = SEEK_SET }) < 0)
+                return errno == EAGAIN || errno == EACCES ? -EBUSY : -errno;
+        return TAKE_FD(fd);
+}

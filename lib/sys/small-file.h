@@ -20,3 +20,6 @@ int file_write_at(int dir_fd, const char *name, const char *text);
 /* A single number or "max" (LIMIT_MAX), newline allowed. -EINVAL for anything else, empty file included. */
 int file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
 int file_write_limit_at(int dir_fd, const char *name, uint64_t value);
+
+/* Locks the file, which is made if it is not there, until the fd that is returned is closed. -EBUSY: somebody else has it. */
+int file_lock_at(int dir_fd, const char *name);

@@ -3,6 +3,7 @@
 /* Small files: whole or not at all. */
 
 #include <fcntl.h>
+#include <unistd.h>
 
 #include "base/test-dir.h"
 #include "base/units.h"
@@ -96,11 +97,26 @@ static void test_write(void **state) {
         assert_int_equal(file_write_at(dir_fd, "absent", "1"), -ENOENT);
 }
 
+static void test_lock(void **state) {
+        int fd;
+
+        (void) state;
+        fd = file_lock_at(dir_fd, "lock");
+        assert_true(fd >= 0);
+        assert_int_equal(file_lock_at(dir_fd, "lock"), -EBUSY);
+        close(fd);
+        fd = file_lock_at(dir_fd, "lock");
+        assert_true(fd >= 0);
+        close(fd);
+        assert_int_equal(file_lock_at(dir_fd, "absent/lock"), -ENOENT);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_read),
                 cmocka_unit_test(test_limit),
                 cmocka_unit_test(test_write),
+                cmocka_unit_test(test_lock),
         };
 
         return cmocka_run_group_tests(tests, setup, teardown);
