@@ -712,7 +712,7 @@ int actor_release_all(Actor *a, uint64_t deadline_usec) {
                 else
                         handover_end(a->handover, h, result != OUTCOME_DRIFTED);
         }
-        handover_finish(a->handover, now + deadline_usec);
+        failed += handover_finish(a->handover, now + deadline_usec);
         leases_remove_if_empty(a->leases);
         return failed;
 }
@@ -722,14 +722,22 @@ typedef struct Release {
         const char *run;
         sd_bus *bus;
         bool bus_tried;
-        int error;
+        int bus_error, error;
 } Release;
 
-static sd_bus *private_bus(Release *rel) {
-        if (!rel->bus_tried && unit_private_bus(rel->run, &rel->bus) < 0)
-                rel->bus = NULL;
+static int release_tell(Release *rel, const char *unit, uint64_t original) {
+        int r;
+
+        if (!rel->bus_tried)
+                rel->bus_error = unit_private_bus(rel->run, &rel->bus);
         rel->bus_tried = true;
-        return rel->bus;
+        if (rel->bus_error < 0)
+                return rel->bus_error;
+        r = unit_set_memory_high_sync(rel->bus, unit, original, USEC_PER_SEC);
+        /* Not waited for a second time: there may be many, and the time is bounded (TimeoutStopSec=). */
+        if (unit_is_silence(r))
+                rel->bus_error = r;
+        return r;
 }
 
 static void release_one(const HeldLease *h, void *userdata) {
@@ -746,9 +754,12 @@ static void release_one(const HeldLease *h, void *userdata) {
                 (void) fprintf(stderr, "<6>cgd: %s: given back, for the cgd that had changed it is dead.\n", h->lease.path);
         if (!h->lease.handed_over || unit_of_cgroup(h->lease.path, unit) < 0)
                 return;
-        /* Best effort: without it systemd keeps the value in memory until its next reload. */
-        if (result != OUTCOME_DRIFTED && private_bus(rel))
-                (void) unit_set_memory_high_sync(rel->bus, unit, h->lease.original, USEC_PER_SEC);
+        /* Where there is no systemd, or no such unit, there is nothing to be told. */
+        if (result != OUTCOME_DRIFTED && unit_is_silence(release_tell(rel, unit, h->lease.original))) {
+                rel->error = -ETIMEDOUT;
+                (void) fprintf(stderr, "<4>cgd: %s: systemd did not answer; it may still keep the value that was set.\n",
+                               h->lease.path);
+        }
         if (!h->had_dropin)
                 (void) unit_memory_high_dropin_remove(rel->run, unit, values,
                                                       result == OUTCOME_DRIFTED ? 2 : 3);

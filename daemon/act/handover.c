@@ -74,17 +74,25 @@ static void on_answer(int r, const char *message, void *userdata) {
         if (c->last && !l->ended) {
                 l->handed_value = l->lease.original;
                 h->lost(l, h->userdata);
-                handover_wake(h);
-        } else if (c->last) {
-                /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd could not be
-                 * told of keeps the value in memory until its next reload. Either way the file must go. */
+        } else if (c->last && !unit_is_silence(r)) {
+                /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd would not
+                 * change keeps the value in memory until its next reload. Either way the file must go. */
                 dropin_remove(h, l, true);
                 leases_end(h->leases, l);
-        } else if (r < 0) {
+                return;
+        } else if (c->last) {
+                /* It may do it any time, and make the drop-in anew: ours goes when it answers a later call. */
+                if (l->handed_value != l->lease.original) {
+                        l->handed_before = l->handed_value;
+                        l->handed_value = l->lease.original;
+                }
                 l->retry_usec = now_monotonic_usec() + 5 * RETRY_USEC;
-                handover_wake(h);
-        } else
-                handover_wake(h);
+        } else {
+                l->told = r >= 0;
+                if (r < 0)
+                        l->retry_usec = now_monotonic_usec() + 5 * RETRY_USEC;
+        }
+        handover_wake(h);
 }
 
 static int call(Handover *h, HeldLease *l, const char *unit, uint64_t value, bool last) {
@@ -112,7 +120,7 @@ static uint64_t lease_due(const HeldLease *l) {
                 return MAX(l->retry_usec, (uint64_t) 1);
         if (!l->lease.handed_over)
                 return MAX(l->lease.taken_usec + HANDOVER_AFTER_USEC, l->retry_usec);
-        if (l->handed_value != l->lease.value)
+        if (l->handed_value != l->lease.value || !l->told)
                 return MAX(l->retry_usec, (uint64_t) 1);
         return 0;
 }
@@ -139,8 +147,11 @@ static void tell(Handover *h, HeldLease *l, uint64_t now) {
         if (!l->ended) {
                 if (over_the_limit(l, now))
                         return;
-                if (leases_hand_over(h->leases, l, value, unit_memory_high_dropin_exists(h->run, unit)) < 0)
+                /* Told once more, it still has either this one or the one before. */
+                if ((!l->lease.handed_over || l->handed_value != value) &&
+                    leases_hand_over(h->leases, l, value, unit_memory_high_dropin_exists(h->run, unit)) < 0)
                         return;
+                l->told = false;
         }
         (void) call(h, l, unit, value, l->ended);
 }
@@ -196,9 +207,10 @@ void handover_end(Handover *h, HeldLease *l, bool tell_original) {
         handover_wake(h);
 }
 
-void handover_finish(Handover *h, uint64_t deadline_usec) {
+int handover_finish(Handover *h, uint64_t deadline_usec) {
         sd_bus *bus = NULL;
         bool tried = false;
+        int connected = 0, left = 0;
 
         for (size_t i = 0; i < LEASES_MAX; i++)
                 h->calls[i].slot = sd_bus_slot_unref(h->calls[i].slot);
@@ -206,20 +218,28 @@ void handover_finish(Handover *h, uint64_t deadline_usec) {
                 HeldLease *l = leases_at(h->leases, i);
                 uint64_t now = now_monotonic_usec();
                 char unit[UNIT_NAME_SIZE];
+                int r;
 
                 if (!l || !l->ended)
                         continue;
                 /* A connection of its own: the loop's may be closed already, or the broker away. */
-                if (!tried && unit_private_bus(h->run, &bus) < 0)
-                        bus = NULL;
+                if (!tried)
+                        connected = unit_private_bus(h->run, &bus);
                 tried = true;
-                if (bus && now < deadline_usec && unit_of_cgroup(l->lease.path, unit) >= 0)
-                        (void) unit_set_memory_high_sync(bus, unit, l->lease.original,
-                                                         MIN(deadline_usec - now, USEC_PER_SEC));
+                r = connected;
+                if (r >= 0 && unit_of_cgroup(l->lease.path, unit) >= 0)
+                        r = now >= deadline_usec ? -ETIMEDOUT :
+                                                   unit_set_memory_high_sync(bus, unit, l->lease.original,
+                                                                             MIN(deadline_usec - now, USEC_PER_SEC));
                 dropin_remove(h, l, true);
-                leases_end(h->leases, l);
+                /* Whoever reads the record tells it then. */
+                if (unit_is_silence(r))
+                        left++;
+                else
+                        leases_end(h->leases, l);
         }
         sd_bus_close_unref(bus);
+        return left;
 }
 
 void handover_set_bus(Handover *h, sd_bus *bus) {

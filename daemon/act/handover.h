@@ -31,5 +31,5 @@ void handover_wake(Handover *h);
 void handover_end(Handover *h, HeldLease *l, bool tell_original);
 
 /* For the way out: does what handover_end() left for later, waiting at most until deadline_usec
- * (CLOCK_MONOTONIC). */
-void handover_finish(Handover *h, uint64_t deadline_usec);
+ * (CLOCK_MONOTONIC). Returns of how many systemd could not be told: their records stay. */
+int handover_finish(Handover *h, uint64_t deadline_usec);

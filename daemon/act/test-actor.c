@@ -2,6 +2,9 @@
 
 /* Holds, kills and leases of the actor; io is in test-actor-io.c. */
 
+#include <sys/socket.h>
+#include <sys/un.h>
+
 #include "act/test-actor.h"
 
 static void test_hold_and_restore(void **state) {
@@ -474,9 +477,21 @@ static void test_release_all(void **state) {
         assert_int_equal(access(lease_file, F_OK), -1);
 }
 
+/* A lease of which systemd has been told, and nobody left who holds it. */
+static void die_after_telling(void) {
+        Leases *l;
+
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_new(lease_file, &l), 0);
+        assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
+        leases_free(l);
+}
+
 static void test_release_file(void **state) {
         char dropin[256];
-        int lock_fd = file_lock_at(AT_FDCWD, lock_file);
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int lock_fd = file_lock_at(AT_FDCWD, lock_file), fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
         (void) state;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
@@ -494,15 +509,7 @@ static void test_release_file(void **state) {
 
         /* Drifted: left alone; and our drop-in goes, but no other. */
         start();
-        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        actor = actor_free(actor);
-        {
-                Leases *l;
-
-                assert_int_equal(leases_new(lease_file, &l), 0);
-                assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
-                leases_free(l);
-        }
+        die_after_telling();
         (void) snprintf(dropin, sizeof dropin, "%s/system.control/hog.service.d/50-MemoryHigh.conf", run);
         test_sh("mkdir -p '%s/system.control/hog.service.d' && "
            "printf '# made by systemd\\n[Service]\\nMemoryHigh=%d\\n' >'%s'",
@@ -514,17 +521,22 @@ static void test_release_file(void **state) {
         *strrchr(dropin, '/') = 0;
         assert_int_equal(access(dropin, F_OK), -1);
 
+        /* systemd is there and does not answer: what it has not been told of stays written down. */
         set_high(LIMIT_MAX);
         start();
-        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
-        actor = actor_free(actor);
-        {
-                Leases *l;
+        die_after_telling();
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%s/private", run);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof address), 0);
+        assert_int_equal(listen(fd, 1), 0);
+        assert_int_equal(leases_release_file_at(root, run, lease_file), -ETIMEDOUT);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(leases_in_file(NULL), 1);
+        close(fd);
+        assert_int_equal(leases_release_file_at(root, run, lease_file), 0);
+        assert_int_equal(leases_in_file(NULL), 0);
 
-                assert_int_equal(leases_new(lease_file, &l), 0);
-                assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
-                leases_free(l);
-        }
+        start();
+        die_after_telling();
         test_sh("mkdir -p '%s' && printf '[Service]\\nMemoryHigh=5\\n' >'%s/50-MemoryHigh.conf'", dropin, dropin);
         assert_int_equal(leases_release_file_at(root, run, lease_file), 0);
         assert_true(high() == LIMIT_MAX);

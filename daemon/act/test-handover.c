@@ -4,6 +4,7 @@
 
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "act/handover.h"
@@ -20,7 +21,7 @@ static sd_event *event;
 static FakeSystemd fake;
 static Leases *leases;
 static Handover *handover;
-static int lost;
+static int lost, refused;
 
 static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
         const char *value = strstr(line, "MemoryHigh t:");
@@ -37,7 +38,8 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
                 "%s >%s",
                 base, strstr(value, "18446744073709551615") ? "infinity" : "4096", dropin);
         assert_int_equal(system(command), 0);
-        return 0;
+        /* Whoever says nothing does it nevertheless. */
+        return refused;
 }
 
 static void on_lost(HeldLease *l, void *userdata) {
@@ -52,7 +54,7 @@ static int setup(void **state) {
         (void) snprintf(file, sizeof file, "%s/leases", base);
         (void) snprintf(dropin, sizeof dropin, "%s/" DROPIN, base);
         fake = (FakeSystemd) { .answer = answer };
-        lost = 0;
+        lost = refused = 0;
         assert_true(sd_event_new(&event) >= 0);
         fake_systemd_start(&fake, event);
         assert_int_equal(leases_new(file, &leases), 0);
@@ -178,6 +180,78 @@ static void test_taken_again(void **state) {
         assert_int_equal(access(dropin, F_OK), 0);
 }
 
+static void tell_now(HeldLease *h) {
+        h->retry_usec = 0;
+        handover_wake(handover);
+}
+
+/* What was not answered is told again, in the beginning and at the end. */
+static void test_no_answer(void **state) {
+        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+
+        (void) state;
+        refused = -ETIMEDOUT;
+        assert_log(SET_4096);
+        event_spin_until(event, h->lease.handed_over && !h->calling);
+        assert_true(h->retry_usec > now_monotonic_usec());
+        refused = 0;
+        tell_now(h);
+        assert_log(SET_4096);
+        event_spin_until(event, h->told && !h->calling);
+        tell_now(h);
+        event_spin(event, 50 * USEC_PER_MSEC);
+        assert_log("");
+        refused = -ETIMEDOUT;
+        handover_end(handover, h, true);
+        assert_log(SET_MAX);
+        event_spin_until(event, !h->calling);
+        assert_ptr_equal(leases_find_ended(leases, 5), h);
+        assert_true(h->retry_usec > now_monotonic_usec());
+        assert_int_equal(access(dropin, F_OK), 0);
+        refused = 0;
+        tell_now(h);
+        assert_log(SET_MAX);
+        event_spin_until(event, !leases_find_ended(leases, 5));
+        assert_int_equal(access(dropin, F_OK), -1);
+        /* A refusal is an answer. */
+        h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        event_spin_until(event, h->told);
+        refused = -EINVAL;
+        handover_end(handover, h, true);
+        event_spin_until(event, !leases_find_ended(leases, 5));
+        assert_int_equal(access(dropin, F_OK), -1);
+}
+
+static void count_reader(const HeldLease *h, void *userdata) {
+        (void) h;
+        (*(size_t *) userdata)++;
+}
+
+/* On the way out, from a systemd that is there and too busy: the drop-in goes, and the record stays. */
+static void test_silence_at_the_end(void **state) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        uint64_t begin;
+        size_t n = 0;
+
+        (void) state;
+        (void) snprintf(address.sun_path, sizeof address.sun_path, "%s/private", base);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof address), 0);
+        assert_int_equal(listen(fd, 1), 0);
+        event_spin_until(event, h->told);
+        handover_set_bus(handover, NULL);
+        handover_end(handover, h, true);
+        begin = now_monotonic_usec();
+        assert_int_equal(handover_finish(handover, begin + 200 * USEC_PER_MSEC), 1);
+        assert_true(now_monotonic_usec() - begin < USEC_PER_SEC);
+        assert_int_equal(access(dropin, F_OK), -1);
+        leases_remove_if_empty(leases);
+        assert_int_equal(leases_read(file, count_reader, &n), 0);
+        assert_int_equal(n, 1);
+        close(fd);
+}
+
 static void test_no_bus(void **state) {
         HeldLease *h;
 
@@ -194,7 +268,7 @@ static void test_no_bus(void **state) {
         event_spin(event, 100 * USEC_PER_MSEC);
         assert_non_null(leases_find_ended(leases, 5));
         /* On the way out the file goes even if nobody can be told. */
-        handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC);
+        assert_int_equal(handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC), 0);
         assert_null(leases_find_ended(leases, 5));
         leases_remove_if_empty(leases);
         assert_int_equal(access(file, F_OK), -1);
@@ -206,6 +280,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_drift),
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
+                TEST(test_no_answer),    TEST(test_silence_at_the_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

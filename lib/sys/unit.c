@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/macro.h"
@@ -306,11 +307,45 @@ int unit_set_memory_high(sd_bus *bus, const char *unit, uint64_t bytes, UnitHand
         return unit_call_send(bus, m, &c, on_reply, UNIT_TIMEOUT_USEC, ret_slot);
 }
 
+static uint64_t now_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* sd_bus_call() bounds the call, and not the connecting before it. */
+static int wait_connected(sd_bus *bus, uint64_t deadline_usec) {
+        for (;;) {
+                uint64_t now = now_usec();
+                int r = sd_bus_is_ready(bus);
+
+                if (r == 0)
+                        r = sd_bus_process(bus, NULL);
+                else
+                        return MIN(r, 0);
+                if (r == 0)
+                        r = now >= deadline_usec ? -ETIMEDOUT : sd_bus_wait(bus, deadline_usec - now);
+                if (r < 0)
+                        return r;
+        }
+}
+
 int unit_set_memory_high_sync(sd_bus *bus, const char *unit, uint64_t bytes, uint64_t timeout_usec) {
         _cleanup_message_ sd_bus_message *m = NULL;
+        uint64_t deadline = now_usec() + timeout_usec, now;
         int r = memory_high_message(bus, unit, bytes, &m);
 
-        return r < 0 ? r : sd_bus_call(bus, m, timeout_usec, NULL, NULL);
+        if (r >= 0)
+                r = wait_connected(bus, deadline);
+        if (r < 0)
+                return r;
+        now = now_usec();
+        return now >= deadline ? -ETIMEDOUT : sd_bus_call(bus, m, deadline - now, NULL, NULL);
+}
+
+bool unit_is_silence(int r) {
+        return r == -ETIMEDOUT || r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE || r == -EAGAIN;
 }
 
 int unit_private_bus(const char *run, sd_bus **ret) {

@@ -44,8 +44,10 @@ int unit_set_property(sd_bus *bus, const char *unit, const char *key, const char
 /* The same for MemoryHigh= in bytes. The drop-in that systemd makes of it: unit_dropin_name(). */
 int unit_set_memory_high(sd_bus *bus, const char *unit, uint64_t bytes, UnitHandler handler, void *userdata,
                          sd_bus_slot **ret_slot);
-/* For the way out: waits, at most timeout_usec. */
+/* For the way out: waits, at most timeout_usec, also for a connection that is being made. */
 int unit_set_memory_high_sync(sd_bus *bus, const char *unit, uint64_t bytes, uint64_t timeout_usec);
+/* An error of a call, or of connecting, that says nothing of what systemd does with it: it may still be done. */
+bool unit_is_silence(int r);
 
 /* A connection to PID 1 itself, below run ("/run/systemd"): there also while the broker is not, and after
  * the loop has closed its own bus. Root only. */
