@@ -332,6 +332,9 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         };
         int r;
 
+        /* Of another original, and systemd may still write what it was told for it. */
+        if (h && h->drifted)
+                return -EBUSY;
         if (h) {
                 r = leases_set(a->leases, h, action->value, action->swap_value, action->step,
                                lease.expires_usec);

@@ -16,9 +16,11 @@
  * the unit. */
 
 #include "act/handover.h"
+#include "act/limit.h"
 #include "act/worker.h"
 #include "base/macro.h"
 #include "base/units.h"
+#include "sys/cgroup.h"
 #include "sys/small-file.h"
 #include "sys/unit.h"
 
@@ -61,6 +63,12 @@ static void dropin_remove(Handover *h, const HeldLease *l, bool tell_original) {
         (void) unit_memory_high_dropin_remove(h->run, unit, values, n);
 }
 
+/* Systemd has been told all that it is to be told. */
+static void finish(Handover *h, HeldLease *l) {
+        dropin_remove(h, l, !l->drifted);
+        leases_end(h->leases, l);
+}
+
 static void on_answer(int r, const char *message, void *userdata) {
         Call *c = userdata;
         Handover *h = c->handover;
@@ -77,8 +85,7 @@ static void on_answer(int r, const char *message, void *userdata) {
         } else if (c->last && !unit_is_silence(r)) {
                 /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd would not
                  * change keeps the value in memory until its next reload. Either way the file must go. */
-                dropin_remove(h, l, true);
-                leases_end(h->leases, l);
+                finish(h, l);
                 return;
         } else if (c->last) {
                 /* It may do it any time, and make the drop-in anew: ours goes when it answers a later call. */
@@ -134,7 +141,18 @@ static bool over_the_limit(const HeldLease *l, uint64_t now) {
                current > l->lease.value && current - l->lease.value > EXCESS_BYTES;
 }
 
+/* Systemd must not be told then, for it writes what it is told, over whatever is there. */
+static bool is_theirs(const HeldLease *l) {
+        uint64_t there;
+
+        return file_read_limit_at(l->dir_fd, "memory.high", &there) >= 0 && !limit_equal(there, l->lease.value) &&
+               !limit_equal(there, l->previous) &&
+               !(l->ended && limit_equal(there, l->lease.original)) &&
+               !(l->lease.handed_over && (limit_equal(there, l->handed_value) || limit_equal(there, l->handed_before)));
+}
+
 static void tell(Handover *h, HeldLease *l, uint64_t now) {
+        bool alive = cgroup_is_alive(l->dir_fd, l->lease.cgroup_id);
         char unit[UNIT_NAME_SIZE];
         uint64_t value = l->ended ? l->lease.original : l->lease.value;
 
@@ -144,8 +162,16 @@ static void tell(Handover *h, HeldLease *l, uint64_t now) {
                 return;
         }
         l->retry_usec = now + RETRY_USEC;
-        if (!l->ended) {
-                if (over_the_limit(l, now))
+        if (l->ended) {
+                l->drifted = l->drifted || (alive && is_theirs(l));
+                if (l->drifted) {
+                        finish(h, l);
+                        return;
+                }
+        } else {
+                /* A unit that was started again has another cgroup, which is not to get the limit of the one before.
+                 * What became of the value the next write says. */
+                if (!alive || is_theirs(l) || over_the_limit(l, now))
                         return;
                 /* Told once more, it still has either this one or the one before. */
                 if ((!l->lease.handed_over || l->handed_value != value) &&
@@ -196,12 +222,13 @@ void handover_end(Handover *h, HeldLease *l, bool tell_original) {
                 leases_end(h->leases, l);
                 return;
         }
-        if (!tell_original) {
-                dropin_remove(h, l, false);
-                leases_end(h->leases, l);
+        l->drifted = !tell_original;
+        if (l->drifted && !l->calling) {
+                finish(h, l);
                 return;
         }
-        /* A call that is under way would arrive first in any case; ours comes after its answer. */
+        /* A call that is under way would arrive first in any case; ours comes after its answer. The drop-in is made before
+         * it too. */
         l->ended = true;
         l->retry_usec = 0;
         handover_wake(h);
@@ -226,13 +253,13 @@ int handover_finish(Handover *h, uint64_t deadline_usec) {
                 if (!tried)
                         connected = unit_private_bus(h->run, &bus);
                 tried = true;
-                r = connected;
-                if (r >= 0 && unit_of_cgroup(l->lease.path, unit) >= 0)
+                r = l->drifted && l->calling ? -ETIMEDOUT : connected;
+                if (r >= 0 && !l->drifted && unit_of_cgroup(l->lease.path, unit) >= 0)
                         r = now >= deadline_usec ? -ETIMEDOUT :
                                                    unit_set_memory_high_sync(bus, unit, l->lease.original,
                                                                              MIN(deadline_usec - now, USEC_PER_SEC));
-                dropin_remove(h, l, true);
-                /* Whoever reads the record tells it then. */
+                dropin_remove(h, l, !l->drifted);
+                /* Whoever reads the record does it then. */
                 if (unit_is_silence(r))
                         left++;
                 else

@@ -213,7 +213,7 @@ int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **re
         h->previous = previous;
         h->swap_previous = lease->swap_original;
         h->handed_value = h->handed_before = 0;
-        h->had_dropin = h->told = h->ended = h->calling = false;
+        h->had_dropin = h->told = h->ended = h->drifted = h->calling = false;
         h->retry_usec = 0;
         h->jobs = 0;
         h->dir_fd = -EBADF;

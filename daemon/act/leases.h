@@ -23,7 +23,8 @@ typedef struct HeldLease {
         uint64_t handed_before; /* … and the time before: its drop-in holds one of the two */
         bool had_dropin;        /* there was a runtime drop-in for MemoryHigh= before ours: it stays */
         bool told;              /* it said that it has handed_value */
-        bool ended;             /* over for everybody else; only systemd has still to be told */
+        bool ended;             /* over for everybody else; only systemd has still to be told … */
+        bool drifted;           /* … or to answer, for the value is somebody's and it is told nothing more */
         /* sets and restores under way: at most one set, for the file can name two values */
         unsigned jobs;
         bool calling;           /* a call to systemd is under way */

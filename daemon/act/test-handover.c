@@ -12,6 +12,8 @@
 #include "act/worker.h"
 #include "base/test-dir.h"
 #include "base/units.h"
+#include "sys/cgroup.h"
+#include "sys/small-file.h"
 #include "sys/test-systemd.h"
 
 #define DROPIN "system.control/hog.service.d/50-MemoryHigh.conf"
@@ -21,7 +23,8 @@ static sd_event *event;
 static FakeSystemd fake;
 static Leases *leases;
 static Handover *handover;
-static int lost, refused;
+static int lost, refused, cgroup_fd = -EBADF;
+static uint64_t id;
 
 static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
         const char *value = strstr(line, "MemoryHigh t:");
@@ -53,6 +56,15 @@ static int setup(void **state) {
         test_dir_make(base);
         (void) snprintf(file, sizeof file, "%s/leases", base);
         (void) snprintf(dropin, sizeof dropin, "%s/" DROPIN, base);
+        test_sh("mkdir '%s/cgroup' && touch '%s/cgroup/memory.high'", base, base);
+        cgroup_fd = open(base, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        {
+                int fd = cgroup_open(cgroup_fd, "/cgroup");
+
+                close(cgroup_fd);
+                cgroup_fd = fd;
+        }
+        assert_int_equal(cgroup_id(cgroup_fd, &id), 0);
         fake = (FakeSystemd) { .answer = answer };
         lost = refused = 0;
         assert_true(sd_event_new(&event) >= 0);
@@ -69,19 +81,31 @@ static int teardown(void **state) {
         leases = leases_free(leases);
         fake_systemd_stop(&fake);
         event = sd_event_unref(event);
+        cgroup_fd = safe_close(cgroup_fd);
         test_dir_remove(base);
         return 0;
 }
 
+static void set_high(uint64_t v) {
+        assert_int_equal(file_write_limit_at(cgroup_fd, "memory.high", v), 0);
+}
+
 static HeldLease *take(const char *path, uint64_t age_usec) {
-        Lease lease = { .cgroup_id = 5, .original = LIMIT_MAX, .value = 4096,
+        Lease lease = { .cgroup_id = id, .original = LIMIT_MAX, .value = 4096,
                         .taken_usec = now_monotonic_usec() - age_usec };
         HeldLease *h;
 
         strcpy(lease.path, path);
         assert_int_equal(leases_take(leases, &lease, LIMIT_MAX, &h), 0);
+        h->dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        set_high(4096);
         handover_wake(handover);
         return h;
+}
+
+static void tell_now(HeldLease *h) {
+        h->retry_usec = 0;
+        handover_wake(handover);
 }
 
 static void assert_log(const char *want) {
@@ -113,10 +137,10 @@ static void test_whole_way(void **state) {
         assert_log(SET_8192);
         event_spin_until(event, h->handed_value == 8192 && !h->calling);
         handover_end(handover, h, true);
-        assert_null(leases_find(leases, 5));
-        assert_non_null(leases_find_ended(leases, 5));
+        assert_null(leases_find(leases, id));
+        assert_non_null(leases_find_ended(leases, id));
         assert_log(SET_MAX);
-        event_spin_until(event, !leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
@@ -134,7 +158,7 @@ static void test_theirs_stays(void **state) {
         assert_true(h->had_dropin);
         handover_end(handover, h, true);
         assert_log(SET_MAX);
-        event_spin_until(event, !leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), 0);
 }
 
@@ -146,8 +170,67 @@ static void test_drift(void **state) {
         event_spin_until(event, h->lease.handed_over && !h->calling);
         /* Nothing is said to systemd of a value that is somebody else's. */
         handover_end(handover, h, false);
-        event_spin_until(event, !leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, id));
         assert_log("");
+        assert_int_equal(access(dropin, F_OK), -1);
+}
+
+/* What is there is not ours any more when systemd is to be told. */
+static void test_changed_before(void **state) {
+        HeldLease *h;
+
+        (void) state;
+        h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        set_high(12288);
+        event_spin(event, 200 * USEC_PER_MSEC);
+        assert_log("");
+        assert_false(h->lease.handed_over);
+        /* Ours again, or that of before, which is still being written over. */
+        set_high(LIMIT_MAX);
+        tell_now(h);
+        assert_log(SET_4096);
+        event_spin_until(event, h->told);
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
+        set_high(12288);
+        tell_now(h);
+        event_spin(event, 200 * USEC_PER_MSEC);
+        assert_log("");
+        /* Nor the original, where it was changed after it was put back. */
+        handover_end(handover, h, true);
+        event_spin_until(event, !leases_find_ended(leases, id));
+        assert_log("");
+        assert_int_equal(access(dropin, F_OK), -1);
+}
+
+/* The unit was started again: its new cgroup gets nothing of the old one's limit, but what was told is undone. */
+static void test_another_cgroup(void **state) {
+        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+
+        (void) state;
+        event_spin_until(event, h->told);
+        assert_log(SET_4096);
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
+        test_sh("rm -r '%s/cgroup'", base);
+        tell_now(h);
+        event_spin(event, 200 * USEC_PER_MSEC);
+        assert_log("");
+        handover_end(handover, h, true);
+        assert_log(SET_MAX);
+        event_spin_until(event, !leases_find_ended(leases, id));
+        assert_int_equal(access(dropin, F_OK), -1);
+}
+
+/* The drop-in that a call under way makes goes as well. */
+static void test_drift_while_telling(void **state) {
+        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+
+        (void) state;
+        while (!h->calling)
+                assert_true(sd_event_run(event, 5000) >= 0);
+        handover_end(handover, h, false);
+        assert_null(leases_find(leases, id));
+        event_spin_until(event, !leases_find_ended(leases, id));
+        assert_log(SET_4096);
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
@@ -159,7 +242,7 @@ static void test_not_systemds(void **state) {
         assert_log("");
         assert_false(h->lease.handed_over);
         handover_end(handover, h, true);
-        assert_null(leases_find_ended(leases, 5));
+        assert_null(leases_find_ended(leases, id));
 }
 
 static void test_taken_again(void **state) {
@@ -178,11 +261,6 @@ static void test_taken_again(void **state) {
         assert_int_equal(lost, 1);
         event_spin_until(event, h->handed_value == 8192 && !h->calling);
         assert_int_equal(access(dropin, F_OK), 0);
-}
-
-static void tell_now(HeldLease *h) {
-        h->retry_usec = 0;
-        handover_wake(handover);
 }
 
 /* What was not answered is told again, in the beginning and at the end. */
@@ -205,20 +283,20 @@ static void test_no_answer(void **state) {
         handover_end(handover, h, true);
         assert_log(SET_MAX);
         event_spin_until(event, !h->calling);
-        assert_ptr_equal(leases_find_ended(leases, 5), h);
+        assert_ptr_equal(leases_find_ended(leases, id), h);
         assert_true(h->retry_usec > now_monotonic_usec());
         assert_int_equal(access(dropin, F_OK), 0);
         refused = 0;
         tell_now(h);
         assert_log(SET_MAX);
-        event_spin_until(event, !leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), -1);
         /* A refusal is an answer. */
         h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
         event_spin_until(event, h->told);
         refused = -EINVAL;
         handover_end(handover, h, true);
-        event_spin_until(event, !leases_find_ended(leases, 5));
+        event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
@@ -266,10 +344,10 @@ static void test_no_bus(void **state) {
         handover_set_bus(handover, NULL);
         handover_end(handover, h, true);
         event_spin(event, 100 * USEC_PER_MSEC);
-        assert_non_null(leases_find_ended(leases, 5));
+        assert_non_null(leases_find_ended(leases, id));
         /* On the way out the file goes even if nobody can be told. */
         assert_int_equal(handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC), 0);
-        assert_null(leases_find_ended(leases, 5));
+        assert_null(leases_find_ended(leases, id));
         leases_remove_if_empty(leases);
         assert_int_equal(access(file, F_OK), -1);
 }
@@ -280,6 +358,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_drift),
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
+                TEST(test_changed_before), TEST(test_another_cgroup), TEST(test_drift_while_telling),
                 TEST(test_no_answer),    TEST(test_silence_at_the_end),
         };
 
