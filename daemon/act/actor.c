@@ -51,6 +51,7 @@ struct Actor {
         ActorHandler handler;
         void *userdata;
         sd_event_source *reassert_timer, *collect_timer;
+        bool marked;                    /* threads may have our io priority, in whichever cgroup */
         uint64_t reassert_usec;         /* the next interval */
         uint64_t systemd_until_usec;    /* CLOCK_MONOTONIC; until then who puts an original back is systemd */
 };
@@ -74,7 +75,7 @@ static size_t accept_of(const Actor *a, const HeldLease *h, uint64_t *accept) {
         return n;
 }
 
-/* While there are leases: */
+/* While there are leases, or priorities to be looked for: */
 #define COLLECT_EVERY_USEC USEC_PER_SEC
 
 static int on_collect(sd_event_source *s, uint64_t usec, void *userdata);
@@ -113,6 +114,36 @@ static void on_hook(const char *message, void *userdata) {
         kill_go(a);
 }
 
+static bool caps_untouched(const HeldLease *h) {
+        for (size_t i = 0; i < h->lease.n_io; i++)
+                if (memcmp(h->lease.io[i].value.v, h->lease.io[i].original.v, sizeof h->lease.io[i].value.v) != 0)
+                        return false;
+        return true;
+}
+
+static bool somebody_is_capped(const Actor *a) {
+        for (size_t i = 0; i < LEASES_MAX; i++) {
+                const HeldLease *h = leases_at(a->leases, i);
+
+                if (h && !h->ended && !caps_untouched(h))
+                        return true;
+        }
+        return false;
+}
+
+/* What was started under a cap and moved away has the priority still. A cap that begins meanwhile may lose it and gets it back
+ * with its next change. */
+static void clear_marks(Actor *a) {
+        Job *job = worker_take(a->worker, a->root_fd);
+
+        if (!job)
+                return;
+        job->quiet = job->clear_all = true;
+        job->action.type = ACTION_RESTORE;
+        worker_submit(a->worker, job);
+        a->marked = false;
+}
+
 static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
         Actor *a = userdata;
 
@@ -124,7 +155,9 @@ static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
                 hook_cancel(a->hook);
                 kill_go(a);
         }
-        if (actor_lease(a, 0))
+        if (a->marked && !somebody_is_capped(a))
+                clear_marks(a);
+        if (actor_lease(a, 0) || a->marked)
                 collect_later(a);
         return 0;
 }
@@ -201,13 +234,6 @@ static void caps_revert(Actor *a, HeldLease *h) {
                 cap.value = cap.expect;
                 (void) leases_cap(a->leases, h, &cap, h->lease.step, h->lease.expires_usec);
         }
-}
-
-static bool caps_untouched(const HeldLease *h) {
-        for (size_t i = 0; i < h->lease.n_io; i++)
-                if (memcmp(h->lease.io[i].value.v, h->lease.io[i].original.v, sizeof h->lease.io[i].value.v) != 0)
-                        return false;
-        return true;
 }
 
 static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
@@ -383,6 +409,7 @@ static int submit_set_io(Actor *a, Job *job, int cgroup_fd, const char *path) {
         io_accept_of(a, h, job);
         job->lease_serial = h->serial;
         h->jobs++;
+        a->marked = true;
         return 0;
 }
 
@@ -662,8 +689,9 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
         (void) sd_event_source_set_description(a->collect_timer, "collect");
         (void) sd_event_source_set_enabled(a->collect_timer, SD_EVENT_OFF);
         adopt(a);
-        if (actor_lease(a, 0))
-                collect_later(a);
+        /* By a cgd before. */
+        a->marked = true;
+        collect_later(a);
         *ret = a;
         return 0;
 }
@@ -716,6 +744,8 @@ int actor_release_all(Actor *a, uint64_t deadline_usec) {
                         handover_end(a->handover, h, result != OUTCOME_DRIFTED);
         }
         failed += handover_finish(a->handover, now + deadline_usec);
+        if (a->marked)
+                io_priority_clear_all(a->root_fd);
         leases_remove_if_empty(a->leases);
         return failed;
 }
@@ -776,6 +806,7 @@ int leases_release_file_at(const char *root, const char *run, const char *lease_
         if (rel.root_fd < 0)
                 return -errno;
         r = leases_read(lease_file, release_one, &rel);
+        io_priority_clear_all(rel.root_fd);
         if (r >= 0)
                 r = rel.error;
         /* What could not be given back stays written down. */

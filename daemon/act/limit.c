@@ -235,7 +235,8 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                 worst = MAX(worst, r);
         }
         if (job->action.n_io > 0)
-                io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && io_caps_reads_alone(&job->action));
+                io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && !atomic_load(&job->cancelled) &&
+                                             io_caps_reads_alone(&job->action));
         return worst;
 }
 
@@ -277,6 +278,10 @@ void limit_run_restore(Job *job) {
         Outcome *o = &job->outcome;
         OutcomeResult io;
 
+        if (job->clear_all) {
+                io_priority_clear_all(job->dir_fd);
+                return;
+        }
         wait_for_overtaken(job);
         io = io_change_all(job, true);
         if (io == OUTCOME_GONE || job->action.io_only) {

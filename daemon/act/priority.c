@@ -6,7 +6,9 @@
  * kernel has it by cgroup as well (io.prio.class), which Debian does not build.
  *
  * Only threads that never had a priority get one, and it carries a mark: the level, which the kernel ignores in that class.
- * So what is ours can be told by looking, and nothing has to be written down. Threads that start inherit it with the mark.
+ * So what is ours can be told by looking, and nothing has to be written down. Threads that start inherit it with the mark, and
+ * take it along where they are moved (a container's first process, a login's session): so once nobody is capped the
+ * mark is looked for everywhere.
  *
  * Source: ioprio_set(2), include/uapi/linux/ioprio.h. */
 
@@ -17,7 +19,9 @@
 #include <unistd.h>
 
 #include "act/priority.h"
+#include "act/worker.h"
 #include "base/macro.h"
+#include "base/units.h"
 
 #define IOPRIO_WHO_PROCESS 1
 #define NOBODYS 0
@@ -26,6 +30,8 @@
 /* Threads that start meanwhile inherit of one that was not reached yet. */
 #define ROUNDS_MAX 4
 #define DEPTH_MAX 16
+/* A restore may wait behind it. Enough for many thousands of cgroups; what it does not get to the next time finds. */
+#define CLEAR_ALL_USEC (500 * USEC_PER_MSEC)
 
 /* How many were changed. A thread that has ended meanwhile, or has none of the two, is passed over. */
 static unsigned change_threads(int dir_fd, int from, int to) {
@@ -45,7 +51,7 @@ static unsigned change_threads(int dir_fd, int from, int to) {
         return changed;
 }
 
-static unsigned change_below(int dir_fd, int from, int to, unsigned depth) {
+static unsigned change_below(int dir_fd, int from, int to, unsigned depth, uint64_t deadline_usec) {
         unsigned changed = change_threads(dir_fd, from, to);
         int copy = depth < DEPTH_MAX ? openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
         DIR *d = copy < 0 ? NULL : fdopendir(copy);
@@ -55,14 +61,14 @@ static unsigned change_below(int dir_fd, int from, int to, unsigned depth) {
                 (void) safe_close(copy);
                 return changed;
         }
-        while ((e = readdir(d))) {
+        while (now_monotonic_usec() < deadline_usec && (e = readdir(d))) {
                 _cleanup_close_ int child = -EBADF;
 
                 if (e->d_type != DT_DIR || e->d_name[0] == '.')
                         continue;
                 child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
                 if (child >= 0)
-                        changed += change_below(child, from, to, depth + 1);
+                        changed += change_below(child, from, to, depth + 1, deadline_usec);
         }
         (void) closedir(d);
         return changed;
@@ -71,6 +77,14 @@ static unsigned change_below(int dir_fd, int from, int to, unsigned depth) {
 void io_priority_set(int dir_fd, bool idle) {
         unsigned rounds = 0;
 
-        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0) > 0 && ++rounds < ROUNDS_MAX)
+        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0, UINT64_MAX) > 0 && ++rounds < ROUNDS_MAX)
+                ;
+}
+
+void io_priority_clear_all(int root_fd) {
+        uint64_t deadline = now_monotonic_usec() + CLEAR_ALL_USEC;
+        unsigned rounds = 0;
+
+        while (change_below(root_fd, OURS, NOBODYS, 0, deadline) > 0 && ++rounds < ROUNDS_MAX)
                 ;
 }

@@ -221,6 +221,45 @@ static void test_io_priority(void **state) {
         }
 }
 
+/* Started under a cap, with the priority that it inherited, and moved to another cgroup. */
+static void test_io_priority_moved(void **state) {
+        enum { IDLE = 3, OURS = IDLE << 13 | 5 };
+        pid_t capped, moved;
+
+        (void) state;
+        make_cgroup("/other.slice/login.scope");
+        test_sh("cd '%s' && touch '.%s/cgroup.threads' other.slice/login.scope/cgroup.threads", root, HOG);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        capped = idler("cgroup.threads", 0);
+        moved = idler("../../other.slice/login.scope/cgroup.threads", OURS);
+
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        event_spin(event, 1500 * USEC_PER_MSEC);
+        assert_int_equal(CLASS_OF(capped), IDLE);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        event_spin_until(event, CLASS_OF(moved) == 0);
+
+        /* Also by who comes after a crash, on the way out, and without a daemon; whatever the file names. */
+        actor = actor_free(actor);
+        assert_int_equal(syscall(SYS_ioprio_set, 1, moved, OURS), 0);
+        start();
+        event_spin_until(event, CLASS_OF(moved) == 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(syscall(SYS_ioprio_set, 1, moved, OURS), 0);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_int_equal(CLASS_OF(moved), 0);
+        assert_int_equal(CLASS_OF(capped), 0);
+        assert_int_equal(syscall(SYS_ioprio_set, 1, moved, OURS), 0);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
+        assert_int_equal(CLASS_OF(moved), 0);
+        for (size_t i = 0; i < 2; i++) {
+                pid_t pid = i == 0 ? capped : moved;
+
+                (void) kill(pid, SIGKILL);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_io_cap_and_restore),
@@ -229,6 +268,7 @@ int main(void) {
                 TEST(test_io_crash),
                 TEST(test_io_reassert),
                 TEST(test_io_priority),
+                TEST(test_io_priority_moved),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -432,7 +432,7 @@ Job *worker_take(Worker *w, int cgroup_fd) {
                         memset(job->io_accept, 0, sizeof job->io_accept);
                         job->n_accept = 0;
                         job->lease_serial = 0;
-                        job->quiet = false;
+                        job->quiet = job->clear_all = false;
                         job->outcome = (Outcome) {};
                         job->overtaken = NULL;
                         atomic_store(&job->cancelled, false);

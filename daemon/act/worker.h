@@ -32,6 +32,7 @@ typedef struct Job {
         IoLine io_accept[IO_DEVICES_MAX][JOB_IO_ACCEPT];        /* … and of io.max, for each of action.io */
         uint64_t lease_serial;
         bool quiet;             /* nobody outside waits for the outcome */
+        bool clear_all;         /* of io priorities, and nothing else; dir_fd is the root's */
         int dir_fd;             /* the cgroup's, the worker's own */
         Outcome outcome;
         atomic_bool cancelled;  /* a restore or a kill of the same cgroup came after it */
