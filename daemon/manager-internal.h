@@ -46,7 +46,6 @@ struct Manager {
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
-        bool watchdog;
         Ledger ledger;
 };
 

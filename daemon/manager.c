@@ -236,8 +236,6 @@ static void heartbeat(Manager *m) {
         /* Programs are seen as they start; now and then who became another user without starting one is looked for. */
         if (sensor_has_lost_exec(m->sensor) || m->scan_due || ++m->heartbeats % SCAN_EVERY == 0)
                 m->scan_due = place_scan(m->placer, on_scanned, m) < 0;
-        if (m->watchdog)
-                (void) sd_notify(false, "WATCHDOG=1");
 }
 
 static void tick(Manager *m) {
@@ -611,7 +609,6 @@ static int signals_block(void) {
 
 static int manager_start(Manager *m) {
         _cleanup_free_ char *diagnostics = NULL, *leases = NULL;
-        uint64_t interval;
         Policy *p = NULL;
         int r;
 
@@ -683,7 +680,11 @@ static int manager_start(Manager *m) {
                 journal_say(m->journal, MESSAGE_PSI_MISSING, LOG_WARNING,
                             "Pressure triggers are %s: alarms come later; 'cgctl check' tells why.",
                             psi_state_to_string(sensor_psi_state(m->sensor)));
-        m->watchdog = sd_watchdog_enabled(false, &interval) > 0;
+        /* By whatever wakes the loop; a timer of its own comes at half of WatchdogSec= at the earliest, which is after the next
+         * heartbeat unless --heartbeat= is long. */
+        r = sd_event_set_watchdog(m->event, true);
+        if (r < 0)
+                return fail(r, "cannot feed the watchdog");
         memory_trim();
         manager_wake(m);
         return 0;
