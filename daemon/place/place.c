@@ -318,6 +318,7 @@ typedef struct Restart {
         char unit[UNIT_NAME_SIZE];
         char slice[UNIT_NAME_SIZE];     /* of its domain */
         char *cgroup;                   /* the domain's */
+        char elsewhere[UNIT_NAME_SIZE]; /* the slice it runs in, where that is none of its domain; else "" */
         bool no_unit, release, running; /* no_unit: what was given can be no unit's name */
         uint64_t deadline_usec;
 } Restart;
@@ -435,6 +436,10 @@ static void restart_go(Op *op, int r, const char *slice) {
                 op_finishf(op, 0, "%s: not running; it will start in %s", u->unit, slice);
                 return;
         }
+        if (u->release && *u->elsewhere) {
+                op_finishf(op, 0, "%s: stays in %s; not restarted", u->unit, u->elsewhere);
+                return;
+        }
         u->deadline_usec = now_usec() + RESTART_WAIT_USEC;
         op->step = restart_look;
         op_started(op, unit_restart(op->placer->bus, u->unit, op_on_reply, op, &op->slot));
@@ -460,6 +465,8 @@ static void restart_begin(Op *op, int r, const char *cgroup) {
                 return;
         }
         u->running = cgroup && *cgroup;
+        if (u->running && !restart_in_place(u, cgroup))
+                slice_of_cgroup(cgroup, u->elsewhere);
         if (u->running && restart_in_place(u, cgroup) && !u->release) {
                 slice_of_cgroup(cgroup, slice);
                 op_finishf(op, 0, "%s: is in %s already", u->unit, slice);

@@ -59,7 +59,7 @@ int place_would_move(Placer *p, PlaceMovesHandler handler, void *userdata);
 int place_unit(Placer *p, const char *unit, PlaceHandler handler, void *userdata);
 
 /* Undoes the placement of a unit until the next boot or place_unit(): masks the generator's drop-in in
- * run/system/UNIT.d, reloads, and restarts the unit if it runs. */
+ * run/system/UNIT.d, reloads, and restarts the unit if it runs in its domain's slice. */
 int place_release(Placer *p, const char *unit, PlaceHandler handler, void *userdata);
 
 /* `cgctl run`. Everything is copied. With pids: those processes become a scope in the domain's slice (the

@@ -222,10 +222,18 @@ static void test_unit(void **state) {
 
                 assert_int_equal(readlink(path, target, sizeof target), strlen("/dev/null"));
         }
-        /* systemd would not move it: it is not restarted for nothing. */
+        /* It is where it would be started: it is not restarted for nothing. */
         free(fake_log(&fake));
-        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        assert_int_equal(place_release(placer, "x.service", on_done, NULL), 0);
         await(4);
+        assert_int_equal(seen.r, 0);
+        assert_string_equal(seen.message, "x.service: stays in system.slice; not restarted");
+        assert_log("Get x_2eservice org.freedesktop.systemd1.Service ControlGroup\n"
+                   "Reload\n"
+                   "Get x_2eservice org.freedesktop.systemd1.Service Slice\n");
+        /* Nor where systemd would not move it. */
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(5);
         assert_int_equal(seen.r, -EBADMSG);
         assert_log("Get x_2eservice org.freedesktop.systemd1.Service ControlGroup\n"
                    "Reload\n"
@@ -235,15 +243,15 @@ static void test_unit(void **state) {
         world.cgroup = "";
         world.slice = "workload.slice";
         assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
-        await(5);
+        await(6);
         assert_string_equal(seen.message, "x.service: not running; it will start in workload.slice");
         /* In no domain, and never. */
         assert_int_equal(place_unit(placer, "nobody.service", on_done, NULL), 0);
-        assert_int_equal(seen.calls, 5);
-        await(6);
+        assert_int_equal(seen.calls, 6);
+        await(7);
         assert_int_equal(seen.r, -ENOENT);
         assert_int_equal(place_unit(placer, "dbus.service", on_done, NULL), 0);
-        await(7);
+        await(8);
         assert_int_equal(seen.r, -EPERM);
         /* No unit: of several that were asked for, which one is said. */
         assert_int_equal(place_unit(placer, "../x.service", on_done, NULL), 0);
