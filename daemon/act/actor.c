@@ -469,6 +469,8 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                         job->action.n_io = 0;
                 break;
         case ACTION_KILL:
+                if (h)
+                        io_of_lease(a, h, job);
                 break;
         case _ACTION_TYPE_MAX:
                 worker_refuse(a->worker, job, OUTCOME_FAILED, -EINVAL);
@@ -480,6 +482,7 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
 
 int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const *argv,
                       uint64_t timeout_usec, ActorSay say) {
+        const HeldLease *h = leases_find(a->leases, action->cgroup_id);
         char unit[80], description[80], text[512], time[FORMAT_MAX];
         Job *job = worker_take(a->worker, cgroup_fd);
         int r;
@@ -487,6 +490,8 @@ int actor_submit_kill(Actor *a, const Action *action, int cgroup_fd, char *const
         if (!job)
                 return -ENOSPC;
         job->action = *action;
+        if (h)
+                io_of_lease(a, h, job);
         (void) snprintf(unit, sizeof unit, "cgd-pre-kill-%" PRIu64 "-%" PRIu64 ".service",
                         action->incident_id, action->id);
         (void) snprintf(description, sizeof description, "[cgd] PreKillExec= in incident %" PRIu64,

@@ -6,8 +6,10 @@
  * is not yet a kill.
  *
  * io.max is lifted first: a process inside a throttled write dies only when the write is through (15 s were
- * measured). The two xattrs are systemd-oomd's; PID 1 reads them when the unit's cgroup empties
- * (src/core/unit.c, unit_check_oomd_kill()) and reports the unit as `oom-kill`, which is what happened.
+ * measured). It is put back whatever came of the kill, for the lease says that it is there, and other lines are their
+ * owner's; but where the lease was given back meanwhile, its devices get what was there before it. The two xattrs are
+ * systemd-oomd's; PID 1 reads them when the unit's cgroup empties (src/core/unit.c, unit_check_oomd_kill()) and reports
+ * the unit as `oom-kill`, which is what happened.
  * Nothing here allocates, and there is always room for two descriptors. PreKillExec= comes before all this:
  * hook.c runs it, and the job with its descriptor waits (actor.c). Left out: freezing first (a frozen cgroup
  * can be killed, and one that forks cannot outrun cgroup.kill). */
@@ -19,6 +21,7 @@
 #include <unistd.h>
 
 #include "act/kill.h"
+#include "act/limit.h"
 #include "base/macro.h"
 #include "base/units.h"
 #include "sys/cgroup.h"
@@ -26,6 +29,7 @@
 
 /* A line a device that has a cap; far more devices than one cgroup is capped on. */
 #define IO_MAX_TEXT 2048
+#define IO_MAX_LINES 32
 
 /* Processes in this cgroup; 0 where there are none or it cannot be told. */
 static uint64_t count_processes(int dir_fd) {
@@ -101,8 +105,29 @@ static int populated(int events_fd) {
         return p[strlen("populated ")] == '0' ? 0 : 1;
 }
 
+static bool io_equal(const IoLine *a, const IoLine *b) {
+        return memcmp(a->v, b->v, sizeof a->v) == 0;
+}
+
+static void io_max_put_back(const Job *job, const char *text) {
+        IoLine lines[IO_MAX_LINES];
+        size_t n = cgroup_io_max_parse(text, lines, IO_MAX_LINES);
+
+        io_max_write(job->dir_fd, text, false);
+        /* After the write: who comes later than this look finds the cap there and gives it back. */
+        if (!atomic_load(&job->given_back))
+                return;
+        for (size_t i = 0; i < job->action.n_io; i++) {
+                const IoCap *cap = &job->action.io[i];
+                const IoLine *there = io_line_find(lines, n, &cap->value);
+
+                if (there && (io_equal(there, &cap->value) || io_equal(there, &cap->expect)))
+                        (void) limit_io_write(job->dir_fd, &cap->original);
+        }
+}
+
 static OutcomeResult kill_and_watch(Job *job, uint64_t timeout_usec) {
-        char io_max[IO_MAX_TEXT];
+        char io_max[IO_MAX_TEXT] = "";
         _cleanup_close_ int events_fd = -EBADF;
         Outcome *o = &job->outcome;
         uint64_t id = job->action.cgroup_id, deadline;
@@ -135,6 +160,7 @@ static OutcomeResult kill_and_watch(Job *job, uint64_t timeout_usec) {
                         break;
                 now = now_monotonic_usec();
                 if (now >= deadline || atomic_load(&job->cancelled)) {
+                        io_max_put_back(job, io_max);
                         o->after = count_all(fd);
                         return OUTCOME_TIMEOUT;
                 }
@@ -142,11 +168,11 @@ static OutcomeResult kill_and_watch(Job *job, uint64_t timeout_usec) {
                 (void) poll(&p, 1, (int) MIN((deadline - now) / USEC_PER_MSEC + 1, UINT64_C(100)));
         }
         o->after = 0;
-        /* Where the cgroup outlives its processes the cap was its owner's. */
-        io_max_write(fd, io_max, false);
+        io_max_put_back(job, io_max);
         return OUTCOME_DONE;
 
 fail:
+        io_max_put_back(job, io_max);
         if ((r == -ENOENT || r == -ENODEV) && !cgroup_is_alive(fd, id))
                 return OUTCOME_GONE;
         o->error = r == -ENOENT ? -EOPNOTSUPP : r;

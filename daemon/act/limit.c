@@ -149,7 +149,7 @@ static bool io_equal(const IoLine *a, const IoLine *b) {
         return memcmp(a->v, b->v, sizeof a->v) == 0;
 }
 
-static int io_max_write(int dir_fd, const IoLine *value) {
+int limit_io_write(int dir_fd, const IoLine *value) {
         static const char *const keys[_IO_KEY_MAX] = {
                 [IO_READ_BYTES] = "rbps",
                 [IO_WRITE_BYTES] = "wbps",
@@ -190,7 +190,7 @@ OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, siz
                 *ret_error = -ECANCELED;
                 return OUTCOME_FAILED;
         }
-        r = io_max_write(dir_fd, value);
+        r = limit_io_write(dir_fd, value);
         if (r >= 0)
                 r = io_max_read(dir_fd, value, &there);
         if (r < 0)

@@ -35,6 +35,12 @@ static const Outcome *cap_writes(uint64_t wbps) {
         return cap_line(value, io_line(LIMIT_MAX, LIMIT_MAX));
 }
 
+static bool io_max_is(const char *text) {
+        char buf[256];
+
+        return file_read_at(hog_fd, "io.max", buf, sizeof buf) >= 0 && streq(buf, text);
+}
+
 static void assert_io_max(const char *text) {
         char buf[256];
 
@@ -137,6 +143,33 @@ static void test_io_crash(void **state) {
         assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
         assert_io_max(NO_CAP);
         assert_int_equal(access(lease_file, F_OK), -1);
+}
+
+/* A kill lifts the cap while it goes on, and the lease ends meanwhile. */
+static void test_io_kill(void **state) {
+        Action kill = action(ACTION_KILL, 0, 0), restore = action(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+
+        (void) state;
+        for (int given_back = 0; given_back < 2; given_back++) {
+                size_t n;
+
+                assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+                assert_int_equal(file_write_at(hog_fd, "cgroup.events", "populated 1\nfrozen 0\n"), 0);
+                assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+                n = n_outcomes;
+                assert_int_equal(actor_submit(actor, &kill, hog_fd, HOG), 0);
+                event_spin_until(event, io_max_is(NO_CAP));
+                if (given_back) {
+                        assert_int_equal(actor_submit(actor, &restore, hog_fd, HOG), 0);
+                        assert_int_equal(await(n + 1)->result, OUTCOME_DONE);
+                        assert_null(actor_lease(actor, 0));
+                }
+                assert_int_equal(file_write_at(hog_fd, "cgroup.events", "populated 0\nfrozen 0\n"), 0);
+                assert_int_equal(await(n + 1 + (size_t) given_back)->result, OUTCOME_DONE);
+                assert_io_max(given_back ? NO_CAP : CAP_400);
+                if (!given_back)
+                        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        }
 }
 
 /* A unit with a limit of its own on that device: systemd puts it back at a reload. */
@@ -266,6 +299,7 @@ int main(void) {
                 TEST(test_io_drift),
                 TEST(test_io_and_memory),
                 TEST(test_io_crash),
+                TEST(test_io_kill),
                 TEST(test_io_reassert),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),

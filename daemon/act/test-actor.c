@@ -334,6 +334,13 @@ static void on_job(Job *job, void *userdata) {
         job_is_back = true;
 }
 
+static bool io_max_is(const char *rbps) {
+        char text[128], want[128];
+
+        (void) snprintf(want, sizeof want, "8:0 rbps=%s wbps=max riops=max wiops=max\n", rbps);
+        return file_read_at(hog_fd, "io.max", text, sizeof text) > 0 && streq(text, want);
+}
+
 static void test_kill_timeout(void **state) {
         Worker *w;
         Job *job;
@@ -350,18 +357,37 @@ static void test_kill_timeout(void **state) {
         assert_int_equal(last_job.outcome.result, OUTCOME_TIMEOUT);
         assert_true(last_job.outcome.after == 2);
         assert_true(last_job.outcome.finished_usec - last_job.outcome.started_usec >= 300 * USEC_PER_MSEC);
-        /* One under way does not keep the daemon from leaving. */
+        /* The cap is there still. */
+        assert_true(io_max_is("4096"));
+        test_sh("mv '%s%s/cgroup.kill' '%s'", root, HOG, base);
+        job = worker_take(w, hog_fd);
+        job->action = action(ACTION_KILL, 0, 0);
+        job_is_back = false;
+        worker_submit(w, job);
+        while (!job_is_back)
+                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        assert_int_equal(last_job.outcome.result, OUTCOME_FAILED);
+        assert_true(io_max_is("4096"));
+        test_sh("mv '%s/cgroup.kill' '%s%s'", base, root, HOG);
+        /* One under way does not keep the daemon from leaving, nor puts a cap there that was given back. */
         worker_set_kill_timeout(w, 60 * USEC_PER_SEC);
         job = worker_take(w, hog_fd);
         job->action = action(ACTION_KILL, 0, 0);
+        job->action.io[0] = (IoCap) {
+                .value = { 8, 0, { 4096, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } },
+                .original = { 8, 0, { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } },
+        };
+        job->action.n_io = 1;
         worker_submit(w, job);
-        usleep(20000);
+        event_spin_until(event, io_max_is("max"));
         {
                 uint64_t begin = now_monotonic_usec();
 
+                (void) worker_quiesce(w, begin);
                 worker_free(w);
                 assert_true(now_monotonic_usec() - begin < 2 * USEC_PER_SEC);
         }
+        assert_true(io_max_is("max"));
 }
 
 /* A set that hangs in the kernel, as in reclaim: its file is a FIFO that nobody reads. The restore of

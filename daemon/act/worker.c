@@ -351,6 +351,8 @@ static void interrupt_all(Worker *w, bool kills) {
         for (size_t i = 0; i < THREADS_N; i++) {
                 Thread *t = &w->threads[i];
 
+                if (t->running && t->lane == LANE_KILL)
+                        atomic_store(&t->running->given_back, true);
                 if (!t->running || (t->lane == LANE_KILL && !kills) || t->lane == LANE_LIFT)
                         continue;
                 atomic_store(&t->running->cancelled, true);
@@ -436,6 +438,7 @@ Job *worker_take(Worker *w, int cgroup_fd) {
                         job->outcome = (Outcome) {};
                         job->overtaken = NULL;
                         atomic_store(&job->cancelled, false);
+                        atomic_store(&job->given_back, false);
                         atomic_store(&job->finished, false);
                         job->state = JOB_TAKEN;
                 }
@@ -465,8 +468,11 @@ void worker_submit(Worker *w, Job *job) {
                 for (size_t i = 0; i < JOBS_MAX; i++) {
                         Job *other = &w->jobs[i];
 
-                        if (other == job || other->action.cgroup_id != job->action.cgroup_id ||
-                            job_lane(other) != LANE_PRESS)
+                        if (other == job || other->action.cgroup_id != job->action.cgroup_id)
+                                continue;
+                        if (job_lane(job) == LANE_LIFT && job_lane(other) == LANE_KILL)
+                                atomic_store(&other->given_back, true);
+                        if (job_lane(other) != LANE_PRESS)
                                 continue;
                         if (other->state == JOB_QUEUED)
                                 job_refuse(w, other, OUTCOME_FAILED, -ECANCELED);
