@@ -223,7 +223,7 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
                           h->lease.swap_original);
         r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 4 : 2,
                          h->lease.original, NULL, &before, &after, &error);
-        return io == OUTCOME_FAILED && r == OUTCOME_DONE ? io : r;
+        return io == OUTCOME_FAILED && r != OUTCOME_GONE ? io : r;
 }
 
 /* The write failed: what was there before it still is. */

@@ -291,7 +291,8 @@ void limit_run_restore(Job *job) {
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, NULL, &o->before, &o->after, &o->error);
         limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
-        /* io.max that is somebody else's is left; one that could not be written is tried again. */
-        if (io == OUTCOME_FAILED && o->result == OUTCOME_DONE)
+        /* io.max that is somebody else's is left; one that could not be written is tried again, also where memory.high is
+         * somebody else's. */
+        if (io == OUTCOME_FAILED && o->result != OUTCOME_GONE)
                 o->result = io;
 }

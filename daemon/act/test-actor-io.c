@@ -121,6 +121,35 @@ static void test_io_and_memory(void **state) {
         assert_int_equal(leases_in_file(NULL), 0);
 }
 
+/* io.max cannot be given back, and memory.high is somebody else's: the cap has its lease still. */
+static void test_io_fails_and_memory_drifts(void **state) {
+        HeldLease h;
+
+        (void) state;
+        for (int i = 0; i < 2; i++) {
+                set_high(LIMIT_MAX);
+                assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+                assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+                assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+                set_high(50 * MIB);
+                test_sh("cd '%s%s' && rm io.max && mkdir io.max", root, HOG);
+                if (i == 0)
+                        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_FAILED);
+                else
+                        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 1);
+                assert_int_equal(leases_in_file(&h), 1);
+                assert_int_equal(h.lease.n_io, 1);
+                test_sh("cd '%s%s' && rmdir io.max && printf '" CAP_400 "' >io.max", root, HOG);
+                if (i == 0)
+                        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_DRIFTED);
+                else
+                        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+                assert_io_max(NO_CAP);
+                assert_int_equal(leases_in_file(NULL), 0);
+                assert_true(high() == 50 * MIB);
+        }
+}
+
 /* A crash, at rest and in the middle of a change, and what a cgd that comes after it does. */
 static void test_io_crash(void **state) {
         (void) state;
@@ -298,6 +327,7 @@ int main(void) {
                 TEST(test_io_cap_and_restore),
                 TEST(test_io_drift),
                 TEST(test_io_and_memory),
+                TEST(test_io_fails_and_memory_drifts),
                 TEST(test_io_crash),
                 TEST(test_io_kill),
                 TEST(test_io_reassert),
