@@ -356,6 +356,7 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
                 .taken_usec = now,
                 .expires_usec = now + action->lease_usec,
         };
+        _cleanup_close_ int dir_fd = -EBADF;
         int r;
 
         /* Of another original, and systemd may still write what it was told for it. */
@@ -376,6 +377,10 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         if (strlen(path) >= sizeof lease.path)
                 return -ENAMETOOLONG;
         strcpy(lease.path, path);
+        /* Before the lease: one that holds no cgroup would be taken for one whose cgroup is gone. */
+        dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        if (dir_fd < 0)
+                return -errno;
         r = leases_take(a->leases, &lease, action->expect, &h);
         if (r == -ENOSPC) {
                 collect_gone(a);
@@ -383,7 +388,7 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         }
         if (r < 0)
                 return r;
-        h->dir_fd = fcntl(cgroup_fd, F_DUPFD_CLOEXEC, 3);
+        h->dir_fd = TAKE_FD(dir_fd);
         collect_later(a);
         *ret = h;
         return 0;

@@ -299,6 +299,33 @@ static void test_full_disk(void **state) {
         assert_int_equal(o->result, OUTCOME_FAILED);
 }
 
+/* A lease is not taken that could not be given back. */
+static void test_no_descriptor(void **state) {
+        Action a = action(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX);
+        struct rlimit old, none;
+        int opened[1024], last = -1, fd = -1;
+        size_t n = 0;
+
+        (void) state;
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+        /* All up to the last one that is open are. */
+        for (int i = 0; i < 1024; i++)
+                last = fcntl(i, F_GETFD) >= 0 ? i : last;
+        while (fd < last)
+                fd = opened[n++] = open("/dev/null", O_RDONLY | O_CLOEXEC);
+        none = old;
+        none.rlim_cur = (rlim_t) fd + 1;
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+        while (n > 0)
+                close(opened[--n]);
+        assert_int_equal(await(1)->result, OUTCOME_FAILED);
+        assert_int_equal(outcomes[0].error, -EMFILE);
+        assert_null(actor_lease(actor, 0));
+        assert_true(high() == LIMIT_MAX);
+}
+
 static void test_kill(void **state) {
         const Outcome *o;
         char text[256];
@@ -662,6 +689,7 @@ int main(void) {
                 TEST(test_gone_unasked),
                 TEST(test_no_controller),
                 TEST(test_full_disk),
+                TEST(test_no_descriptor),
                 TEST(test_kill),
                 TEST(test_kill_timeout),
                 TEST(test_stuck_set),
