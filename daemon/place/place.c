@@ -131,6 +131,7 @@ void op_started(Op *op, int r) {
                 op->done(op);
         data = malloc(sizeof *data);
         op->data = data;
+        op->given_up = NULL;
         op->done = free_data;
         op->step = step_fail;
         if (data)
@@ -147,6 +148,8 @@ static void end_ops(Placer *p, bool all) {
                         op = op->next;
                 if (!op)
                         return;
+                if (op->given_up)
+                        op->given_up(op);
                 op_finish(op, -ECANCELED, "given up: cgd has another policy or connection now, or ends");
         }
 }

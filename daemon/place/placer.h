@@ -20,6 +20,7 @@ struct Op {
         sd_bus_slot *slot;              /* the call under way */
         sd_event_source *timer;         /* or what it waits for */
         void (*step)(Op *op, int r, const char *message);
+        void (*given_up)(Op *op);       /* before the end that no step has seen; may be NULL */
         void (*done)(Op *op);           /* frees .data */
         void *data;
 };

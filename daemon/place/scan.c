@@ -298,6 +298,12 @@ static void move_back(Placer *p, const Group *g) {
         (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }
 
+/* Systemd may have made the scope or not: what it has not would be in a cgroup of no unit, and what it has is found and moved
+ * again. */
+static void scan_given_up(Op *op) {
+        move_back(op->placer, op->data);
+}
+
 static void scan_op_done(Op *op) {
         free(op->data);
 }
@@ -340,6 +346,7 @@ static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata)
         }
         op->data = copy;
         op->done = scan_op_done;
+        op->given_up = scan_given_up;
         op->step = scan_moved;
         r = unit_start_transient(p->bus, &t, op_on_reply, op, &op->slot);
         if (r < 0) {

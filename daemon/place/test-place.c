@@ -395,9 +395,19 @@ static void test_exec(void **state) {
         }
         procs_are("/user.slice/session-3.scope", "");
 
+        /* Back also where nobody is left who would hear of it, and to be asked for again. */
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        placer_set_bus(placer, NULL);
+        assert_int_equal(seen.calls, 1);
+        assert_int_equal(seen.r, -ECANCELED);
+        procs_are("/user.slice/session-3.scope", "30");
+        placer_set_bus(placer, fake.client);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30.scope && : >workload.slice/cgd-workload-30.scope/cgroup.procs && "
+                ": >user.slice/session-3.scope/cgroup.procs", hierarchy);
+
         world.refuse = true;
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
-        await(1);
+        await(2);
         procs_are("/user.slice/session-3.scope", "30");
         /* Not asked for again. */
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 0);
