@@ -367,6 +367,16 @@ static void on_applied(int r, const char *message, void *userdata) {
                 on_generated(r, "systemd was not reloaded: the system bus is not connected", a);
 }
 
+/* They name a domain of the old set by its place, where the new one has another. */
+static void drop_pressure(Manager *m) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < m->n_events; i++)
+                if (m->events[i].type != EVENT_PRESSURE)
+                        m->events[n++] = m->events[i];
+        m->n_events = n;
+}
+
 /* Puts a compiled set into force. request may be NULL. */
 static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const char *warnings) {
         Policy *old = m->policy;
@@ -375,6 +385,7 @@ static void policy_enforce(Manager *m, Policy *p, ServerRequest *request, const 
         int r;
 
         m->policy = p;
+        drop_pressure(m);
         m->loaded_usec = now_usec(CLOCK_MONOTONIC);
         free(m->refused);
         m->refused = NULL;
