@@ -69,7 +69,7 @@ const Verb verbs[] = {
           "domain now and not only from its next start on.",
           1, -1, TAKES_DAEMON, verb_place },
         { "release", "UNIT...", "take units out of their domain again",
-          "Undoes the placement of each UNIT until the next boot or 'cgctl place'. A running unit is restarted.",
+          "Undoes the placement of each UNIT until the next boot or 'cgctl place'. A unit that runs in its domain's slice is restarted.",
           1, -1, TAKES_DAEMON, verb_release },
         { "drill", "[SCENARIO...]", "rehearse a failure in a bounded slice, and judge",
           "Rehearses each SCENARIO, or all, on this machine: in " DRILL_SLICE ", whose memory is bounded, runs a service and "
