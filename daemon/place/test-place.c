@@ -255,7 +255,7 @@ static void test_unit(void **state) {
         assert_int_equal(seen.r, -EPERM);
         /* No unit: of several that were asked for, which one is said. */
         assert_int_equal(place_unit(placer, "../x.service", on_done, NULL), 0);
-        await(8);
+        await(9);
         assert_int_equal(seen.r, -EINVAL);
         assert_string_equal(seen.message, "../x.service: not the name of a unit");
         {
@@ -264,7 +264,7 @@ static void test_unit(void **state) {
                 memset(name, 'x', sizeof name);
                 name[sizeof name - 1] = 0;
                 assert_int_equal(place_release(placer, name, on_done, NULL), 0);
-                await(9);
+                await(10);
                 assert_int_equal(seen.r, -EINVAL);
         }
 }
