@@ -353,7 +353,7 @@ static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall,
  * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
 static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, DrillIo *full, uint64_t *pid) {
         unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
-        uint64_t begin, calm, cpu[2], bytes, stall, usual, pid_now;
+        uint64_t begin, calm, cpu[2], bytes, stall, stalled, usual, pid_now;
         Sight sight = { .touched = json_array() };
         json_t *report, *run = NULL;
         DrillIo io[2][2] = {};
@@ -381,7 +381,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         if (!drill_culprits_start(stage, scenario, begin, seconds + 1) || !sit_through(cli, begin, seconds * USEC_PER_SEC, stall, usual, &sight))
                 goto finish;
         counted = counted && disk_done(&disk, io[1]);
-        stall = drill_others_stall() - MIN(stall, drill_others_stall());
+        stalled = drill_others_stall();
         drill_culprits_freeze();
         report = drill_victim_report(SETTLE_SECONDS);
         cgd_usage(*pid, &cpu[1], &bytes);
@@ -391,7 +391,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 (void) json_object_set_new(run, "victim_died", json_boolean(report == NULL));
                 (void) json_object_set_new(run, "cgd_died", json_boolean(pid_now != *pid));
                 (void) json_object_set_new(run, "culprit_ran", json_boolean(sight.ran));
-                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) (stall / USEC_PER_MSEC)));
+                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) ((stalled - MIN(stall, stalled)) / USEC_PER_MSEC)));
         }
         json_decref(report);
         *pid = pid_now;
@@ -405,10 +405,10 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 set_work(run, io, contain, full);
         /* Who did the harm stands still and is there, so what he gets back is seen at himself. */
         (void) json_object_set_new(run, "given_back", json_boolean(settle(cli) && !drill_stage_is_limited()));
-        drill_services_stop();
         (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
                                                          "resident_bytes", (json_int_t) bytes));
 finish:
+        drill_services_stop();
         if (scenario->disk)
                 drill_disk_close();
         json_decref(sight.touched);
