@@ -1,31 +1,10 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* `cgctl drill`: each scenario once while cgd looks on and once while it contains, so that both are measured on the same
- * machine at the same time of day; then what came out, judged. */
+ * machine at the same time of day (drill/rehearsal.c); then what came out, judged. */
 
-#include <fcntl.h>
-#include <inttypes.h>
-#include <signal.h>
-#include <time.h>
-
-#include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
-#include "sys/small-file.h"
-
-#define CALM_SECONDS 5
-#define LOOK_USEC (100 * USEC_PER_MSEC)
-#define INCIDENTS_MAX 50
-/* Until cgd has given back everything and closed its incidents. */
-#define SETTLE_SECONDS 40
-/* Until cgd is there again after it died. */
-#define RESTART_SECONDS 10
-/* A machine on which somebody waits so much, in 1/100 of the last ten seconds, is in trouble. */
-#define PRESSURE_MAX 10
-/* Where those outside the drill wait for so much more of the time than in the calm before, in 1/100, it is stopped; not judged
- * before so many seconds. */
-#define OTHERS_MAX 25
-#define OTHERS_SECONDS 3
 
 static const DrillScenario scenarios[] = {
         { .name = "leak", .summary = "memory taken fast and never given back", .shape = "leak", .rate_divisor = 4 },
@@ -60,361 +39,6 @@ static const DrillScenario scenarios[] = {
           .options = { "--count=2", "--size=2G", "--rate=400K" }, .harmless = true },
 };
 
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int sig) {
-        stopped = sig;
-}
-
-static uint64_t now_usec(void) {
-        struct timespec ts;
-
-        (void) clock_gettime(CLOCK_MONOTONIC, &ts);
-        return (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
-}
-
-/* False: it was asked to stop. */
-static bool sleep_until(uint64_t usec) {
-        struct timespec ts = { .tv_sec = (time_t) (usec / USEC_PER_SEC), .tv_nsec = (long) (usec % USEC_PER_SEC) * 1000 };
-
-        while (!stopped && clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &ts, NULL) == EINTR)
-                ;
-        return !stopped;
-}
-
-static int fill_incidents(sd_bus_message *m, _unused_ void *arg) {
-        return sd_bus_message_append(m, "u", (uint32_t) INCIDENTS_MAX);
-}
-
-static int fill_mode(sd_bus_message *m, void *arg) {
-        return sd_bus_message_append(m, "ss", ((const char **) arg)[0], ((const char **) arg)[1]);
-}
-
-/* Both, for while cgd looks on nothing may be done to anybody. */
-static CliExit set_modes(Cli *cli, const char *mode) {
-        static const char *const domains[] = { DRILL_VICTIM, DRILL_CULPRIT };
-        CliExit r = CLI_DONE;
-
-        for (size_t i = 0; r == CLI_DONE && i < ARRAY_SIZE(domains); i++)
-                r = client_call(cli, NULL, "SetMode", fill_mode, (void *) (const char *[]){ domains[i], mode });
-        return r;
-}
-
-static bool is_drill(const char *domain) {
-        return streq(domain, DRILL_WHOLE) || streq(domain, DRILL_VICTIM);
-}
-
-static bool in_drill(const char *cgroup) {
-        return strncmp(cgroup, "/" DRILL_SLICE "/", strlen("/" DRILL_SLICE "/")) == 0;
-}
-
-static bool is_culprit(const char *cgroup) {
-        static const char prefix[] = "/" DRILL_SLICE "/" DRILL_CULPRIT_SLICE;
-
-        return strncmp(cgroup, prefix, strlen(prefix)) == 0;
-}
-
-/* Why nobody should be harmed on this machine now, or NULL. The pressure of the last ten seconds would be the drill's own once it has
- * begun. */
-static const char *trouble(const json_t *status, bool begun) {
-        static const char *const files[] = { "/proc/pressure/memory", "/proc/pressure/io" };
-
-        if (json_array_size(json_object_get(status, "incidents")) > 0 || json_array_size(json_object_get(status, "contained")) > 0)
-                return "there is an incident already; see 'cgctl status'";
-        for (size_t i = 0; !begun && i < ARRAY_SIZE(files); i++) {
-                char text[512], *full;
-                double avg10 = 0;
-
-                if (file_read_at(AT_FDCWD, files[i], text, sizeof(text)) >= 0 && (full = strstr(text, "full avg10=")) &&
-                    sscanf(full, "full avg10=%lf", &avg10) == 1 && avg10 > PRESSURE_MAX)
-                        return i == 0 ? "everybody waits for memory already; see /proc/pressure/memory" :
-                                        "everybody waits for io already; see /proc/pressure/io";
-        }
-        return NULL;
-}
-
-/* False: not now, which was told. */
-static bool may_harm(Cli *cli, const DrillStage *stage, bool disk, bool begun) {
-        const char *why;
-        json_t *status;
-
-        if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
-                return false;
-        why = trouble(status, begun);
-        json_decref(status);
-        if (why)
-                cli_error("drill: not now: %s", why);
-        return !why && drill_stage_has_room(stage, disk);
-}
-
-/* A drill has cgd reload its policies, which ends what 'cgctl set-mode' said. False: somebody said something, which was told. */
-static bool no_mode_by_hand(Cli *cli) {
-        json_t *domains, *d;
-        bool none = true;
-        size_t i;
-
-        if (client_json(cli, &domains, "ListDomains", NULL, NULL) != CLI_DONE)
-                return false;
-        json_array_foreach(domains, i, d) {
-                const json_t *contain = json_object_get(d, "contain");
-                const char *name = field_text(d, "name"), *mode = field_text(contain, "mode");
-
-                /* What a drill that was killed has left does not count. */
-                if (is_drill(name) || streq(name, DRILL_CULPRIT) || streq(mode, field_text(contain, "mode_configured")))
-                        continue;
-                cli_error("drill: the mode of %s was set to %s by hand, and the reload for a drill would end that; "
-                          "'cgctl set-mode %s policy' does so", name, mode, name);
-                none = false;
-        }
-        json_decref(domains);
-        return none;
-}
-
-/* cgd's process, waited for where it is being started again; 0, told: it is not there. */
-static uint64_t cgd_pid(Cli *cli) {
-        for (unsigned i = 0; i < RESTART_SECONDS * 2; i++) {
-                json_t *status;
-                uint64_t pid;
-
-                if (!client_is_running(cli)) {
-                        (void) nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
-                        continue;
-                }
-                if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
-                        return 0;
-                pid = field_u64(status, "pid");
-                json_decref(status);
-                return pid;
-        }
-        cli_error("drill: cgd is gone and does not come back; see 'systemctl status cgd'");
-        return 0;
-}
-
-/* Processor time and memory of cgd, which is one thread. */
-static void cgd_usage(uint64_t pid, uint64_t *ret_cpu_usec, uint64_t *ret_bytes) {
-        char path[64], text[4096], *p;
-        uint64_t nsec = 0, kib = 0;
-
-        (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/schedstat", pid);
-        if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0)
-                (void) sscanf(text, "%" SCNu64, &nsec);
-        (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/status", pid);
-        if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0 && (p = strstr(text, "VmRSS:")))
-                (void) sscanf(p, "VmRSS: %" SCNu64, &kib);
-        *ret_cpu_usec = nsec / 1000;
-        *ret_bytes = kib << 10;
-}
-
-/* Waits until nothing of the drill is held and none of its incidents is open. False: in vain. */
-static bool settle(Cli *cli) {
-        for (unsigned i = 0; i < SETTLE_SECONDS * 2; i++) {
-                json_t *status, *list[2], *item;
-                bool busy = false;
-                size_t k;
-
-                if (client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
-                        return false;
-                list[0] = json_object_get(status, "contained");
-                list[1] = json_object_get(status, "incidents");
-                json_array_foreach(list[0], k, item)
-                        busy = busy || in_drill(field_text(item, "cgroup"));
-                json_array_foreach(list[1], k, item)
-                        busy = busy || is_drill(field_text(item, "domain")) || in_drill(field_text(item, "culprit"));
-                json_decref(status);
-                if (!busy)
-                        return true;
-                (void) nanosleep(&(struct timespec){ .tv_nsec = 500000000 }, NULL);
-        }
-        return false;
-}
-
-static void set_msec(json_t *run, const char *key, uint64_t usec, uint64_t since_usec) {
-        if (usec != 0)
-                (void) json_object_set_new(run, key, json_integer((json_int_t) ((usec - MIN(since_usec, usec)) / USEC_PER_MSEC)));
-}
-
-/* What is seen while harm is done. */
-typedef struct Sight {
-        bool ran;               /* somebody did it at all */
-        uint64_t empty_usec;    /* since when nobody who does it is left, 0 = somebody is */
-        json_t *touched;        /* the paths of those in the drill that were contained and do none */
-} Sight;
-
-static void note_touched(json_t *touched, const char *who) {
-        json_t *t;
-        size_t i;
-
-        json_array_foreach(touched, i, t)
-                if (streq(json_string_value(t), who))
-                        return;
-        (void) json_array_append_new(touched, json_string(who));
-}
-
-/* An incident names its last culprit only, so it is looked at meanwhile: a lease lasts for seconds. */
-static void look_at_contained(Cli *cli, Sight *sight) {
-        json_t *status, *c;
-        size_t i;
-
-        /* That it died is told at the end. */
-        if (!client_is_running(cli) || client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
-                return;
-        json_array_foreach(json_object_get(status, "contained"), i, c)
-                if (in_drill(field_text(c, "cgroup")) && !is_culprit(field_text(c, "cgroup")))
-                        note_touched(sight->touched, field_text(c, "cgroup"));
-        json_decref(status);
-}
-
-/* What cgd did since `begin` in the drill's incidents: the first alarm and step, and whom it blamed. */
-static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin, Sight *sight) {
-        uint64_t alarm = 0, step = 0;
-        const char *culprit = NULL;
-        json_t *incidents, *i;
-        CliExit r;
-        size_t k;
-
-        r = client_json(cli, &incidents, "ListIncidents", fill_incidents, NULL);
-        if (r != CLI_DONE)
-                return r;
-        /* Newest first: the last one here is the first one. */
-        json_array_foreach(incidents, k, i) {
-                uint64_t started = field_usec(i, "started"), first = json_is_null(json_object_get(i, "first_step")) ? 0 :
-                                                                     field_usec(i, "first_step");
-                const char *who = field_text(i, "culprit");
-
-                if (started < begin || !(is_drill(field_text(i, "domain")) || in_drill(who)))
-                        continue;
-                alarm = started;
-                if (first == 0)
-                        continue;
-                step = step == 0 ? first : MIN(step, first);
-                culprit = who;
-                if (!is_culprit(who))
-                        note_touched(sight->touched, who);
-        }
-        set_msec(run, "alarm_ms", alarm, begin);
-        set_msec(run, "first_step_ms", step, begin);
-        (void) json_object_set_new(run, "culprit", culprit ? json_string(culprit) : json_null());
-        (void) json_object_set(run, "others_touched", sight->touched);
-        json_decref(incidents);
-        return CLI_DONE;
-}
-
-/* What the culprits' slice and the service's have done to the drill's disk. */
-static bool disk_done(const DrillDisk *d, DrillIo io[static 2]) {
-        return drill_disk_done(d, DRILL_SLICE "/" DRILL_CULPRIT_SLICE, &io[0]) &&
-               drill_disk_done(d, DRILL_SLICE "/" DRILL_VICTIM_SLICE, &io[1]);
-}
-
-/* *full: what the disk does while nobody is contained, which the first of a pair tells. */
-static void set_work(json_t *run, DrillIo io[static 2][2], bool contain, DrillIo *full) {
-        DrillIo did[2];
-
-        for (size_t i = 0; i < ARRAY_SIZE(did); i++)
-                did[i] = (DrillIo) { io[1][i].bytes - MIN(io[0][i].bytes, io[1][i].bytes), io[1][i].ios - MIN(io[0][i].ios, io[1][i].ios) };
-        if (!contain)
-                *full = (DrillIo) { did[0].bytes + did[1].bytes, did[0].ios + did[1].ios };
-        (void) json_object_set_new(run, "work", json_integer((json_int_t) drill_work(did[0], did[1], *full)));
-}
-
-/* For what part of the time since then, in 1/100, those outside the drill waited. */
-static uint64_t others_wait(uint64_t stall_then, uint64_t then) {
-        uint64_t stall = drill_others_stall();
-
-        /* A slice that is gone takes its sum with it. */
-        return (stall - MIN(stall_then, stall)) * 100 / MAX(now_usec() - then, UINT64_C(1));
-}
-
-/* Until the harm's time is over. stall: that of others when it began; usual: what part of the time they waited before it, in 1/100.
- * False: it was asked to stop, or others suffer, which was told. */
-static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall, uint64_t usual, Sight *sight) {
-        uint64_t now, second = 1;
-
-        while ((now = now_usec()) < begin + usec) {
-                if (!sleep_until(MIN(now + LOOK_USEC, begin + usec)))
-                        return false;
-                if (!drill_culprits_gone()) {
-                        sight->ran = true;
-                        sight->empty_usec = 0;
-                } else if (sight->empty_usec == 0)
-                        sight->empty_usec = now_usec();
-                if (now_usec() < begin + second * USEC_PER_SEC)
-                        continue;
-                look_at_contained(cli, sight);
-                if (second++ >= OTHERS_SECONDS && others_wait(stall, begin) > usual + OTHERS_MAX) {
-                        cli_error("drill: stopped, for programs outside it wait for memory or io %" PRIu64 " %% of the time, and before it "
-                                  "waited %" PRIu64 " %%", others_wait(stall, begin), usual);
-                        return false;
-                }
-        }
-        return true;
-}
-
-/* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. *pid: cgd's, which is another when
- * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
-static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, DrillIo *full, uint64_t *pid) {
-        unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
-        uint64_t begin, calm, cpu[2], bytes, stall, stalled, usual, pid_now;
-        Sight sight = { .touched = json_array() };
-        json_t *report, *run = NULL;
-        DrillIo io[2][2] = {};
-        DrillDisk disk;
-        bool counted;
-
-        if (!may_harm(cli, stage, scenario->disk, true))
-                goto finish;
-        /* A new one each time: what was written to the last is on no way to anywhere. */
-        if (scenario->disk && !drill_disk_open(&disk))
-                goto finish;
-        /* What the service takes as it starts is a good part of all there is, and no harm. */
-        if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2) ||
-            (contain && set_modes(cli, "policy") != CLI_DONE))
-                goto finish;
-        calm = now_usec();
-        stall = drill_others_stall();
-        if (!sleep_until(calm + CALM_SECONDS * USEC_PER_SEC))
-                goto finish;
-        usual = others_wait(stall, calm);
-        cgd_usage(*pid, &cpu[0], &bytes);
-        stall = drill_others_stall();
-        begin = now_usec();
-        counted = scenario->disk && disk_done(&disk, io[0]);
-        if (!drill_culprits_start(stage, scenario, begin, seconds + 1) || !sit_through(cli, begin, seconds * USEC_PER_SEC, stall, usual, &sight))
-                goto finish;
-        counted = counted && disk_done(&disk, io[1]);
-        stalled = drill_others_stall();
-        drill_culprits_freeze();
-        report = drill_victim_report(SETTLE_SECONDS);
-        cgd_usage(*pid, &cpu[1], &bytes);
-        pid_now = cgd_pid(cli);
-        run = drill_figures(pid_now == *pid ? report : NULL, begin, begin + seconds * USEC_PER_SEC);
-        if (run) {
-                (void) json_object_set_new(run, "victim_died", json_boolean(report == NULL));
-                (void) json_object_set_new(run, "cgd_died", json_boolean(pid_now != *pid));
-                (void) json_object_set_new(run, "culprit_ran", json_boolean(sight.ran));
-                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) ((stalled - MIN(stall, stalled)) / USEC_PER_MSEC)));
-        }
-        json_decref(report);
-        *pid = pid_now;
-        if (!run || pid_now == 0 || tell_incidents(cli, run, begin, &sight) != CLI_DONE) {
-                json_decref(run);
-                run = NULL;
-                goto finish;
-        }
-        set_msec(run, "empty_ms", sight.empty_usec, begin);
-        if (counted)
-                set_work(run, io, contain, full);
-        /* Who did the harm stands still and is there, so what he gets back is seen at himself. */
-        (void) json_object_set_new(run, "given_back", json_boolean(settle(cli) && !drill_stage_is_limited()));
-        (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
-                                                         "resident_bytes", (json_int_t) bytes));
-finish:
-        drill_services_stop();
-        if (scenario->disk)
-                drill_disk_close();
-        json_decref(sight.touched);
-        return run;
-}
-
 static void fault(json_t *faults, const char *text) {
         json_t *f;
         size_t i;
@@ -435,7 +59,7 @@ static void look_for_faults(const DrillScenario *scenario, const json_t *run, js
                 fault(faults, "the service died");
         if (json_array_size(json_object_get(run, "others_touched")) > 0)
                 fault(faults, "somebody else was touched");
-        if (scenario->harmless && is_culprit(field_text(run, "culprit")))
+        if (scenario->harmless && drill_is_culprit(field_text(run, "culprit")))
                 fault(faults, "a harmless neighbour was touched");
         if (!field_true(run, "given_back"))
                 fault(faults, "not everything was given back");
@@ -474,33 +98,6 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
                          "harmless", scenario->harmless, "met", met,
                          "proves_nothing", drill_proves_nothing(scenario->harmless, without),
                          "faults", faults, "objectives", judged, "without", without, "with", with, "runs", runs);
-}
-
-/* *ret_cut: it was not done as often as asked, and why was told; what was done before that counts all the same. NULL: nothing was done. */
-static json_t *rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, const DrillObjective *objectives,
-                        size_t n_objectives, uint64_t *pid, bool *ret_cut) {
-        json_t *runs = json_array();
-
-        *ret_cut = false;
-        for (unsigned n = 0; n < cli->repeat && !*ret_cut; n++) {
-                json_t *without, *with;
-                DrillIo full = {};
-
-                if (isatty(STDERR_FILENO))
-                        (void) fprintf(stderr, "%s, %u of %u: %s\n", scenario->name, n + 1, cli->repeat, scenario->summary);
-                without = phase(cli, stage, scenario, false, &full, pid);
-                with = without ? phase(cli, stage, scenario, true, &full, pid) : NULL;
-                if (with)
-                        (void) json_array_append_new(runs, json_pack("{s:o, s:o}", "without", without, "with", with));
-                else
-                        json_decref(without);
-                *ret_cut = !with;
-        }
-        if (json_array_size(runs) == 0) {
-                json_decref(runs);
-                return NULL;
-        }
-        return judge(scenario, runs, objectives, n_objectives);
 }
 
 static const DrillScenario *scenario_find(const char *name) {
@@ -543,20 +140,21 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
 
         for (size_t i = 0; !cut && i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
                 const DrillScenario *scenario = argc > 0 ? scenario_find(argv[i]) : &scenarios[i];
-                json_t *result;
+                json_t *runs, *result;
 
                 if (argc == 0 && scenario->disk && !drill_disk_possible()) {
                         cli_error("drill: %s is left out: this kernel has no null_blk module to make a disk of", scenario->name);
                         continue;
                 }
-                result = rehearse(cli, stage, scenario, objectives, n_objectives, pid, &cut);
-                if (!result)
+                runs = drill_rehearse(cli, stage, scenario, pid, &cut);
+                if (!runs)
                         break;
+                result = judge(scenario, runs, objectives, n_objectives);
                 met = met && field_true(result, "met");
                 (void) json_array_append_new(results, result);
         }
         cut = cut || json_array_size(results) == 0;
-        if (stopped)
+        if (drill_was_stopped())
                 cli_error("drill: stopped; what it had set up is gone");
         if (json_array_size(results) == 0)
                 json_decref(results);
@@ -602,16 +200,13 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
                 return r;
         pid = field_u64(status, "pid");
         json_decref(status);
-        if (!no_mode_by_hand(cli))
+        if (!drill_no_mode_by_hand(cli))
                 return CLI_FAILED;
-        (void) sigaction(SIGINT, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-        (void) sigaction(SIGTERM, &(struct sigaction){ .sa_handler = on_signal }, NULL);
-        (void) sigaction(SIGHUP, &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        drill_stop_on_signals();
         /* What is left of one that was killed goes first: its trouble is none of the machine's. */
         if (!drill_stage_clear(&stage))
                 return CLI_FAILED;
-        (void) settle(cli);
-        if (!may_harm(cli, &stage, needs_disk(argc, argv), false) || !drill_stage_open(&stage)) {
+        if (!drill_may_begin(cli, &stage, needs_disk(argc, argv)) || !drill_stage_open(&stage)) {
                 drill_stage_close(&stage);
                 return CLI_FAILED;
         }

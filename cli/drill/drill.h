@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* A drill: what happens where (stage.c, disk.c), and what comes out of it (figures.c). cgctl(1) defines the figures. */
+/* A drill: what happens (rehearsal.c), where (stage.c, disk.c), and what comes out of it (figures.c). cgctl(1) defines the figures. */
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -121,6 +121,25 @@ void drill_services_stop(void);
 /* For how long processes outside the drill have waited for memory or io, ever, by the slices below the root and both
  * together, in microseconds. */
 uint64_t drill_others_stall(void);
+
+/* rehearsal.c: it says on standard error what went wrong, once. */
+
+typedef struct Cli Cli;
+
+/* From now on SIGINT, SIGTERM and SIGHUP end a rehearsal, and nothing else. */
+void drill_stop_on_signals(void);
+bool drill_was_stopped(void);
+
+/* A drill has cgd reload its policies, which ends what 'cgctl set-mode' said. False: somebody said something, which was told. */
+bool drill_no_mode_by_hand(Cli *cli);
+/* Whether harm may be done to this machine, once a drill before this one has ended; disk: and a disk made. False: not, which was told. */
+bool drill_may_begin(Cli *cli, const DrillStage *stage, bool disk);
+
+/* --repeat= times: an array of {"without", "with"}, a new reference. *ret_cut: it was not done as often, and why was told; what was
+ * done before that counts all the same. NULL: nothing was done. *pid: cgd's, which is another where it died. */
+json_t *drill_rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, uint64_t *pid, bool *ret_cut);
+/* A cgroup's path is of those who do the harm. */
+bool drill_is_culprit(const char *cgroup);
 
 /* Runs a program to its end; its exit status, or -1. Quiet: nobody is interested in what it says. */
 int drill_run(const char *const argv[], bool quiet);
