@@ -567,8 +567,10 @@ int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy
 }
 
 const char *policy_file_domain(const char *file, size_t *ret_size) {
-        const char *end = strstr(file, ".policy.d"), *start;
+        const char *end = strstr(file, ".policy.d/"), *start;
 
+        if (!end)
+                end = endswith(file, ".policy.d");
         if (!end)
                 end = endswith(file, ".policy");
         if (!end)
@@ -579,7 +581,8 @@ const char *policy_file_domain(const char *file, size_t *ret_size) {
         return start;
 }
 
-/* Appends the domains that the errors in d are of; of a directory, itself. Returns how many are new, or -ENOMEM. */
+/* Appends the domains that the errors in d are of, escaped as d has its files; of a directory, itself. Returns how many are
+ * new, or -ENOMEM. */
 static int domains_at_fault(const Diagnostics *d, char ***names) {
         int n_new = 0;
 
@@ -617,9 +620,14 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
                 _cleanup_diagnostics_ Diagnostics rest = { .strict = d->strict };
                 size_t n_kept = 0;
 
-                for (size_t i = 0; i < n; i++)
-                        if (!strv_contains(left_out, sources[i].domain))
+                for (size_t i = 0; i < n; i++) {
+                        _cleanup_free_ char *name = str_escape(sources[i].domain);
+
+                        if (!name)
+                                return -ENOMEM;
+                        if (!strv_contains(left_out, name))
                                 kept[n_kept++] = sources[i];
+                }
                 r = policy_compile(kept, n_kept, &rest, ret);
                 if (r != -EBADMSG)
                         break;

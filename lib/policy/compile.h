@@ -23,9 +23,9 @@ int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy
 
 /* For a start, where there is no older set to stay with: a domain with a fault in any of its files is left out, with all
  * its files, and the others make the set. d tells of the faults all the same. *ret_left_out: the names of those domains, and
- * directories that could not be used, the caller's; NULL for none. 0; -ENOMEM. */
+ * directories that could not be used, escaped, the caller's; NULL for none. 0; -ENOMEM. */
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out);
 
-/* The domain that a file's path names, NAME.policy or NAME.policy.d/…, as *ret_size bytes at the returned place in it;
+/* The domain that a file's path names, NAME.policy, NAME.policy.d or NAME.policy.d/…, as *ret_size bytes at the returned place in it;
  * NULL where it names none. */
 const char *policy_file_domain(const char *file, size_t *ret_size);

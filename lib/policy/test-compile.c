@@ -450,6 +450,11 @@ static void test_sound(void **state _unused_) {
         }, conflict[] = {
                 SOURCE("a", "/p/a.policy", "[Domain]\nSlice=same.slice\n"),
                 SOURCE("b", "/p/b.policy", "[Domain]\nSlice=same.slice\n"),
+        }, odd[] = {
+                SOURCE("b", "/p/b.policy", "[Domain]\nRank=2\n"),
+                SOURCE("c.policy.data", "/p/c.policy.data.policy", "[Domain]\nRank=high\n"),
+                SOURCE("my\\x2dapp", "/p/my\\x2dapp.policy", "[Domain]\nRank=1\n"),
+                SOURCE("\xff", "/p/\xff.policy", "[Domain]\nRank=1\n"),
         };
 #undef SOURCE
 
@@ -461,6 +466,9 @@ static void test_sound(void **state _unused_) {
         /* Of a directory that is not trusted nothing was read; the rest counts. */
         assert_sound(good, 2, "/etc/cgd/policies", "a b", "/etc/cgd/policies");
         assert_sound(bad + 3, 1, NULL, "", "c");
+        /* The faults name their files escaped. */
+        assert_sound(odd, 4, NULL, "b", "c.policy.data my\\x5cx2dapp \\xff");
+        assert_sound(good, 2, "/q/b.policy.d", "a", "b");
 }
 
 /* A full megabyte of the costliest lines is refused, and not by the harness for taking too long. */
