@@ -124,6 +124,9 @@ static int apply_plan(Placer *p, Apply *a) {
         for (size_t i = 0; i < p->policy->n_domains && r >= 0; i++) {
                 const Domain *d = &p->policy->domains[i];
 
+                /* Its files are the machine's own: TasksMax= there is a sysctl of the kernel. */
+                if (streq(d->slice, "-.slice"))
+                        continue;
                 for (size_t k = 0; k < d->n_resources && r >= 0; k++) {
                         const Resource *res = &d->resources[k];
                         _cleanup_free_ char *name = NULL;

@@ -170,6 +170,22 @@ static void test_resources(void **state) {
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
 }
 
+/* The host is no slice of systemd's to be limited. */
+static void test_resources_host(void **state) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        Policy *host = NULL;
+
+        (void) state;
+        assert_int_equal(compile_text("[Domain]\nSlice=-.slice\n[Resources]\nTasksMax=500\n", &d, &host), 0);
+        assert_int_equal(placer_set_policy(placer, host), 0);
+        policy_free(policy);
+        policy = host;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_log("");
+}
+
 static void test_would_move(void **state) {
         (void) state;
         world.cgroup = "/system.slice/x.service";
@@ -489,6 +505,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_resources),
                 TEST(test_resources_there),
+                TEST(test_resources_host),
                 TEST(test_would_move),
                 TEST(test_unit),
                 TEST(test_run),
