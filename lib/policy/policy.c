@@ -191,13 +191,31 @@ static bool slice_name_is_valid(const char *s) {
                 return true;
         for (; s < end; s++) {
                 if (!(*s >= 'a' && *s <= 'z') && !(*s >= 'A' && *s <= 'Z') && !(*s >= '0' && *s <= '9') &&
-                    !strchr(":-_.\\@", *s))
+                    !strchr(":-_.\\", *s))
                         return false;
                 if (*s == '-' && dash)
                         return false;
                 dash = *s == '-';
         }
         return !dash;
+}
+
+/* What systemd calls a controller: a cgroup of a name that could be one of its files gets another (cg_needs_escape()). */
+static const char *const controllers[] = {
+        "cgroup", "cpu", "cpuacct", "cpuset", "io", "blkio", "memory", "devices", "pids", "bpf-firewall", "bpf-devices",
+        "bpf-foreign", "bpf-socket-bind", "bpf-restrict-network-interfaces",
+};
+
+static bool slice_is_escaped(const char *name) {
+        if (*name == '_' || *name == '.')
+                return true;
+        for (size_t i = 0; i < ARRAY_SIZE(controllers); i++) {
+                const char *rest = startswith(name, controllers[i]);
+
+                if (rest && *rest == '.')
+                        return true;
+        }
+        return false;
 }
 
 int slice_to_cgroup(const char *slice, char **ret) {
@@ -211,9 +229,11 @@ int slice_to_cgroup(const char *slice, char **ret) {
         else
                 for (const char *p = slice; p; p = p < end ? p + 1 : NULL)
                         if (p == end || *p == '-') {
-                                str_append(&s, "/");
-                                str_append_n(&s, slice, (size_t) (p - slice));
-                                str_append(&s, ".slice");
+                                char name[256];
+
+                                (void) snprintf(name, sizeof name, "%.*s.slice", (int) (p - slice), slice);
+                                str_append(&s, slice_is_escaped(name) ? "/_" : "/");
+                                str_append(&s, name);
                         }
         return str_finish(&s, ret);
 }

@@ -699,6 +699,16 @@ static void test_slices(void **state _unused_) {
                 { "a-b.slice", "/a.slice/a-b.slice" },
                 { "user-1000.slice", "/user.slice/user-1000.slice" },
                 { "a-b-c.slice", "/a.slice/a-b.slice/a-b-c.slice" },
+                /* As systemd names them beside the kernel's files. */
+                { "memory.slice", "/_memory.slice" },
+                { "io-x.slice", "/_io.slice/io-x.slice" },
+                { "x-io.slice", "/x.slice/x-io.slice" },
+                { "iox.slice", "/iox.slice" },
+                { "cgroup.a-b.slice", "/_cgroup.a.slice/_cgroup.a-b.slice" },
+                { "bpf-firewall.slice", "/bpf.slice/_bpf-firewall.slice" },
+                { "_a.slice", "/__a.slice" },
+                { ".a.slice", "/_.a.slice" },
+                { "a@.slice", NULL }, { "a@b.slice", NULL },
                 { "", NULL }, { ".slice", NULL }, { "a", NULL }, { "a.service", NULL }, { "-a.slice", NULL },
                 { "a--b.slice", NULL }, { "a-.slice", NULL }, { "a/b.slice", NULL }, { "a b.slice", NULL },
         };
