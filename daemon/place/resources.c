@@ -7,18 +7,31 @@
  * default.
  *
  * At boot the generator's slice units hold the same values; this is for what changed since. So what systemd
- * has already is not set again: each setting would leave a drop-in that outlives us. Left out: what a daemon
- * before this one set and nobody says any more; its drop-ins end with the boot. */
+ * has already is not set again: each setting would leave a drop-in that outlives us. Nor is a key that another
+ * drop-in assigns which is read after the generator's: who wrote it means it to win. What is set at runtime lies
+ * in one place whoever set it, and counts as ours. Left out: what a daemon before this one set and nobody says
+ * any more; its drop-ins end with the boot. */
+
+#include <fcntl.h>
 
 #include "place/placer.h"
+#include "policy/document.h"
+#include "sys/small-file.h"
 #include "sys/unit.h"
+#include "sys/unit-files.h"
 #include "sys/unit-property.h"
+
+/* The generator's. */
+#define DROPIN "40-cgd.conf"
+#define DROPIN_SIZE_MAX 65536
 
 typedef struct Apply {
         char **todo;                    /* slice, key, value, one after the other; value "": the default */
         size_t at;
         const char *slice;              /* whose properties … */
         sd_bus_message *properties;     /* … these are; NULL: could not be read */
+        bool asked;                     /* … are assigned by drop-ins: … */
+        char **assigned;                /* … these keys */
         Str errors;
 } Apply;
 
@@ -26,6 +39,7 @@ static void apply_done(Op *op) {
         Apply *a = op->data;
 
         strv_free(a->todo);
+        strv_free(a->assigned);
         sd_bus_message_unref(a->properties);
         str_done(&a->errors);
         free(a);
@@ -45,6 +59,51 @@ static void on_properties(int r, const char *message, sd_bus_message *reply, voi
         sd_bus_slot_unref(slot);
 }
 
+/* Adds the keys that a drop-in assigns. One that cannot be read any more assigns nothing. */
+static int add_assigned(Apply *a, const char *path) {
+        _cleanup_(document_freep) Document *document = NULL;
+        _cleanup_free_ char *text = malloc(DROPIN_SIZE_MAX);
+        int n, r;
+
+        if (!text)
+                return -ENOMEM;
+        n = file_read_at(AT_FDCWD, path, text, DROPIN_SIZE_MAX);
+        if (n < 0)
+                return 0;
+        r = document_parse(path, text, (size_t) n, NULL, &document);
+        for (size_t i = 0; r >= 0 && i < document->n_sections; i++) {
+                const Section *s = &document->sections[i];
+
+                for (size_t k = 0; r >= 0 && streq(s->name, "Slice") && k < s->n_assignments; k++)
+                        r = strv_extend(&a->assigned, s->assignments[k].key);
+        }
+        return r;
+}
+
+/* Set at runtime, by SetUnitProperties, as we do it. */
+static bool is_runtime(const Placer *p, const char *path) {
+        const char *rest = startswith(path, p->run);
+
+        return rest && (startswith(rest, "/system.control/") || startswith(rest, "/transient/"));
+}
+
+static void on_dropins(int r, char *const *names, void *userdata) {
+        Op *op = userdata;
+        sd_bus_slot *slot = TAKE_PTR(op->slot);
+
+        for (; names && *names && r >= 0; names++) {
+                const char *name = strrchr(*names, '/');
+
+                if (name && strcmp(name + 1, DROPIN) > 0 && !is_runtime(op->placer, *names))
+                        r = add_assigned(op->data, *names);
+        }
+        if (r == -ENOMEM)
+                op_finish(op, r, NULL);
+        else
+                apply_next(op);
+        sd_bus_slot_unref(slot);
+}
+
 static void apply_next(Op *op) {
         Apply *a = op->data;
 
@@ -55,11 +114,22 @@ static void apply_next(Op *op) {
                 if (!a->slice || !streq(a->slice, slice)) {
                         a->slice = slice;
                         a->properties = sd_bus_message_unref(a->properties);
+                        a->assigned = strv_free(a->assigned);
+                        a->asked = false;
                         if (unit_get_properties(op->placer->bus, slice, on_properties, op, &op->slot) >= 0)
                                 return;
                 }
+                if (a->properties && unit_property_is(a->properties, key, value)) {
+                        a->at += 3;
+                        continue;
+                }
+                if (!a->asked) {
+                        a->asked = true;
+                        if (unit_get_dropins(op->placer->bus, slice, on_dropins, op, &op->slot) >= 0)
+                                return;
+                }
                 a->at += 3;
-                if (a->properties && unit_property_is(a->properties, key, value))
+                if (strv_contains(a->assigned, key))
                         continue;
                 r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
                 if (r >= 0)

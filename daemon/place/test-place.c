@@ -134,6 +134,7 @@ static void test_resources_there(void **state) {
         await(1);
         assert_int_equal(seen.r, 0);
         assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "Get workload_2eslice org.freedesktop.systemd1.Unit DropInPaths\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/b t:2000000)])]\n");
@@ -148,6 +149,7 @@ static void test_resources(void **state) {
         await(1);
         assert_int_equal(seen.r, 0);
         assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "Get workload_2eslice org.freedesktop.systemd1.Unit DropInPaths\n"
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:1048576)]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
@@ -165,9 +167,48 @@ static void test_resources(void **state) {
         assert_true(seen.r < 0);
         assert_string_equal(seen.message, "workload.slice: cannot set MemoryLow=64M: The test says -1.");
         assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "Get workload_2eslice org.freedesktop.systemd1.Unit DropInPaths\n"
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(CPUWeight t:18446744073709551615)]\n"
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
+}
+
+static int answer_dropins(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        if (startswith(line, "Get workload_2eslice")) {
+                static const char *const names[] = { "etc/10-a.conf", "etc/40-cgd.conf", "etc/50-MemoryLow.conf",
+                                                     "run/system.control/workload.slice.d/50-CPUWeight.conf",
+                                                     "etc/gone.conf", "etc/override.conf" };
+                char path[160];
+
+                if (sd_bus_message_open_container(reply, 'v', "as") < 0 ||
+                    sd_bus_message_open_container(reply, 'a', "s") < 0)
+                        return -EIO;
+                for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                        (void) snprintf(path, sizeof path, "%s/%s", base, names[i]);
+                        if (sd_bus_message_append(reply, "s", path) < 0)
+                                return -EIO;
+                }
+                return sd_bus_message_close_container(reply) < 0 ? -EIO : sd_bus_message_close_container(reply);
+        }
+        return answer(f, call, line, reply);
+}
+
+/* What the administrator assigns, by what is read after the generator's file, stays as it is. */
+static void test_resources_of_administrator(void **state) {
+        (void) state;
+        fake.answer = answer_dropins;
+        test_sh("cd %s && mkdir -p etc run/system.control/workload.slice.d && "
+                "printf '[Slice]\nCPUWeight=1\n' | tee etc/10-a.conf etc/40-cgd.conf "
+                ">run/system.control/workload.slice.d/50-CPUWeight.conf && "
+                "printf '[Slice]\nMemoryLow=5M\n' >etc/50-MemoryLow.conf && "
+                "printf '# [Slice]\n[Unit]\nCPUWeight=2\n[Slice]\n#CPUWeight=3\n IOReadBandwidthMax = \\\n"
+                "CPUWeight=4\n' >etc/override.conf", base);
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "Get workload_2eslice org.freedesktop.systemd1.Unit DropInPaths\n"
+                   "SetUnitProperties workload.slice b:1 [(CPUWeight t:500)]\n");
 }
 
 /* The host is no slice of systemd's to be limited. */
@@ -505,6 +546,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_resources),
                 TEST(test_resources_there),
+                TEST(test_resources_of_administrator),
                 TEST(test_resources_host),
                 TEST(test_would_move),
                 TEST(test_unit),
