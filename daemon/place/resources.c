@@ -104,11 +104,34 @@ static void on_dropins(int r, char *const *names, void *userdata) {
         sd_bus_slot_unref(slot);
 }
 
+/* How many of the next calls systemd needs not be asked for. A list is looked at as a whole, from its beginning:
+ * after that what systemd said of it is no longer so. */
+static size_t calls_needless(const Apply *a) {
+        char **call = a->todo + a->at, **end = call + 3;
+        size_t n = 0;
+
+        if (!a->properties)
+                return 0;
+        if (!unit_property_is_list(call[1]))
+                return unit_property_is(a->properties, call[1], call[2]);
+        if (*call[2])
+                return 0;
+        for (; *end && streq(end[0], call[0]) && streq(end[1], call[1]); end += 3)
+                n++;
+        if (n == 0)
+                return unit_property_is(a->properties, call[1], "");
+        for (char **entry = call + 3; entry < end; entry += 3)
+                if (!unit_property_list_has(a->properties, call[1], entry[2], n))
+                        return 0;
+        return n + 1;
+}
+
 static void apply_next(Op *op) {
         Apply *a = op->data;
 
         while (a->todo && a->todo[a->at]) {
                 const char *slice = a->todo[a->at], *key = a->todo[a->at + 1], *value = a->todo[a->at + 2];
+                size_t n;
                 int r;
 
                 if (!a->slice || !streq(a->slice, slice)) {
@@ -119,8 +142,9 @@ static void apply_next(Op *op) {
                         if (unit_get_properties(op->placer->bus, slice, on_properties, op, &op->slot) >= 0)
                                 return;
                 }
-                if (a->properties && unit_property_is(a->properties, key, value)) {
-                        a->at += 3;
+                n = calls_needless(a);
+                if (n > 0) {
+                        a->at += 3 * n;
                         continue;
                 }
                 if (!a->asked) {
@@ -205,12 +229,15 @@ static int apply_plan(Placer *p, Apply *a) {
                                 name = NULL;
                                 return -ENOMEM;
                         }
-                        /* A list grows by each call: begin it anew. */
-                        if (unit_property_is_list(res->key) && !strv_contains(applied, name))
+                        if (strv_contains(applied, name))
+                                continue;
+                        /* A list grows by each call: begin it anew, and keep it together. */
+                        if (unit_property_is_list(res->key))
                                 r = apply_add(a, d->slice, res->key, "");
+                        for (size_t j = k; j < d->n_resources && r >= 0; j++)
+                                if (streq(d->resources[j].key, res->key))
+                                        r = apply_add(a, d->slice, res->key, d->resources[j].value);
                         if (r >= 0)
-                                r = apply_add(a, d->slice, res->key, res->value);
-                        if (r >= 0 && !strv_contains(applied, name))
                                 r = strv_extend(&applied, name);
                 }
         }

@@ -211,6 +211,38 @@ static void test_resources_of_administrator(void **state) {
                    "SetUnitProperties workload.slice b:1 [(CPUWeight t:500)]\n");
 }
 
+static int answer_devices(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        if (startswith(line, "GetAll"))
+                return sd_bus_message_append(reply, "a{sv}", 3, "MemoryLow", "t", UINT64_C(1048576), "CPUWeight", "t",
+                                             UINT64_C(500), "IOReadBandwidthMax", "a(st)", 2, "/dev/b",
+                                             UINT64_C(2000000), "/dev/a", UINT64_C(1000000));
+        return answer(f, call, line, reply);
+}
+
+/* A list that is there as a whole is not made again; one of which a part is, is, and nothing in between is. */
+static void test_resources_devices(void **state) {
+        Policy *old = policy;
+
+        (void) state;
+        fake.answer = answer_devices;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        assert_int_equal(seen.r, 0);
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n");
+        policy = compile_good("[Resources]\nIOReadBandwidthMax=/dev/a 1M\nCPUWeight=500\nMemoryLow=1M\n"
+                              "IOReadBandwidthMax=/dev/c 2M\n");
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        policy_free(old);
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(2);
+        assert_int_equal(seen.r, 0);
+        assert_log("GetAll org.freedesktop.systemd1.Slice\n"
+                   "Get workload_2eslice org.freedesktop.systemd1.Unit DropInPaths\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/a t:1000000)])]\n"
+                   "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [(/dev/c t:2000000)])]\n");
+}
+
 /* The host is no slice of systemd's to be limited. */
 static void test_resources_host(void **state) {
         _cleanup_diagnostics_ Diagnostics d = {};
@@ -547,6 +579,7 @@ int main(void) {
                 TEST(test_resources),
                 TEST(test_resources_there),
                 TEST(test_resources_of_administrator),
+                TEST(test_resources_devices),
                 TEST(test_resources_host),
                 TEST(test_would_move),
                 TEST(test_unit),

@@ -141,11 +141,61 @@ static void test_unknown(void **state) {
         assert_false(unit_property_is_list("AllowedCPUs"));
 }
 
+/* What systemd says it has already. */
+static void test_there(void **state) {
+        static const struct {
+                const char *key, *value;
+                bool is;
+        } table[] = {
+                { "MemoryLow", "1M", true },            { "MemoryLow", "2M", false },
+                { "MemoryHigh", "1M", false },          { "CPUAccounting", "yes", true },
+                { "CPUAccounting", "no", false },       { "ManagedOOMSwap", "kill", true },
+                { "ManagedOOMSwap", "", false },        { "ManagedOOMMemoryPressureLimit", "60%", true },
+                { "ManagedOOMMemoryPressureLimit", "61%", false },
+                { "AllowedCPUs", "1-2", true },         { "AllowedCPUs", "1-2 8", false },
+                { "AllowedCPUs", "", false },           { "AllowedMemoryNodes", "", true },
+                { "IOWriteIOPSMax", "", true },         { "IOWriteIOPSMax", "/a 1", false },
+                { "IOReadIOPSMax", "", false },         { "IOReadIOPSMax", "/a 1", true },
+                { "IOReadIOPSMax", "/a 2", false },     { "IOReadIOPSMax", "/b 1", false },
+                { "IOReadBandwidthMax", "/a 1", false },
+        };
+        static const unsigned char cpus[] = { 0x06, 0x00 };
+        sd_bus_message *m = NULL;
+
+        (void) state;
+        assert_true(sd_bus_message_new_method_call(fake.client, &m, "a.b", "/", "a.b", "C") >= 0);
+        assert_true(sd_bus_message_open_container(m, 'a', "{sv}") >= 0);
+        assert_true(sd_bus_message_append(m, "{sv}{sv}{sv}{sv}{sv}{sv}{sv}{sv}",
+                                          "MemoryLow", "t", UINT64_C(1048576), "CPUAccounting", "b", 1,
+                                          "ManagedOOMSwap", "s", "kill",
+                                          "ManagedOOMMemoryPressureLimit", "u", UINT32_C(2576980377),
+                                          "AllowedMemoryNodes", "ay", 0, "IOWriteIOPSMax", "a(st)", 0,
+                                          "IOReadIOPSMax", "a(st)", 1, "/a", UINT64_C(1),
+                                          "IOReadBandwidthMax", "a(st)", 2, "/b", UINT64_C(2000000), "/a",
+                                          UINT64_C(1000000)) >= 0);
+        assert_true(sd_bus_message_open_container(m, 'e', "sv") >= 0);
+        assert_true(sd_bus_message_append(m, "s", "AllowedCPUs") >= 0);
+        assert_true(sd_bus_message_open_container(m, 'v', "ay") >= 0);
+        assert_true(sd_bus_message_append_array(m, 'y', cpus, sizeof cpus) >= 0);
+        for (int i = 0; i < 3; i++)
+                assert_true(sd_bus_message_close_container(m) >= 0);
+        assert_true(sd_bus_message_seal(m, 1, 0) >= 0);
+        for (size_t i = 0; i < ARRAY_SIZE(table); i++)
+                if (unit_property_is(m, table[i].key, table[i].value) != table[i].is)
+                        fail_msg("%s=%s", table[i].key, table[i].value);
+        assert_true(unit_property_list_has(m, "IOReadBandwidthMax", "/a 1M", 2));
+        assert_true(unit_property_list_has(m, "IOReadBandwidthMax", "/b 2M", 2));
+        assert_false(unit_property_list_has(m, "IOReadBandwidthMax", "/c 2M", 2));
+        assert_false(unit_property_list_has(m, "IOReadBandwidthMax", "/a 1M", 1));
+        sd_bus_message_unref(m);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_table, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_there, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* Unit files: which drop-ins systemd has read of a unit. systemd is asked, for it alone knows all the places, what masks
- * what, and what it has read. Left out: the text. Who wants it reads the file, which may have changed since. */
+/* Unit files: which drop-ins systemd has read of a unit. systemd is asked, for it alone knows all the places, what
+ * masks what, and what it has read. Left out: the text. Who wants it reads the file, which may have changed since. */
 
 #include <stdlib.h>
 
@@ -37,7 +37,8 @@ static int on_reply(sd_bus_message *m, void *userdata, sd_bus_error *error) {
         return 0;
 }
 
-int unit_get_dropins(sd_bus *bus, const char *unit, UnitDropinsHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+int unit_get_dropins(sd_bus *bus, const char *unit, UnitDropinsHandler handler, void *userdata,
+                     sd_bus_slot **ret_slot) {
         _cleanup_free_ char *path = NULL;
         sd_bus_message *m = NULL;
         sd_bus_slot *slot = NULL;
@@ -53,8 +54,8 @@ int unit_get_dropins(sd_bus *bus, const char *unit, UnitDropinsHandler handler, 
         if (!c)
                 return -ENOMEM;
         *c = (Call) { handler, userdata };
-        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1", path, "org.freedesktop.DBus.Properties",
-                                           "Get");
+        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.systemd1", path,
+                                           "org.freedesktop.DBus.Properties", "Get");
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", "org.freedesktop.systemd1.Unit", "DropInPaths");
         if (r >= 0)

@@ -344,7 +344,7 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value) 
 }
 
 /* Finds `name` in a{sv} and enters its variant if it is of that type. */
-static bool find_variant(sd_bus_message *m, const char *name, char type) {
+static bool find_variant(sd_bus_message *m, const char *name, const char *type) {
         const char *key, *contents;
 
         if (sd_bus_message_rewind(m, true) < 0 || sd_bus_message_enter_container(m, 'a', "{sv}") < 0)
@@ -353,18 +353,54 @@ static bool find_variant(sd_bus_message *m, const char *name, char type) {
                 if (sd_bus_message_read_basic(m, 's', &key) < 0)
                         return false;
                 if (streq(key, name))
-                        return sd_bus_message_peek_type(m, NULL, &contents) > 0 && contents[0] == type &&
-                               !contents[1] && sd_bus_message_enter_container(m, 'v', contents) >= 0;
+                        return sd_bus_message_peek_type(m, NULL, &contents) > 0 && streq(contents, type) &&
+                               sd_bus_message_enter_container(m, 'v', contents) >= 0;
                 if (sd_bus_message_skip(m, "v") < 0 || sd_bus_message_exit_container(m) < 0)
                         return false;
         }
         return false;
 }
 
-bool unit_property_is(sd_bus_message *properties, const char *key, const char *value) {
+/* Both have their variant entered. systemd leaves out the bytes at the end that are 0, or does not. */
+static bool same_bytes(sd_bus_message *a, sd_bus_message *b) {
+        const void *x, *y;
+        size_t n, m;
+
+        if (sd_bus_message_read_array(a, 'y', &x, &n) < 0 || sd_bus_message_read_array(b, 'y', &y, &m) < 0)
+                return false;
+        while (n > 0 && ((const unsigned char *) x)[n - 1] == 0)
+                n--;
+        while (m > 0 && ((const unsigned char *) y)[m - 1] == 0)
+                m--;
+        return n == m && (n == 0 || memcmp(x, y, n) == 0);
+}
+
+/* Both have their variant entered: the list has n entries, and that of `wanted`, if it has one, among them. */
+static bool has_device(sd_bus_message *wanted, sd_bus_message *list, size_t n) {
+        const char *path, *device = NULL;
+        uint64_t value = 0, v;
+        size_t there = 0;
+        bool found;
+        int r;
+
+        if (sd_bus_message_enter_container(wanted, 'a', "(st)") < 0 ||
+            sd_bus_message_read(wanted, "(st)", &device, &value) < 0 ||
+            sd_bus_message_enter_container(list, 'a', "(st)") < 0)
+                return false;
+        found = !device;
+        while ((r = sd_bus_message_read(list, "(st)", &path, &v)) > 0) {
+                found = found || (streq(path, device) && v == value);
+                there++;
+        }
+        return r == 0 && found && there == n;
+}
+
+/* n: how many entries, of a list. */
+static bool property_is(sd_bus_message *properties, const char *key, const char *value, size_t n) {
         sd_bus_message *m = NULL;
         const char *name, *contents, *text, *there_text;
         uint64_t t, there;
+        uint32_t u, there_u;
         int b, there_b;
         bool is = false;
 
@@ -374,25 +410,35 @@ bool unit_property_is(sd_bus_message *properties, const char *key, const char *v
         if (unit_property_append(m, key, value) < 0 || sd_bus_message_seal(m, 1, 0) < 0 ||
             sd_bus_message_rewind(m, true) < 0 || sd_bus_message_enter_container(m, 'r', "sv") <= 0 ||
             sd_bus_message_read_basic(m, 's', &name) < 0 ||
-            sd_bus_message_peek_type(m, NULL, &contents) <= 0 || contents[1] ||
-            sd_bus_message_enter_container(m, 'v', contents) < 0)
+            sd_bus_message_peek_type(m, NULL, &contents) <= 0 ||
+            sd_bus_message_enter_container(m, 'v', contents) < 0 || !find_variant(properties, name, contents))
                 goto finish;
-        switch (contents[0]) {
-        case 't':
-                is = sd_bus_message_read_basic(m, 't', &t) > 0 && find_variant(properties, name, 't') &&
+        if (streq(contents, "t"))
+                is = sd_bus_message_read_basic(m, 't', &t) > 0 &&
                      sd_bus_message_read_basic(properties, 't', &there) > 0 && t == there;
-                break;
-        case 'b':
-                is = sd_bus_message_read_basic(m, 'b', &b) > 0 && find_variant(properties, name, 'b') &&
+        else if (streq(contents, "u"))
+                is = sd_bus_message_read_basic(m, 'u', &u) > 0 &&
+                     sd_bus_message_read_basic(properties, 'u', &there_u) > 0 && u == there_u;
+        else if (streq(contents, "b"))
+                is = sd_bus_message_read_basic(m, 'b', &b) > 0 &&
                      sd_bus_message_read_basic(properties, 'b', &there_b) > 0 && !b == !there_b;
-                break;
-        case 's':
-                is = sd_bus_message_read_basic(m, 's', &text) > 0 && find_variant(properties, name, 's') &&
+        else if (streq(contents, "s"))
+                is = sd_bus_message_read_basic(m, 's', &text) > 0 &&
                      sd_bus_message_read_basic(properties, 's', &there_text) > 0 && streq(text, there_text);
-                break;
-        }
+        else if (streq(contents, "ay"))
+                is = same_bytes(m, properties);
+        else if (streq(contents, "a(st)"))
+                is = has_device(m, properties, n);
 
 finish:
         sd_bus_message_unref(m);
         return is;
+}
+
+bool unit_property_is(sd_bus_message *properties, const char *key, const char *value) {
+        return property_is(properties, key, value, value && *value ? 1 : 0);
+}
+
+bool unit_property_list_has(sd_bus_message *properties, const char *key, const char *value, size_t n) {
+        return property_is(properties, key, value, n);
 }

@@ -14,6 +14,8 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value);
 /* True for a directive that each value adds to (one a device). */
 bool unit_property_is_list(const char *key);
 
-/* True where systemd's answer to GetAll (a{sv}) says that KEY is VALUE already. Knows numbers, flags and
- * words; says false of what it cannot tell. */
+/* True where systemd's answer to GetAll (a{sv}) says that KEY is VALUE already; of a list, that it is this entry
+ * alone, or empty where VALUE is. */
 bool unit_property_is(sd_bus_message *properties, const char *key, const char *value);
+/* … that the list has n entries (at least one), and VALUE is one of them. */
+bool unit_property_list_has(sd_bus_message *properties, const char *key, const char *value, size_t n);
