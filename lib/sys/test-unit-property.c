@@ -2,6 +2,7 @@
 
 /* Each directive against what `systemctl set-property` of systemd 252 sends for it. */
 
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/test-systemd.h"
 #include "sys/unit-property.h"
@@ -105,9 +106,26 @@ static void test_table(void **state) {
         }
 }
 
+/* All there is, and in a container no more than it may have. */
+static void test_memory(void **state) {
+        uint64_t all = (uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE);
+        char dir[TEST_DIR_SIZE];
+
+        (void) state;
+        test_dir_make(dir);
+        assert_int_equal(unit_property_memory(dir), all);
+        test_sh("echo max >%s/memory.max", dir);
+        assert_int_equal(unit_property_memory(dir), all);
+        test_sh("echo 16777216 >%s/memory.max", dir);
+        assert_int_equal(unit_property_memory(dir), 16777216);
+        test_sh("echo 9223372036854771712 >%s/memory.max", dir);
+        assert_int_equal(unit_property_memory(dir), all);
+        test_dir_remove(dir);
+}
+
 /* A share becomes what systemd 252 makes of it in a unit file: whole pages, of all the memory there is. */
 static void test_shares(void **state) {
-        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = unit_property_memory("/sys/fs/cgroup") / page;
         static const struct {
                 const char *value;
                 uint64_t scale;
@@ -193,6 +211,7 @@ static void test_there(void **state) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_table, setup, teardown),
+                cmocka_unit_test(test_memory),
                 cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_there, setup, teardown),

@@ -91,6 +91,16 @@ static uint32_t scale_of_permyriad(unsigned p) {
         return (uint32_t) (((uint64_t) p * UINT32_MAX + 5000) / 10000);
 }
 
+uint64_t unit_property_memory(const char *hierarchy) {
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), bytes = (uint64_t) sysconf(_SC_PHYS_PAGES) * page, limit;
+        char path[4096];
+
+        if ((size_t) snprintf(path, sizeof path, "%s/memory.max", hierarchy) < sizeof path &&
+            file_read_limit_at(AT_FDCWD, path, &limit) >= 0)
+                bytes = MIN(bytes, limit);
+        return bytes;
+}
+
 static int append_u64(sd_bus_message *m, const char *name, uint64_t v) {
         return sd_bus_message_append(m, "(sv)", name, "t", v);
 }
@@ -98,7 +108,7 @@ static int append_u64(sd_bus_message *m, const char *name, uint64_t v) {
 /* A percentage is resolved here, as systemd does it on setting (src/basic/limits-util.c), and not sent as
  * KEYScale: the drop-in of that name would, at the next reload, win over a later one of KEY itself. */
 static uint64_t memory_of_scale(uint32_t scale) {
-        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = (uint64_t) sysconf(_SC_PHYS_PAGES);
+        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = unit_property_memory("/sys/fs/cgroup") / page;
 
         return mul_div_u64(pages, scale, UINT32_MAX) * page;
 }

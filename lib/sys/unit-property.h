@@ -4,12 +4,16 @@
 /* Unit property: resource-control directives as text -> the D-Bus properties that systemd takes for them. */
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <systemd/sd-bus.h>
 
 /* Appends one or more "(sv)" for KEY=VALUE of systemd.resource-control(5), as `systemctl set-property`
  * would; value NULL or "": the default. 0, -EINVAL: not a value of this key, -EOPNOTSUPP: no such key
  * here. */
 int unit_property_append(sd_bus_message *m, const char *key, const char *value);
+
+/* Bytes that a percentage is of: all there is, or what a container may have, by memory.max of its root. */
+uint64_t unit_property_memory(const char *hierarchy);
 
 /* True for a directive that each value adds to (one a device). */
 bool unit_property_is_list(const char *key);
