@@ -255,6 +255,8 @@ static void test_refusals(void **state _unused_) {
                 { "[Match]\nUnit=x.slice\n", 2, 6, "is a slice" },
                 { "[Match]\nUnit=../x.service\n", 2, 6, "is a path" },
                 { "[Match]\nUnit=a[b.service\n", 2, 6, "is no glob" },
+                { "[Match]\nUnit=pg@.service\n", 2, 6, "expected its instances, pg@*.service" },
+                { "[Contain]\nExclude=pg@.service\n", 2, 9, "expected its instances, pg@*.service" },
                 { "[Match]\nUnit=a,b.service\n", 2, 6, "',' is not allowed" },
                 { "[Match]\nUnit=a.service \\\n  b.service \\\n  c\n", 4, 3, "does not end in" },
                 { "[Match]\nUser=root\n", 2, 6, "takes in PID 1" },

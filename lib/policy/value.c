@@ -255,6 +255,9 @@ static int check_unit(const ValueContext *c, const char *at, const char *word, b
         if (!suffix || suffix == word)
                 return value_refuse(c, at, "'%.100s' does not end in the type of a unit with processes: expected .service, .scope, "
                                     ".socket, .mount or .swap", word);
+        if (suffix[-1] == '@')
+                return value_refuse(c, at, "'%.100s' is a template, which never runs: expected its instances, %.*s*%s",
+                                    word, (int) MIN(suffix - word, (ptrdiff_t) 100), word, suffix);
         for (const char *p = word; *p; p++)
                 if (!is_alnum(*p) && !strchr(":-_.\\@*?[]!^", *p))
                         return value_refuse(c, at, "'%.100s' cannot be a unit's name: '%c' is not allowed in one", word,
