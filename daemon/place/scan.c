@@ -8,8 +8,10 @@
  *
  * Looking costs one stat a process; only those of a user that is named, or all where an executable is, are
  * looked at closer. Users are resolved from /etc/passwd alone: a directory service could keep the loop
- * waiting, so its users are named by number. Between the look and the move a process may end and its number
- * be used again; the time between is a few milliseconds, and the kernel hands numbers out in turn. */
+ * waiting, so its users are named by number. The kernel knows a program by the path without links, so where a
+ * policy names a link, what it leads to is found out, once for each policy. Between the look and the move a
+ * process may end and its number be used again; the time between is a few milliseconds, and the kernel hands
+ * numbers out in turn. */
 
 #include <ctype.h>
 #include <dirent.h>
@@ -42,6 +44,7 @@ typedef struct Scan {
         bool by_user, by_executable;
         uint32_t *uids;                 /* of users[] */
         char **names;                   /* file names of the executables */
+        char **links;                   /* what an executable leads to, then that, one after the other */
         bool any_name;                  /* one of them is a glob, or there are too many */
         struct {
                 uint32_t pid;
@@ -58,6 +61,7 @@ void scan_free(Scan *s) {
         free(s->users);
         free(s->uids);
         strv_free(s->names);
+        strv_free(s->links);
         free(s);
 }
 
@@ -82,6 +86,43 @@ static bool domains_name_user(const Policy *p, const char *user) {
         return false;
 }
 
+static bool domains_name_executable(const Policy *p, const char *path) {
+        for (size_t i = 0; i < p->n_domains; i++)
+                if (strv_contains(p->domains[i].match.executables, path))
+                        return true;
+        return false;
+}
+
+/* Who names the program by its own path goes first, then who names a link to it, in the order of the domains. */
+static int scan_resolve(Scan *s, const Policy *policy) {
+        int r = 0;
+
+        for (size_t i = 0; i < policy->n_domains; i++)
+                for (char **e = policy->domains[i].match.executables; e && *e && r >= 0; e++) {
+                        _cleanup_free_ char *path = glob_is_literal(*e) ? realpath(*e, NULL) : NULL;
+
+                        if (!path || streq(path, *e) || domains_name_executable(policy, path) ||
+                            strv_contains(s->links, path))
+                                continue;
+                        r = strv_extend(&s->links, path);
+                        if (r >= 0)
+                                r = strv_extend(&s->links, *e);
+                }
+        return r;
+}
+
+static int scan_add_name(Scan *s, const char *path) {
+        const char *name = strrchr(path, '/');
+
+        /* Then none is asked for. */
+        if (s->any_name || strv_length(s->names) > EXEC_NAMES_MAX)
+                return 0;
+        if (name && glob_is_literal(name) && strlen(name) <= EXEC_NAME_SIZE)
+                return strv_contains(s->names, name + 1) ? 0 : strv_extend(&s->names, name + 1);
+        s->any_name = true;
+        return 0;
+}
+
 /* What the kernel is asked for: by number, and by the last part of the path. */
 static int scan_filter(Scan *s, const Policy *policy) {
         int r = 0;
@@ -92,14 +133,10 @@ static int scan_filter(Scan *s, const Policy *policy) {
         for (size_t i = 0; i < s->n_users; i++)
                 s->uids[i] = s->users[i].uid;
         for (size_t i = 0; i < policy->n_domains; i++)
-                for (char **e = policy->domains[i].match.executables; e && *e && r >= 0; e++) {
-                        const char *name = strrchr(*e, '/');
-
-                        if (name && glob_is_literal(name) && strlen(name) <= EXEC_NAME_SIZE)
-                                r = strv_extend(&s->names, name + 1);
-                        else
-                                s->any_name = true;
-                }
+                for (char **e = policy->domains[i].match.executables; e && *e && r >= 0; e++)
+                        r = scan_add_name(s, *e);
+        for (char **l = s->links; l && *l && r >= 0; l += 2)
+                r = scan_add_name(s, *l);
         s->any_name = s->any_name || strv_length(s->names) > EXEC_NAMES_MAX || s->n_users > EXEC_USERS_MAX;
         return r;
 }
@@ -133,6 +170,8 @@ int scan_set_policy(Placer *p) {
         for (struct passwd *pw; f && r >= 0 && (pw = fgetpwent(f));)
                 if (domains_name_user(policy, pw->pw_name))
                         r = scan_add_user(s, pw->pw_name, pw->pw_uid);
+        if (r >= 0)
+                r = scan_resolve(s, policy);
         if (r >= 0)
                 r = scan_filter(s, policy);
         if (r < 0) {
@@ -204,11 +243,24 @@ static void refuse(Scan *s, const Group *g) {
         }
 }
 
+/* What the policy calls the program of /proc/PID/exe. One that was replaced since it was started is the same. */
+static const char *program_name(const Scan *s, char *executable) {
+        const char *deleted = endswith(executable, " (deleted)");
+
+        if (deleted)
+                executable[deleted - executable] = 0;
+        for (char **l = s->links; l && *l; l += 2)
+                if (streq(l[0], executable))
+                        return l[1];
+        return executable;
+}
+
 static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *groups, size_t *n_groups) {
         _cleanup_close_ int fd = openat(proc_fd, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
         const Named *user = NULL;
         const Domain *d = NULL;
         char text[1024], executable[1024], uid_text[16], *cgroup;
+        const char *program;
         uint64_t flags = 0, start = 0, pid;
         ssize_t n;
         Group *g = NULL;
@@ -219,16 +271,16 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
                 return;
         n = readlinkat(fd, "exe", executable, sizeof executable - 1);
         executable[MAX(n, (ssize_t) 0)] = 0;
+        program = n > 0 ? program_name(p->scan, executable) : NULL;
         (void) snprintf(uid_text, sizeof uid_text, "%" PRIu32, (uint32_t) uid);
         /* Two names may stand for one number, each in a domain of its own: the first that matches. */
         for (size_t i = 0; i < p->scan->n_users && !d; i++)
                 if (p->scan->users[i].uid == uid) {
                         user = &p->scan->users[i];
-                        d = policy_process_domain(p->policy, user->name, uid_text,
-                                                  n > 0 ? executable : NULL);
+                        d = policy_process_domain(p->policy, user->name, uid_text, program);
                 }
         if (!d)
-                d = policy_process_domain(p->policy, NULL, uid_text, n > 0 ? executable : NULL);
+                d = policy_process_domain(p->policy, NULL, uid_text, program);
         if (!d || file_read_at(fd, "cgroup", text, sizeof text) < 0)
                 return;
         /* "0::/user.slice/…" is the unified hierarchy's line. */

@@ -540,6 +540,64 @@ static void test_scan_user(void **state) {
         }
 }
 
+/* /proc tells where the links lead, and that the file is no longer there. */
+static void test_scan_links(void **state) {
+        ExecFilter filter;
+        char text[512], exe[160];
+
+        (void) state;
+        test_sh("mkdir %s/bin && cd %s/bin && touch tool-1.2 other && ln -s tool-1.2 tool && ln -s other both", base,
+                base);
+        (void) snprintf(text, sizeof text, "[Match]\nExecutable=%s/bin/tool %s/bin/both %s/bin/gone\n", base, base,
+                        base);
+        policy_free(policy);
+        policy = compile_good(text);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        (void) snprintf(exe, sizeof exe, "%s/bin/tool-1.2", base);
+        process(20, exe, "/user.slice", 0);
+        (void) snprintf(exe, sizeof exe, "'%s/bin/tool-1.2 (deleted)'", base);
+        process(21, exe, "/user.slice", 0);
+        (void) snprintf(exe, sizeof exe, "'%s/bin/gone (deleted)'", base);
+        process(22, exe, "/user.slice", 0);
+        (void) snprintf(exe, sizeof exe, "%s/bin/tool-1.3", base);
+        process(23, exe, "/user.slice", 0);
+        assert_int_equal(place_scan(placer, on_done, NULL), 3);
+        placer_exec_filter(placer, &filter);
+        assert_false(filter.all);
+        assert_true(strv_contains(filter.names, "tool"));
+        assert_true(strv_contains(filter.names, "tool-1.2"));
+        assert_true(strv_contains(filter.names, "other"));
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+}
+
+/* Who names the program itself goes before who names a link to it. */
+static void test_scan_link_conflict(void **state) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        char by_link[160], by_name[160], exe[160];
+
+        (void) state;
+        test_sh("mkdir %s/bin && cd %s/bin && touch tool-1.2 && ln -s tool-1.2 tool", base, base);
+        (void) snprintf(by_link, sizeof by_link, "[Match]\nExecutable=%s/bin/tool\n", base);
+        (void) snprintf(by_name, sizeof by_name, "[Match]\nExecutable=%s/bin/tool-1.2\n", base);
+        policy_free(policy);
+        policy = NULL;
+        assert_int_equal(compile_texts((Text[]) { { "a", "a", by_link }, { "b", "b", by_name } }, 2, &d, &policy),
+                         0);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        (void) snprintf(exe, sizeof exe, "%s/bin/tool-1.2", base);
+        process(20, exe, "/user.slice", 0);
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        for (int i = 0; i < 20; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "StartTransientUnit cgd-b-20.scope fail"));
+                free(log);
+        }
+}
+
 /* Two tables know the directives, for sys/ stands below policy/: what one takes the other can send. */
 static void test_every_directive(void **state) {
         static const char *const examples[_VALUE_TYPE_MAX] = {
@@ -588,6 +646,8 @@ int main(void) {
                 TEST(test_exec),
                 TEST(test_exec_without_raw),
                 TEST(test_scan_user),
+                TEST(test_scan_links),
+                TEST(test_scan_link_conflict),
                 TEST(test_every_directive),
         };
 
