@@ -21,6 +21,7 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <sys/stat.h>
 
 #include "base/str.h"
@@ -147,11 +148,36 @@ static int generate_slice(const Domain *d, const GeneratePaths *paths, char **re
         return write_file(paths->normal, d->slice, "40-cgd.conf", resources_text, ret_failed);
 }
 
+/* 1 where a link makes the name another one of a unit that is never placed, and its drop-ins that unit's; 0; -ENOMEM. */
+static int is_alias_of_protected(const char *unit, const GeneratePaths *paths) {
+        for (size_t i = 0; i < ARRAY_SIZE(unit_places); i++) {
+                _cleanup_free_ char *path = NULL;
+                char target[PATH_MAX];
+                const char *name;
+                ssize_t n;
+
+                if (asprintf(&path, "%s%s/%s", paths->root, unit_places[i], unit) < 0) {
+                        path = NULL;
+                        return -ENOMEM;
+                }
+                n = readlink(path, target, sizeof target - 1);
+                if (n < 0)
+                        continue;
+                target[n] = '\0';
+                name = strrchr(target, '/');
+                if (unit_is_protected(name ? name + 1 : target))
+                        return 1;
+        }
+        return 0;
+}
+
 static int generate_placement(const Domain *d, const char *unit, const GeneratePaths *paths, char **ret_failed) {
         _cleanup_str_ Str s = {};
         _cleanup_free_ char *text = NULL;
-        int r;
+        int r = is_alias_of_protected(unit, paths);
 
+        if (r != 0)
+                return MIN(r, 0);
         append_head(&s, d);
         str_appendf(&s, "[%s]\nSlice=%s\n", unit_section(unit), d->slice);
         r = str_finish(&s, &text);

@@ -149,6 +149,25 @@ static void test_placement(void **state _unused_) {
         assert_int_equal(run(p, &failed), 0);
 }
 
+/* By no name of theirs is anything placed that is to stay where it is. */
+static void test_aliases(void **state _unused_) {
+        static const char *const texts[][2] = { { "work", "[Match]\nUnit=sessions.service bus*.service\n" } };
+        _cleanup_(policy_freep) Policy *p = compile_set(texts, 1);
+        _cleanup_free_ char *failed = NULL;
+
+        touch("/usr/lib/systemd/system/systemd-logind.service");
+        touch("/usr/lib/systemd/system/busy.service");
+        assert_int_equal(symlink("systemd-logind.service", at("/usr/lib/systemd/system/sessions.service")), 0);
+        assert_int_equal(symlink("/usr/lib/systemd/system/systemd-logind.service",
+                                 at("/etc/systemd/system/bus-login.service")), 0);
+        assert_int_equal(symlink("/usr/lib/systemd/system/busy.service", at("/etc/systemd/system/bus.service")), 0);
+        assert_int_equal(run(p, &failed), 0);
+        assert_int_equal(access(at("/normal/busy.service.d"), F_OK), 0);
+        assert_int_equal(access(at("/normal/bus.service.d"), F_OK), 0);
+        assert_int_equal(access(at("/normal/sessions.service.d"), F_OK), -1);
+        assert_int_equal(access(at("/normal/bus-login.service.d"), F_OK), -1);
+}
+
 static void test_unwritable(void **state _unused_) {
         static const char *const texts[][2] = { { "work", "[Match]\nUnit=nginx.service\n" } };
         _cleanup_(policy_freep) Policy *p = compile_set(texts, 1);
@@ -164,6 +183,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_aliases, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unwritable, setup, teardown),
         };
 

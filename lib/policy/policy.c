@@ -157,6 +157,7 @@ bool domain_excludes(const Domain *d, const char *unit) {
         return match_precision(d->contain.exclude, unit) > 0;
 }
 
+/* And other names that they have in Debian; the generator looks for more (generator/generate.c). */
 static const char *const protected_units[] = {
         "init.scope",
         "cgd.service",
@@ -165,6 +166,8 @@ static const char *const protected_units[] = {
         "systemd-journald.service",
         "systemd-logind.service",
         "systemd-udevd.service",
+        "dbus-org.freedesktop.login1.service",
+        "udev.service",
 };
 
 bool unit_is_protected(const char *unit) {

@@ -249,6 +249,8 @@ static void test_refusals(void **state _unused_) {
                 { "[Match]\nUnit=systemd-[a-l]*.service\n", 2, 6, "takes in systemd-journald.service" },
                 { "[Match]\nUnit=systemd-logi?d.service\n", 2, 6, "takes in systemd-logind.service" },
                 { "[Match]\nUnit=*udev*.service\n", 2, 6, "takes in systemd-udevd.service" },
+                { "[Match]\nUnit=udev.service\n", 2, 6, "takes in udev.service" },
+                { "[Match]\nUnit=dbus-org*.service\n", 2, 6, "takes in dbus-org.freedesktop.login1.service" },
                 { "[Match]\nUnit=*\n", 2, 6, "takes in init.scope" },
                 { "[Match]\nUnit=nginx\n", 2, 6, "does not end in the type of a unit" },
                 { "[Match]\nUnit=x.timer\n", 2, 6, "does not end in the type of a unit" },
