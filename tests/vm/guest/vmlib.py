@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -196,6 +197,18 @@ class Unit:
 
     def high(self) -> str:
         return read(self.path / "memory.high")
+
+    def enough(self) -> None:
+        """A neighbour wants no more from now on, and lives on."""
+        for pid in read(self.path / "cgroup.procs").split():
+            os.kill(int(pid), signal.SIGUSR1)
+
+    def limited(self) -> list[str]:
+        """What holds it, in the kernel's files and in what systemd would write there again; [] if nothing does."""
+        found = [f"{name} {read(self.path / name)}" for name in ("memory.high", "memory.swap.high")
+                 if read(self.path / name) != "max"]
+        said = self.show("MemoryHigh")
+        return found + [f"MemoryHigh={said}"] * (said != "infinity")
 
     def kernel_seconds(self) -> float:
         """CPU time that it has spent in the kernel."""
@@ -459,12 +472,13 @@ class VM:
         argv += [f"--{k.replace('_', '-')}={v}" for k, v in options.items()]
         return self.start(name, argv, slice=slice, properties=properties)
 
-    def held_hog(self, timeout: float = 40, name: str = "hog", **options) -> Unit:
-        """A leak that is being held, or is gone already."""
+    def held_hog(self, timeout: float = 40, name: str = "hog", may_be_gone: bool = False, **options) -> Unit:
+        """A leak that is being held; only where the caller says so, one that is gone already will do."""
         def attempt() -> Unit:
             hog = self.hog("leak", name=name, **options)
             if not wait(lambda: hog.high() not in ("max", "") or not hog.alive(), timeout, 0.05):
                 raise Stuck(hog.name, f"it was never held, and has {hog.memory() >> 20} MiB")
+            check(may_be_gone or hog.alive(), f"{hog.name} was gone before it could be looked at: {hog.show('Result')}")
             return hog
 
         return self.once_more(attempt)
