@@ -7,7 +7,7 @@ import tempfile
 import unittest
 from pathlib import Path
 
-from vm import Tally, run_machine
+from vm import Tally, run_machine, selected
 
 RESULT = {"type": "result", "test": "10-a.b", "outcome": "ok", "reason": "", "figures": [], "seconds": 1, "journal": ""}
 ENDED = "the machine ended before its last result"
@@ -46,6 +46,23 @@ class RunMachine(unittest.TestCase):
     def test_a_kernel_that_dies_of_something_else_is_a_failure(self) -> None:
         tally, boots = self.run_with("[ 11.0] Kernel panic - not syncing: Fatal exception\n")
         self.assertEqual((len(tally.problems), len(boots)), (2, 1))
+
+
+class Selected(unittest.TestCase):
+    def test_a_file_of_which_nothing_would_run_is_left_out(self) -> None:
+        with tempfile.TemporaryDirectory() as name:
+            for file, text in (("10-a.py", "def test_x(vm): pass\n@only_full\ndef test_y(vm): pass\n"),
+                               ("20-b.py", "MACHINE = {'memory_mib': 3072}\n@only_full\n@limited(9)\ndef test_x(vm): pass\n"),
+                               ("30-c.py", "QUICK_ON = 'trixie'\ndef test_x(vm): pass\n")):
+                (Path(name) / file).write_text(text)
+
+            def files(words: list[str], full: bool = False) -> list[str]:
+                return [f for group in selected("bookworm", words, full, Path(name)).values() for f in group]
+
+            self.assertEqual(files([]), ["scenario/10-a.py"])
+            self.assertEqual(files([], full=True), ["scenario/10-a.py", "scenario/30-c.py", "scenario/20-b.py"])
+            self.assertEqual(files(["b.x"]), ["scenario/20-b.py"])
+            self.assertEqual(files(["a.y", "c."]), ["scenario/10-a.py", "scenario/30-c.py"])
 
 
 if __name__ == "__main__":

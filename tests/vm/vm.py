@@ -60,15 +60,18 @@ def constants(path: Path) -> dict:
     return found
 
 
-def names_of(path: Path) -> list[str]:
+def names_of(path: Path, all_of_them: bool = True) -> list[str]:
+    """The tests in a scenario file; without those that are @only_full unless all are asked for."""
     return [f"{path.stem}.{n.name[5:]}" for n in ast.parse(path.read_text()).body
-            if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+            if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")
+            and (all_of_them or not any(isinstance(d, ast.Name) and d.id == "only_full" for d in n.decorator_list))]
 
 
-def selected(suite: str, words: list[str], full: bool) -> dict[qemu.Profile, list[str]]:
-    """The scenario files that hold a wanted test, by the machine they want."""
-    paths = [p for p in sorted((HERE / "scenario").glob("[0-9]*.py"))
-             if not words or any(w in name for w in words for name in names_of(p))]
+def selected(suite: str, words: list[str], full: bool, scenarios: Path = HERE / "scenario") -> dict[qemu.Profile, list[str]]:
+    """The scenario files that hold a wanted test, by the machine they want.  As the guest's runner chooses: what is named
+    runs, @only_full or not; for a file of which nothing would run no machine is booted."""
+    paths = [p for p in sorted(scenarios.glob("[0-9]*.py"))
+             if any(not words or any(w in name for w in words) for name in names_of(p, full or bool(words)))]
     groups: dict[qemu.Profile, list[str]] = {}
     for path in paths:
         says = constants(path)
