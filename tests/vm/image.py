@@ -87,6 +87,10 @@ def stage_hash(stage: Path, root: Path) -> str:
 def merged(root: Path, work: Path) -> Iterator[Path]:
     """A writable view of the run tree: an overlay, or a copy where overlays are refused."""
     top = work / "merged"
+    # A run that was killed leaves its mount: whoever deletes in there deletes in the new layer, and the directory stays.
+    # Nobody else is in it, for a suite is locked.
+    while top.is_mount():
+        subprocess.run(["umount", "--lazy", str(top)], check=True)
     for name in ("merged", "upper", "overlay"):
         shutil.rmtree(work / name, ignore_errors=True)
         (work / name).mkdir()

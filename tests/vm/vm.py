@@ -287,7 +287,9 @@ def parser() -> argparse.ArgumentParser:
 
 def main() -> int:
     args = parser().parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit("vm.py: ended by SIGTERM"))
+    # What is mounted is unmounted on the way out.
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda number, _frame: sys.exit(f"vm.py: ended by {signal.Signals(number).name}"))
     if os.geteuid() != 0 and args.func is not cmd_clean:
         print("vm.py: needs root to make and mount Debian trees; run it through sudo", file=sys.stderr)
         return 1
