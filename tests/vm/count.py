@@ -3,7 +3,7 @@
 
 meson counts executables; a person wants to know how many tests there were.  cmocka's own summary is
 looked for in each executable's output, then TAP, and an executable with neither counts as one test.
-Prints "passed failed skipped".
+Prints "passed failed skipped", and on stderr a line for each test that was skipped, with its reason.
 """
 from __future__ import annotations
 
@@ -14,6 +14,9 @@ from pathlib import Path
 
 CMOCKA = re.compile(r"^\[ *(PASSED|FAILED|SKIPPED) *\] (\d+) test", re.M)
 TAP = re.compile(r"^(not ok|ok) \d+(.*)$", re.M)
+# What a test says before it is skipped; cmocka tells of that on stderr or on stdout as it was built.
+CMOCKA_SKIPPED = re.compile(r"^\[ RUN +\] (\S+)\n((?:(?!\[ ).*\n)*?)\[  SKIPPED \] \1", re.M)
+TAP_SKIPPED = re.compile(r"^ok \d+ *-? *(.*?) *# skip *(.*)$", re.M | re.I)
 GOOD, SKIPPED = {"OK", "EXPECTEDFAIL"}, {"SKIP"}
 
 
@@ -44,14 +47,29 @@ def count_test(record: dict) -> tuple[int, int, int]:
     return passed, max(failed, 1), skipped
 
 
+def skips_of(record: dict) -> list[str]:
+    """A line for each test of it that was skipped."""
+    text = record.get("stdout", "") + "\n" + record.get("stderr", "")
+    found = CMOCKA_SKIPPED.findall(text) + TAP_SKIPPED.findall(text)
+    if not found and count_test(record)[2]:
+        found = [("", text.strip().rsplit("\n", 1)[-1])]
+    return [": ".join(filter(None, [record["name"], test, " ".join(reason.split()) or "it does not say why"]))
+            for test, reason in found]
+
+
+def records(log: str) -> list[dict]:
+    return [json.loads(line) for line in log.splitlines() if line.strip()]
+
+
 def count(log: str) -> tuple[int, int, int]:
     sums = (0, 0, 0)
-    for line in log.splitlines():
-        if line.strip():
-            one = count_test(json.loads(line))
-            sums = tuple(a + b for a, b in zip(sums, one))
+    for record in records(log):
+        sums = tuple(a + b for a, b in zip(sums, count_test(record)))
     return sums
 
 
 if __name__ == "__main__":
-    print(*count(Path(sys.argv[1]).read_text()))
+    what = Path(sys.argv[1]).read_text()
+    for skipped in (line for r in records(what) for line in skips_of(r)):
+        print(f"  skipped {skipped}", file=sys.stderr)
+    print(*count(what))
