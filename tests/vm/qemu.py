@@ -172,7 +172,8 @@ class Machine:
         return max(0, 100 * (busy - self.ticks[0] - self.own) // passed)
 
     def follow(self, seen: Callable[[dict], None], silence: float) -> str:
-        """Hand each record to seen() until the guest ends; returns why it ended badly, or ''."""
+        """Hand each record to seen() until the guest ends; returns why it ended badly, or ''.  A record says for how long
+        there may be none after it where that is longer than `silence`."""
         limit, last = silence, time.monotonic()
         ended = False
         while True:
@@ -180,7 +181,8 @@ class Machine:
             self.own = process_ticks(self.process.pid) or self.own
             for record in self.lines.read():
                 last = time.monotonic()
-                limit = record.get("limit", limit) if record.get("type") == "start" else limit
+                # What a scenario says on its way leaves it the time that it has; with its result that is over.
+                limit = record.get("limit", silence if record.get("type") == "result" else limit)
                 ended = ended or record.get("type") == "end"
                 seen(record)
             if not running:

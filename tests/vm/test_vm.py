@@ -6,7 +6,9 @@ import io
 import tempfile
 import unittest
 from pathlib import Path
+from unittest import mock
 
+import qemu
 from vm import Tally, run_machine, selected
 
 RESULT = {"type": "result", "test": "10-a.b", "outcome": "ok", "reason": "", "figures": [], "seconds": 1, "journal": ""}
@@ -46,6 +48,25 @@ class RunMachine(unittest.TestCase):
     def test_a_kernel_that_dies_of_something_else_is_a_failure(self) -> None:
         tally, boots = self.run_with("[ 11.0] Kernel panic - not syncing: Fatal exception\n")
         self.assertEqual((len(tally.problems), len(boots)), (2, 1))
+
+
+class Follow(unittest.TestCase):
+    """A machine that says these records at these seconds, and then hangs."""
+
+    def seconds_until_given_up(self, *records: tuple[float, dict]) -> float:
+        now, left = [0.0], list(records)
+        machine = qemu.Machine.__new__(qemu.Machine)
+        machine.own, machine.process = 0, mock.Mock(pid=0, poll=lambda: None)
+        machine.lines = mock.Mock(read=lambda: [left.pop(0)[1]] if left and left[0][0] <= now[0] else [])
+        with mock.patch.object(qemu, "time", mock.Mock(monotonic=lambda: now[0], sleep=lambda _: now.__setitem__(0, now[0] + 1))):
+            self.assertIn("said nothing", machine.follow(lambda _: None, silence=120))
+        return now[0]
+
+    def test_a_scenario_has_its_own_limit(self) -> None:
+        start = (0, {"type": "start", "limit": 3600})
+        self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "log"})), 10 + 3600 + 120, delta=2)
+        self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "cleanup", "limit": 300})), 10 + 300 + 120, delta=2)
+        self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "result"})), 10 + 120 + 120, delta=2)
 
 
 class Selected(unittest.TestCase):

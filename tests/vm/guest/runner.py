@@ -18,6 +18,8 @@ sys.path.insert(0, str(JOB / "guest"))
 import vmlib  # noqa: E402
 
 DEFAULT_LIMIT = 240
+# Nothing in a cleanup waits for longer than two minutes; all of it together for this long at the most.
+CLEANUP_LIMIT = 300
 
 
 class Reporter:
@@ -82,6 +84,7 @@ def run_test(name: str, func, report: Reporter) -> None:
     except Exception:
         outcome, reason = "failed", traceback.format_exc()
     signal.alarm(0)
+    report.send("cleanup", limit=CLEANUP_LIMIT)
     account = newest_incident(vm) if outcome == "failed" else ""
     try:
         problems = vm.cleanup()

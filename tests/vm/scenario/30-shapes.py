@@ -91,7 +91,7 @@ def run_all(vm: VM, leaks: list[tuple[str, dict]]) -> None:
     check(not wrong, "\n".join(wrong))
 
 
-@limited(3000)
+@limited(1500)
 def test_one_of_each(vm: VM) -> None:
     run_all(vm, [(shape, SHAPES[shape][0]) for shape in QUICK])
 
