@@ -608,8 +608,10 @@ class VM:
 
     def journal(self, *matches: str) -> list[dict]:
         """The journal's entries since the scenario began."""
-        out = sh("journalctl", "-o", "json", "--no-pager", f"--after-cursor={self.cursor}", *matches, ok=False)
-        return [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        # Not --after-cursor: with matches, systemd 252 leaves out the first entry that matches.
+        out = sh("journalctl", "-o", "json", "--no-pager", f"--cursor={self.cursor}", *matches, ok=False)
+        entries = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
+        return [e for e in entries if e["__CURSOR"] != self.cursor]
 
     def journal_excerpt(self, lines: int = 60) -> str:
         """The end of what was logged meanwhile, without the tables of an oom dump."""
