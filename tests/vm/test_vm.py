@@ -49,6 +49,13 @@ class RunMachine(unittest.TestCase):
         tally, boots = self.run_with("[ 11.0] Kernel panic - not syncing: Fatal exception\n")
         self.assertEqual((len(tally.problems), len(boots)), (2, 1))
 
+    def test_a_warning_that_no_scenario_told_of_is_a_failure(self) -> None:
+        tally = Tally("bookworm")
+        with contextlib.redirect_stdout(io.StringIO()):
+            tally.seen(RESULT | {"outcome": "failed", "reason": "kernel: [ 9.1] WARNING: CPU: 0 PID: 7 at b"})
+        tally.seen({"type": "end", "failed": [], "kernel": ["WARNING: CPU: 1 PID: 1 at a", "WARNING: CPU: 0 PID: 7 at b"]})
+        self.assertEqual(tally.problems, ["kernel: WARNING: CPU: 1 PID: 1 at a"])
+
 
 class Follow(unittest.TestCase):
     """A machine that says these records at these seconds, and then hangs."""

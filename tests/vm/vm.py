@@ -103,6 +103,9 @@ class Tally:
             self.datas.append(record)
         elif kind == "end":
             self.note_failed("at the end", record["failed"])
+            # At boot, between two scenarios, or in one that has told of it already.
+            told = "\n".join(r["reason"] for r in self.results)
+            self.problems += [f"kernel: {line}" for line in record["kernel"] if line not in told][:5]
         elif kind == "result":
             self.results.append(record)
             self.print_result(record)

@@ -138,10 +138,12 @@ def main() -> int:
         for test, func in tests:
             if test not in job.get("done", []):
                 run_test(test, func, report)
+    trouble: list[str] = ["the kernel's log could not be read"]
     try:
+        trouble = vmlib.kernel_trouble_since_boot()
         bring_back()
     finally:
-        report.send("end", failed=vmlib.failed_units())
+        report.send("end", failed=vmlib.failed_units(), kernel=trouble)
         os.sync()
         subprocess.run(["mount", "-o", "remount,ro", "/job"], check=False, stderr=subprocess.DEVNULL)
         subprocess.run(["systemctl", "poweroff", "--force", "--force"], check=False)

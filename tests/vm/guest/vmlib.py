@@ -33,8 +33,8 @@ LIMITS = ("memory.high", "memory.max", "cgroup.freeze", "io.max")
 KERNELS_OWN = 20, 10
 
 # What must never be seen in the kernel's log.  An oom kill is not in it: some scenarios want one.
-KERNEL_TROUBLE = re.compile(r"WARNING: CPU|BUG:|Oops|general protection|blocked for more than|"
-                            r"rcu.*stall|soft lockup|Kernel panic|EXT4-fs error")
+KERNEL_TROUBLE = re.compile(r"\bWARNING: |\bBUG: |\bOops\b|general protection|blocked for more than|"
+                            r"rcu.*\bstall|soft lockup|Kernel panic|EXT4-fs error")
 KERNEL_NEWS = re.compile(KERNEL_TROUBLE.pattern + "|Out of memory|oom-kill|Memory cgroup out")
 
 
@@ -77,15 +77,39 @@ def sh(*argv: str, timeout: float = 60, ok: bool = True) -> str:
     return p.stdout
 
 
+def kernel_log(after: float = -1) -> list[str]:
+    """The kernel's lines whose time is later than that.  By time, for the oldest lines leave the kernel's buffer."""
+    lines, when = [], -1.0
+    for line in sh("dmesg", ok=False).splitlines():
+        if found := re.match(r"\[ *(\d+\.\d+)\]", line):
+            when = float(found[1])
+        if when > after:
+            lines.append(line)
+    return lines
+
+
+def kernel_now() -> float:
+    """The time of the kernel's last line."""
+    return max((float(when) for when in re.findall(r"^\[ *(\d+\.\d+)\]", sh("dmesg", ok=False), re.M)), default=-1.0)
+
+
+def kernel_trouble_since_boot() -> list[str]:
+    """From the journal, which keeps what the kernel's buffer has lost, and from the buffer what journald has not read yet."""
+    sh("journalctl", "--sync", ok=False)
+    journal = sh("journalctl", "-k", "-b", "-o", "cat", "--no-pager", timeout=100, ok=False).splitlines()
+    buffer = [re.sub(r"^\[ *\d+\.\d+\] ", "", line) for line in kernel_log()]
+    return [line for line in dict.fromkeys(journal + buffer) if KERNEL_TROUBLE.search(line)]
+
+
 def doing(unit: str) -> str:
     """What a unit's main process does at this moment, for the account of a failure: its files, and the kernel's
     backtrace of each processor, for one that runs has no stack to read."""
     pid = sh("systemctl", "show", "--value", "--property=MainPID", unit, ok=False).strip()
     files = [f"{name}: {text}" for name in ("stat", "wchan", "syscall", "stack") if (text := read(f"/proc/{pid}/{name}"))]
-    before = len(sh("dmesg", ok=False).splitlines())
+    before = kernel_now()
     Path("/proc/sysrq-trigger").write_text("l")
     time.sleep(1)
-    return "\n".join(files + [line for line in sh("dmesg", ok=False).splitlines()[before:] if "? " not in line])
+    return "\n".join(files + [line for line in kernel_log(before) if "? " not in line])
 
 
 class Stuck(Failure):
@@ -420,7 +444,7 @@ class VM:
         RUN.mkdir(parents=True)
         self.cursor = self.journal_cursor()
         self.cgd_was_active = self.cgd_active()
-        self.kernel_lines = len(sh("dmesg", ok=False).splitlines())
+        self.kernel_since = kernel_now()
 
     # -- reporting ---------------------------------------------------------------------------------
     def figure(self, name: str, value: float | int | str, unit: str = "") -> None:
@@ -721,5 +745,4 @@ class VM:
         return problems
 
     def kernel_trouble(self) -> list[str]:
-        lines = sh("dmesg", ok=False).splitlines()[self.kernel_lines:]
-        return [f"kernel: {line}" for line in lines if KERNEL_TROUBLE.search(line)][:5]
+        return [f"kernel: {line}" for line in kernel_log(self.kernel_since) if KERNEL_TROUBLE.search(line)][:5]

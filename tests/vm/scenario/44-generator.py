@@ -3,7 +3,7 @@
 slices carry their [Resources], and a domain that is refused is left out and costs a reload nothing."""
 from pathlib import Path
 
-from vmlib import VM, check, limited, monotonic, sh
+from vmlib import VM, check, kernel_log, kernel_now, limited, monotonic, sh
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -68,11 +68,10 @@ def test_refused_domain_is_left_out(vm: VM) -> None:
     prepare(vm)
     vm.policy("workload", WORK, reload=False)
     vm.policy("zz-bad.policy", "[Domain]\nSlice=init.scope\n", reload=False)
-    sh("dmesg", "--clear")
-    began = monotonic()
+    before, began = kernel_now(), monotonic()
     sh("systemctl", "daemon-reload", timeout=90)
     took = monotonic() - began
     check(show("gen-exact.service") == "workload.slice", show("gen-exact.service"))
-    said = [line for line in sh("dmesg").splitlines() if "cgd-generator" in line]
+    said = [line for line in kernel_log(before) if "cgd-generator" in line]
     check(len(said) == 1 and "zz-bad.policy:2:7" in said[0], f"{said}")
     vm.figure("daemon-reload with a bad policy", round(took, 1), "s")
