@@ -2,17 +2,19 @@
 """What a machine does to a daemon: each fault costs what it must and nothing else."""
 import os
 import re
+import signal
 import subprocess
 import threading
 import time
 from pathlib import Path
 
-from vmlib import CGD_UNIT, CGROUP, VM, check, limited, monotonic, sh, wait
+from vmlib import CGD_UNIT, CGROUP, VM, check, limited, monotonic, read, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
 # of lib/model/message-id.h
 ACTION_FAILED, NOT_CONTAINED = "78e35d90e5024bea97e71ce3cca37f97", "433d0a0ecd9c4d959ce42c204ac7a6a1"
+DRIFTED = "a38f4253485a4a33a044bdf21bf535d7"
 
 
 def test_second_daemon(vm: VM) -> None:
@@ -154,3 +156,75 @@ def test_bus_is_down(vm: VM) -> None:
     hog.stop()
     check(wait(lambda: not vm.changed_limits(before), 40, 0.5), f"left changed: {vm.changed_limits(before)}")
     check(wait(lambda: "org.cgd1" in sh("busctl", "list", ok=False), 30), "it did not come back to the bus")
+
+
+@limited(300)
+def test_operator_changes_the_limit(vm: VM) -> None:
+    """What somebody else sets while it is held is theirs: cgd says so, leaves it, and takes nothing of it along."""
+    vm.need_cgd()
+    vm.policy("sideload", "[Contain]\nMode=contain\n")
+    vm.victim()
+    hog = vm.held_hog(rate="100M", seconds=120)
+    check(wait(lambda: hog.show("MemoryHigh") != "infinity", 30, 0.1), "systemd was never told")
+    # More than it has, so that PID 1 need not reclaim for it; less than it would take.
+    theirs = str((hog.memory() >> 20) + 48 << 20)
+    sh("systemctl", "set-property", "--runtime", hog.name, f"MemoryHigh={theirs}")
+
+    def said() -> list[dict]:
+        return [e for e in vm.journal() if e.get("MESSAGE_ID") == DRIFTED and e.get("CGD_CULPRIT", "").endswith("/" + hog.name)]
+    check(wait(said, 40, 0.5), f"nobody said that it was changed; memory.high is {hog.high()}, theirs {theirs}")
+    end = monotonic() + 20
+    while monotonic() < end:
+        check(hog.high() == theirs and hog.show("MemoryHigh") == theirs, f"theirs was {theirs}: {hog.limited()}")
+        time.sleep(0.5)
+    check(hog.alive(), f"it is gone: {hog.show('Result')}")
+    vm.stop_cgd()
+    check(hog.high() == theirs and hog.show("MemoryHigh") == theirs, f"stopping took {theirs} away: {hog.limited()}")
+    sh("systemctl", "daemon-reload", timeout=90)
+    check(hog.high() == theirs and hog.show("MemoryHigh") == theirs, f"a reload took {theirs} away: {hog.limited()}")
+    check(read(hog.path / "memory.swap.high") == "max", f"memory.swap.high is still {read(hog.path / 'memory.swap.high')}")
+
+
+@limited(200)
+def test_hangs(vm: VM) -> None:
+    """A cgd that does nothing any more is ended by systemd's watchdog, and what it had changed is given back."""
+    vm.need_cgd()
+    vm.policy("sideload", "[Contain]\nMode=contain\n")
+    before = vm.limits()
+    vm.victim()
+    hog = vm.held_hog(rate="100M", seconds=120)
+    pid = vm.cgd_pid()
+    hog.enough()
+    os.kill(pid, signal.SIGSTOP)
+    vm.undo.append(lambda: Path(f"/proc/{pid}").exists() and os.kill(pid, signal.SIGCONT))
+    began = monotonic()
+    time.sleep(5)
+    check(hog.high() != "max", "it is not held any more: this proves nothing")
+    check(wait(lambda: vm.cgd_pid() not in (0, pid) and vm.cgd_active(), 90, 0.5), "the watchdog did not end it, or it did not come back")
+    check(wait(lambda: not hog.limited(), 30, 0.2), f"not given back: {hog.limited()}")
+    vm.figure("given back after", round(monotonic() - began, 1), "s")
+    check(any("Watchdog timeout" in e["MESSAGE"] for e in vm.journal("_PID=1", f"UNIT={CGD_UNIT}")), "it was not the watchdog that ended it")
+    check(hog.alive(), f"it is gone: {hog.show('Result')}")
+    check(not vm.changed_limits(before), f"left changed: {vm.changed_limits(before)}")
+
+
+@limited(200)
+def test_omit(vm: VM) -> None:
+    """Whose unit says ManagedOOMPreference=omit is never contained, however it leaks, and cgd says why."""
+    vm.need_cgd()
+    vm.victim()
+    hog = vm.hog("leak", rate="100M", total="1100M", seconds=120, properties=("ManagedOOMPreference=omit",))
+    watch = vm.watch()
+
+    def said() -> list[str]:
+        return [e["MESSAGE"] for e in vm.journal() if e.get("MESSAGE_ID") == NOT_CONTAINED]
+    check(wait(lambda: said() or vm.culprits() or not hog.alive(), 60, 0.5), "nobody saw it leak: this proves nothing")
+    time.sleep(5)
+    hog.enough()
+    watch.stop()
+    vm.log("\n".join(said()))
+    path = "/" + str(hog.path.relative_to("/sys/fs/cgroup"))
+    check(hog.alive(), f"it is gone: {hog.show('Result')}")
+    check(not vm.culprits(), f"contained: {vm.culprits()}")
+    check(not watch.changes(path), f"it was touched: {watch.changes(path)[:3]}")
+    check(any("ManagedOOMPreference=omit" in line for line in said()), f"said: {said()}")
