@@ -376,8 +376,9 @@ static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const Cg
                caps_only_reads(e, scope, c);
 }
 
-/* Beside somebody who is held, and takes in nothing more, the window is filled by those who breathe. Another culprit has more than
- * any of them: a sixteenth of it all that he did not have when the long window began. */
+/* Beside somebody who is held, and takes in nothing more, the window is filled by those who breathe, and by whoever had just started
+ * when it came to that. Another culprit has more than any of them: a sixteenth of it all that he did not have when the long window
+ * began, and it began after the last step. */
 static bool is_another(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
         const Track *t = tracks_find(&e->tracks, c->id);
         TrackPoint from;
@@ -385,7 +386,7 @@ static bool is_another(const Engine *e, const OpenIncident *o, const CgroupSampl
         if (!t)
                 return false;
         from = track_since(t, WINDOW_LONG);
-        return from.usec != 0 && t->last.current + t->last.swap >=
+        return from.usec > o->mark_usec && t->last.current + t->last.swap >=
                                          from.current + from.swap + alarm_forecast(e, incident_alarm(e, o))->total / 16;
 }
 
