@@ -16,6 +16,8 @@
 #include "sys/small-file.h"
 
 #define CALM_SECONDS 5
+/* Of these it may be that the service's start is still looked into. */
+#define START_SECONDS 4
 #define LOOK_USEC (100 * USEC_PER_MSEC)
 #define INCIDENTS_MAX 50
 /* Until cgd has given back everything and closed its incidents. */
@@ -344,13 +346,14 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         /* A new one each time: what was written to the last is on no way to anywhere. */
         if (scenario->disk && !drill_disk_open(&disk))
                 goto finish;
-        /* What the service takes as it starts is a good part of all there is, and no harm. */
-        if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2) ||
-            (contain && set_modes(cli, "policy") != CLI_DONE))
+        if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2))
                 goto finish;
         calm = now_usec();
         stall = drill_others_stall();
-        if (!sleep_until(calm + CALM_SECONDS * USEC_PER_SEC))
+        /* What the service takes as it starts is a good part of all there is, and no harm: the alarm about it is to be over before
+         * anything may be done. */
+        if (!sleep_until(calm + START_SECONDS * USEC_PER_SEC) || (contain && set_modes(cli, "policy") != CLI_DONE) ||
+            !sleep_until(calm + CALM_SECONDS * USEC_PER_SEC))
                 goto finish;
         usual = others_wait(stall, calm);
         cgd_usage(*pid, &cpu[0], &bytes);
