@@ -49,13 +49,13 @@ static void fault(json_t *faults, const char *text) {
         (void) json_array_append_new(faults, json_string(text));
 }
 
-/* What is wrong whatever the objectives are. */
-static void look_for_faults(const DrillScenario *scenario, const json_t *run, json_t *faults) {
+/* What is wrong whatever the objectives are. That the service dies without containment is the harm that is rehearsed. */
+static void look_for_faults(const DrillScenario *scenario, const json_t *run, bool contain, json_t *faults) {
         if (!field_true(run, "culprit_ran"))
                 fault(faults, "whoever should do the harm did not run; see 'journalctl -u drill-culprit'");
         if (field_true(run, "cgd_died"))
                 fault(faults, "cgd died");
-        if (field_true(run, "victim_died"))
+        if (contain && field_true(run, "victim_died"))
                 fault(faults, "the service died");
         if (json_array_size(json_object_get(run, "others_touched")) > 0)
                 fault(faults, "somebody else was touched");
@@ -74,8 +74,8 @@ static json_t *judge(const DrillScenario *scenario, json_t *runs, const DrillObj
         json_array_foreach(runs, i, pair) {
                 (void) json_array_append(halves[0], json_object_get(pair, "without"));
                 (void) json_array_append(halves[1], json_object_get(pair, "with"));
-                look_for_faults(scenario, json_object_get(pair, "without"), faults);
-                look_for_faults(scenario, json_object_get(pair, "with"), faults);
+                look_for_faults(scenario, json_object_get(pair, "without"), false, faults);
+                look_for_faults(scenario, json_object_get(pair, "with"), true, faults);
         }
         without = drill_median(halves[0]);
         with = drill_median(halves[1]);
