@@ -519,18 +519,27 @@ static void run_stream(Hog *h) {
         io_threads(h, io_open(h, 0), thread_stream);
 }
 
-static void *thread_sync(void *p) {
-        static const size_t chunk_bytes = 256 << 10;
-        IoThread *t = p;
-        uint8_t *chunk = malloc(chunk_bytes);
+#define WRITER_CHUNK ((size_t) 256 << 10)
+
+/* A file of its own, and what is written to it. */
+static int writer_begin(const IoThread *t, uint8_t **ret_chunk) {
         int fd = open_unlinked(t->hog->path ? t->hog->path : "/data", 0);
 
-        if (!chunk)
+        *ret_chunk = malloc(WRITER_CHUNK);
+        if (!*ret_chunk)
                 die("malloc");
-        memset(chunk, 1, chunk_bytes);
+        memset(*ret_chunk, 1, WRITER_CHUNK);
+        return fd;
+}
+
+static void *thread_sync(void *p) {
+        IoThread *t = p;
+        uint8_t *chunk;
+        int fd = writer_begin(t, &chunk);
+
         for (;;) {
-                for (uint64_t at = 0; at < t->hog->size; at += chunk_bytes)
-                        if (pwrite(fd, chunk, chunk_bytes, (off_t) at) < 0)
+                for (uint64_t at = 0; at < t->hog->size; at += WRITER_CHUNK)
+                        if (pwrite(fd, chunk, WRITER_CHUNK, (off_t) at) < 0)
                                 die("cannot write");
                 /* New blocks each time round: a journal has nothing to do with those that are there. */
                 if (fdatasync(fd) < 0 || ftruncate(fd, 0) < 0)
@@ -540,16 +549,12 @@ static void *thread_sync(void *p) {
 
 /* Over and over the same pages, for what is cut off a file before it is on the disk never gets there. */
 static void *thread_dirty(void *p) {
-        static const size_t chunk_bytes = 256 << 10;
         IoThread *t = p;
-        uint8_t *chunk = malloc(chunk_bytes);
-        int fd = open_unlinked(t->hog->path ? t->hog->path : "/data", 0);
+        uint8_t *chunk;
+        int fd = writer_begin(t, &chunk);
 
-        if (!chunk)
-                die("malloc");
-        memset(chunk, 1, chunk_bytes);
-        for (uint64_t at = 0;; at = (at + chunk_bytes) % t->hog->size)
-                if (pwrite(fd, chunk, chunk_bytes, (off_t) at) < 0)
+        for (uint64_t at = 0;; at = (at + WRITER_CHUNK) % t->hog->size)
+                if (pwrite(fd, chunk, WRITER_CHUNK, (off_t) at) < 0)
                         die("cannot write");
 }
 

@@ -532,7 +532,7 @@ static bool is_hot(const Walk *w, const Known *n) {
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
-        /* A whole census has told of every birth; not of whom there may be room for now. */
+        /* A whole census has told of every birth, but not of who was left out before and may fit in. */
         if (!w->counted || n->unlisted || n->n_left_out > 0)
                 registry_refresh(g, n);
         for (int pass = 0; pass < 2; pass++) {

@@ -21,8 +21,6 @@
 #include "base/macro.h"
 #include "engine/state.h"
 
-/* Some of its tasks wait this much of the time: it wants more than the limit gives. */
-#define PUSHING_PERMYRIAD 2000
 /* All of its tasks wait this much of the time: it makes no progress worth the name. */
 #define STUCK_PERMYRIAD 5000
 #define RISE_WAIT_MAX_USEC (64 * USEC_PER_SEC)
@@ -65,110 +63,6 @@ bool containments_any(const Engine *e) {
                 if (e->containments[i].cgroup_id != 0)
                         return true;
         return false;
-}
-
-/* The unit a path belongs to: its first component that is no slice; NULL for a slice. */
-static bool path_unit(const char *path, char *buf, size_t size) {
-        while (*path == '/') {
-                const char *end = strchr(++path, '/');
-                size_t n = end ? (size_t) (end - path) : strlen(path);
-
-                if (n >= size)
-                        return false;
-                memcpy(buf, path, n);
-                buf[n] = '\0';
-                if (!endswith(buf, ".slice"))
-                        return n > 0;
-                path += n;
-        }
-        return false;
-}
-
-static uint32_t victim_rank(const Domain *victim) {
-        return streq(victim->cgroup, "/") ? 1001 : victim->rank;
-}
-
-static Verdict mode_verdict(const Engine *e, const Domain *d) {
-        switch (engine_mode(e, d)) {
-        case MODE_OFF:
-                return VERDICT_MODE_OFF;
-        case MODE_MONITOR:
-                return VERDICT_MODE_MONITOR;
-        case MODE_CONTAIN:
-        case MODE_ENFORCE:
-        case _MODE_MAX:
-                break;
-        }
-        return VERDICT_CULPRIT;
-}
-
-/* What is done to a slice is done to all that lies in it: to the victim itself, to domains of their own, to units that are left out. */
-static Verdict slice_verdict(const Engine *e, const Domain *victim, const CgroupSample *slice, const Domain *d) {
-        if (path_within(victim->cgroup, slice->path))
-                return VERDICT_RANK;
-        for (size_t i = 0; i < e->policy->n_domains; i++) {
-                const Domain *below = &e->policy->domains[i];
-
-                if (below == d || !path_within(below->cgroup, slice->path))
-                        continue;
-                if (!below->contain.present)
-                        return VERDICT_NO_DOMAIN;
-                if (below->rank >= victim_rank(victim))
-                        return VERDICT_RANK;
-                if (mode_verdict(e, below) != VERDICT_CULPRIT)
-                        return mode_verdict(e, below);
-        }
-        for (size_t i = 0; e->sample && i < e->sample->n_cgroups; i++) {
-                const CgroupSample *u = &e->sample->cgroups[i];
-                const Domain *own;
-                char unit[256];
-
-                if (u->kind == CGROUP_KIND_UNIT && path_within(u->path, slice->path) && path_unit(u->path, unit, sizeof(unit)) &&
-                    (own = policy_domain_of(e->policy, u->path)) && domain_excludes(own, unit))
-                        return VERDICT_EXCLUDED;
-        }
-        return VERDICT_CULPRIT;
-}
-
-Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain) {
-        const Domain *d = policy_domain_of(e->policy, c->path);
-        const Track *t = tracks_find(&e->tracks, c->id);
-        CgroupFlags flags = c->flags | (t ? t->subtree_flags : 0);
-        Verdict verdict;
-        char unit[256];
-        uint64_t v;
-
-        *ret_domain = NULL;
-        if (c->kind == CGROUP_KIND_ROOT || (flags & CGROUP_PROTECTED))
-                return VERDICT_PROTECTED;
-        if (!d || !d->contain.present)
-                return VERDICT_NO_DOMAIN;
-        *ret_domain = d;
-        if (flags & CGROUP_OMIT)
-                return VERDICT_OMIT;
-        if (path_unit(c->path, unit, sizeof(unit)) && domain_excludes(d, unit))
-                return VERDICT_EXCLUDED;
-        /* To hold all of a domain for its own sake helps nobody in it. */
-        if (d == victim && streq(c->path, victim->cgroup))
-                return VERDICT_RANK;
-        /* Shares of the work cannot tell who of a domain makes whom wait, and most do it to themselves. */
-        if (d == victim && r == RESOURCE_IO)
-                return VERDICT_RANK;
-        if (d != victim && d->rank >= victim_rank(victim))
-                return VERDICT_RANK;
-        verdict = mode_verdict(e, d);
-        if (verdict == VERDICT_CULPRIT && c->kind == CGROUP_KIND_SLICE)
-                verdict = slice_verdict(e, victim, c, d);
-        if (verdict != VERDICT_CULPRIT)
-                return verdict;
-        if (r == RESOURCE_IO)
-                return d->contain.steps[STEP_IO_CAP] && c->io ? VERDICT_CULPRIT : VERDICT_NO_STEP;
-        if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE] &&
-            !(d->contain.steps[STEP_KILL] && engine_mode(e, d) == MODE_ENFORCE))
-                return VERDICT_NO_STEP;
-        if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &v) || !cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &v))
-                return VERDICT_NO_STEP;
-        return VERDICT_CULPRIT;
 }
 
 static void enter(Engine *e, const Containment *c, const IncidentEntry *entry) {
@@ -313,50 +207,6 @@ static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
         return floor;
 }
 
-uint64_t slice_limit(const Engine *e, const CgroupSample *slice) {
-        const Containment *own = containment_find((Engine *) e, slice->id);
-        uint64_t high = LIMIT_MAX, max = LIMIT_MAX;
-
-        (void) cgroup_sample_get(slice, CGROUP_MEMORY_HIGH, &high);
-        (void) cgroup_sample_get(slice, CGROUP_MEMORY_MAX, &max);
-        return MIN(own ? own->original : high, max);
-}
-
-/* What is left below the limit of a slice that path is in, the least of all, less a share of that limit; UINT64_MAX where
- * none has one. A limit of our own making says nothing of what there is. */
-static uint64_t slice_room(const Engine *e, const char *path, uint64_t share) {
-        uint64_t least = UINT64_MAX;
-
-        for (size_t k = 0; k < e->sample->n_cgroups; k++) {
-                const CgroupSample *s = &e->sample->cgroups[k];
-                uint64_t max, used;
-
-                if (s->kind != CGROUP_KIND_SLICE || !path_within(path, s->path) || (max = slice_limit(e, s)) == LIMIT_MAX)
-                        continue;
-                if (!cgroup_sample_get(s, CGROUP_MEMORY_CURRENT, &used))
-                        used = max;
-                used += max / share;
-                least = MIN(least, max - MIN(used, max));
-        }
-        return least;
-}
-
-bool slice_is_full(const Engine *e, const char *path) {
-        return slice_room(e, path, 5) == 0;
-}
-
-/* What the host can give away without coming near trouble again: available less a tenth of all. */
-static uint64_t host_headroom(const Engine *e) {
-        uint64_t reserve = e->forecast.total / 10, available = e->forecast.last.available;
-
-        return available - MIN(available, reserve);
-}
-
-/* … and the slices above path. */
-static uint64_t headroom(const Engine *e, const char *path) {
-        return MIN(host_headroom(e), slice_room(e, path, 10));
-}
-
 static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domain *d) {
         const Track *t = tracks_find(&e->tracks, row->id);
         uint64_t slack = 1 << 20, current = row->use[CGROUP_MEMORY_CURRENT];
@@ -457,86 +307,12 @@ bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentRe
         return true;
 }
 
-/* KillBudget=: the last kills in this domain. */
-static KillTimes *kill_times(Engine *e, const char *domain) {
-        for (size_t i = 0; i < POLICY_DOMAINS_MAX; i++)
-                if (e->kills[i].n > 0 && streq(e->kills[i].domain, domain))
-                        return &e->kills[i];
-        return NULL;
-}
-
-static bool budget_left(Engine *e, const Domain *d) {
-        const KillTimes *k = kill_times(e, d->name);
-        unsigned spent = 0;
-
-        for (size_t i = 0; k && i < k->n; i++)
-                spent += e->now - k->usec[i] < d->contain.kill_budget_usec;
-        return spent < MIN(d->contain.kill_budget, (unsigned) KILL_TIMES_MAX);
-}
-
-static void budget_spend(Engine *e, const Domain *d) {
-        KillTimes *k = kill_times(e, d->name);
-
-        if (strlen(d->name) >= sizeof(k->domain))
-                return;
-        /* As many places as domains: without a free one, somebody's who is no domain any more. */
-        for (size_t i = 0; !k && i < POLICY_DOMAINS_MAX; i++)
-                if (e->kills[i].n == 0 || !policy_find(e->policy, e->kills[i].domain))
-                        k = &e->kills[i];
-        if (!k)
-                return;
-        if (!streq(k->domain, d->name))
-                k->n = 0;
-        strcpy(k->domain, d->name);
-        if (k->n == KILL_TIMES_MAX)
-                memmove(k->usec, k->usec + 1, --k->n * sizeof(k->usec[0]));
-        k->usec[k->n++] = e->now;
-}
-
-/* Neither took anything in lately nor waits for room now, however large it is. */
-static bool is_bystander(const Engine *e, uint64_t id) {
-        const Track *t = tracks_find(&e->tracks, id);
-        unsigned some, full;
-        Intake in;
-
-        return !t || !((track_intake(t, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
-                       (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
-}
-
-/* Of a contained slice the unit is killed that uses most among those that are no bystanders, never the slice. */
-static const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
-        const CgroupSample *largest = NULL;
-        uint64_t most = 0;
-
-        if (row->kind != CGROUP_KIND_SLICE)
-                return row;
-        for (const CgroupSample *u = row + 1; u < e->sample->cgroups + e->sample->n_cgroups; u++) {
-                uint64_t memory, swap = 0;
-                char unit[256];
-
-                if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
-                    (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
-                    (path_unit(u->path, unit, sizeof(unit)) && domain_excludes(d, unit)) ||
-                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || is_bystander(e, u->id))
-                        continue;
-                (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
-                /* avoid ranks last: only where there is nothing else. */
-                if (u->flags & CGROUP_AVOID)
-                        memory = swap = 0;
-                if (!largest || memory + swap > most) {
-                        largest = u;
-                        most = memory + swap;
-                }
-        }
-        return largest;
-}
-
 static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *target;
 
         if (engine_mode(e, d) != MODE_ENFORCE || !d->contain.steps[STEP_KILL] || e->kill_in_flight != 0)
                 return;
-        if (!budget_left(e, d)) {
+        if (!kill_budget_left(e, d)) {
                 if (!c->budget_told)
                         enter(e, c, &(IncidentEntry) { .type = ENTRY_BUDGET, .step = STEP_KILL });
                 c->budget_told = true;
@@ -552,7 +328,7 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = c->pending_action,
                 .before = target->use[CGROUP_MEMORY_CURRENT] });
-        budget_spend(e, d);
+        kill_budget_spend(e, d);
         e->kill_in_flight = c->pending_action;
         c->phase = PHASE_KILLING;
         c->step = STEP_KILL;
@@ -562,7 +338,7 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 /* Where the host has room again, and every slice with a limit that the victim is in, the victim waits for its pages
  * to come back and not for memory: to squeeze out more would only fill the disk that they come from. */
 static bool memory_is_short(const Engine *e, const Containment *c) {
-        if (host_headroom(e) < e->forecast.total / 10)
+        if (room_on_host(e) < e->forecast.total / 10)
                 return true;
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
                 const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
@@ -621,7 +397,7 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         /* Half of the headroom: the other half is for those who were hurt. Whether it is content does not matter: who asks
          * for nothing just now may be busy with what he has, and would take in what nobody has. What it went on to take in
          * swap is part of it, or a leak would be given as much again with each rise. */
-        room = headroom(e, c->path) / 2;
+        room = room_for(e, c->path) / 2;
         if (room < RISE_BYTES_MIN)
                 return;
         if (c->swap_level != c->swap_original && swap_use(row) > c->swap_level)

@@ -22,6 +22,8 @@
 #define HOT_USEC (100 * USEC_PER_MSEC)
 /* Calm for this long counts as recovered, and is how often a limit rises. */
 #define CALM_USEC USEC_PER_SEC
+/* Some tasks of a cgroup wait this much of the time: it wants more than its limit gives. */
+#define PUSHING_PERMYRIAD 2000
 
 typedef enum ContainmentPhase {
         PHASE_HELD,             /* memory.high is ours and does not move */
@@ -135,15 +137,34 @@ struct Engine {
         uint64_t samples;
 };
 
-/* contain.c */
+/* verdict.c */
+
+/* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
+Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain);
+/* The unit that the path is of, or lies in, is in Exclude= of its domain. */
+bool unit_is_excluded(const Engine *e, const char *path);
+
+/* room.c */
 
 /* The least that limits a slice's memory and is not of our own making; LIMIT_MAX = nothing. */
 uint64_t slice_limit(const Engine *e, const CgroupSample *slice);
 /* A slice on the way up from path has used four fifths of its limit: memory is short there, though the host has plenty. */
 bool slice_is_full(const Engine *e, const char *path);
+/* What the host can give away without coming near trouble again, in bytes: available less a tenth of all … */
+uint64_t room_on_host(const Engine *e);
+/* … and the slices above path. */
+uint64_t room_for(const Engine *e, const char *path);
 
-/* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
-Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain);
+/* kill.c */
+
+/* KillBudget= allows one more in the domain. */
+bool kill_budget_left(Engine *e, const Domain *d);
+void kill_budget_spend(Engine *e, const Domain *d);
+/* Of a contained slice the unit that uses most among those that are no bystanders, never the slice; else row itself. NULL: nobody. */
+const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d);
+
+/* contain.c */
+
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
 /* Takes the first step against c for incident i. False where none can be taken now. */
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *c);
