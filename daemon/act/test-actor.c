@@ -368,6 +368,17 @@ static bool io_max_is(const char *rbps) {
         return file_read_at(hog_fd, "io.max", text, sizeof text) > 0 && streq(text, want);
 }
 
+/* Waits for the outcome, which is last_job's. */
+static void kill_by(Worker *w) {
+        Job *job = worker_take(w, hog_fd);
+
+        job->action = action(ACTION_KILL, 0, 0);
+        job_is_back = false;
+        worker_submit(w, job);
+        while (!job_is_back)
+                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+}
+
 static void test_kill_timeout(void **state) {
         Worker *w;
         Job *job;
@@ -375,24 +386,14 @@ static void test_kill_timeout(void **state) {
         (void) state;
         assert_int_equal(worker_new(event, on_job, NULL, &w), 0);
         worker_set_kill_timeout(w, 300 * USEC_PER_MSEC);
-        job = worker_take(w, hog_fd);
-        job->action = action(ACTION_KILL, 0, 0);
-        job_is_back = false;
-        worker_submit(w, job);
-        while (!job_is_back)
-                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        kill_by(w);
         assert_int_equal(last_job.outcome.result, OUTCOME_TIMEOUT);
         assert_true(last_job.outcome.after == 2);
         assert_true(last_job.outcome.finished_usec - last_job.outcome.started_usec >= 300 * USEC_PER_MSEC);
         /* The cap is there still. */
         assert_true(io_max_is("4096"));
         test_sh("mv '%s%s/cgroup.kill' '%s'", root, HOG, base);
-        job = worker_take(w, hog_fd);
-        job->action = action(ACTION_KILL, 0, 0);
-        job_is_back = false;
-        worker_submit(w, job);
-        while (!job_is_back)
-                assert_true(sd_event_run(event, 100 * USEC_PER_MSEC) >= 0);
+        kill_by(w);
         assert_int_equal(last_job.outcome.result, OUTCOME_FAILED);
         assert_true(io_max_is("4096"));
         test_sh("mv '%s/cgroup.kill' '%s%s'", base, root, HOG);
