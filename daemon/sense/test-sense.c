@@ -524,6 +524,12 @@ static void test_hot(void **state) {
         assert_true(has(s, "/side.slice/hog.service", CGROUP_MEMORY_HIGH));
         s = sensor_sample(f->sensor, SAMPLE_HOT, 20 * SEC);
         assert_null(row_of(s, "/side.slice/hog.service"));
+        assert_true(row_of(s, "/side.slice")->closed);
+        assert_false(row_of(s, "/a.slice")->closed);
+        assert_true(row_of(s, "/a.slice/a-b.slice")->closed);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 21 * SEC);
+        for (size_t i = 0; i < s->n_cgroups; i++)
+                assert_false(s->cgroups[i].closed);
 }
 
 /* A page-cache stream: what it uses stands about still while pages are stolen from it. */

@@ -378,8 +378,8 @@ static uint64_t intake(const Walk *w, const Known *n, const Mark *since) {
 /* Read, and empty. */
 static const IoLine no_io;
 
-/* A row with what is fresh. NULL when out of memory. */
-static CgroupSample *row_add(Walk *w, Known *n) {
+/* A row with what is fresh; opened: its children get theirs. NULL when out of memory. */
+static CgroupSample *row_add(Walk *w, Known *n, bool opened) {
         CgroupSample *row;
 
         if (w->n_rows == w->rows_size) {
@@ -401,6 +401,7 @@ static CgroupSample *row_add(Walk *w, Known *n) {
                 .kind = n->kind,
                 .flags = n->flags,
                 .have = n->fresh,
+                .closed = !opened && (n->unlisted || n->n_children > 0),
                 .use = n->use,
         };
         if (n->io_walk == w->number) {
@@ -668,11 +669,11 @@ static void level_all(Walk *w, Known *n) {
                 }
                 if (c->domain || is_held(w, c) || is_hot(w, c)) {
                         registry_reflag(w->registry, c);
-                        row = row_add(w, c);
+                        row = row_add(w, c, true);
                         if (row)
                                 row_detail(w, c, row, false);
                 } else
-                        (void) row_add(w, c);
+                        (void) row_add(w, c, true);
                 level_all(w, c);
         }
 }
@@ -683,7 +684,7 @@ void walk_all(Walk *w, uint64_t now_usec) {
         walk_begin(w, now_usec, true);
         w->cooling = w->hot_usec > 0 && w->hot_usec + COOL_USEC < now_usec;
         read_stat(w, root, true);
-        (void) row_add(w, root);
+        (void) row_add(w, root, true);
         level_all(w, root);
         if (w->cooling)
                 w->hot_usec = 0;
@@ -740,7 +741,7 @@ static void level_hot(Walk *w, Known *n) {
                 deeper = c->holds || is_hot(w, c);
                 if (!deeper && !c->domain && !is_held(w, c)) {
                         if (c->fresh)
-                                (void) row_add(w, c);
+                                (void) row_add(w, c, false);
                         c->recent = known_mark(c);
                         io_mark(w, c, false);
                         continue;
@@ -750,7 +751,7 @@ static void level_hot(Walk *w, Known *n) {
                         read_stat(w, c, true);
                 if (c->gone)
                         continue;
-                row = row_add(w, c);
+                row = row_add(w, c, deeper);
                 if (row)
                         row_detail(w, c, row, true);
                 if (deeper)
@@ -769,7 +770,7 @@ void walk_hot(Walk *w, uint64_t now_usec) {
         walk_begin(w, now_usec, false);
         w->hot_usec = now_usec;
         read_stat(w, root, true);
-        (void) row_add(w, root);
+        (void) row_add(w, root, true);
         level_hot(w, root);
         if (!w->counted)
                 w->hot_cost_usec = monotonic_usec() - begin;

@@ -417,6 +417,15 @@ static void blame_leak(const Engine *e, const Domain *victim, const BlameScope *
         b->share_permyriad = blame_share(&e->tracks, e->sample, WINDOW_LAST, leak.culprit->id, 0, scope);
 }
 
+/* Who took it seconds ago lies in a slice that takes in nothing now, and so was not gone into. That is no reason to blame all that
+ * lie in there: the next look is at every cgroup. */
+static bool is_closed(Engine *e, const Blame *b) {
+        bool closed = b->culprit && b->culprit->kind != CGROUP_KIND_UNIT && b->culprit->closed;
+
+        e->look_at_all = e->look_at_all || closed;
+        return closed;
+}
+
 static bool caps_settle_within(const Engine *e, const char *slice) {
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
                 const Containment *c = &e->containments[i];
@@ -440,12 +449,14 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         incident_scope(e, o, &scope);
         incident_blame(e, victim, &scope, &b);
-        if (!b.measured)
+        if (!b.measured || is_closed(e, &b))
                 return;
         lever = scope.resource;
         if (scope.resource == RESOURCE_IO && b.culprit && !caps_help(e, &scope, b.culprit)) {
                 lever = RESOURCE_MEMORY;
                 blame_leak(e, victim, &scope, &b);
+                if (is_closed(e, &b))
+                        return;
         }
         /* What is not there yet to be seen, the dirt of others that is on its way, leaves whoever does a little. */
         if (lever == RESOURCE_IO && b.culprit && !containment_find(e, b.culprit->id) &&
@@ -620,8 +631,10 @@ static void sample_take(Engine *e, const Sample *s) {
         e->look_usec = e->now;
         forecast_host(&e->forecast, s);
         /* What was not seen now will hardly be seen in a moment: the heartbeat goes by looks, not by what they found. */
-        if (s->all)
+        if (s->all) {
                 e->heartbeat_usec = s->usec;
+                e->look_at_all = false;
+        }
         if (s->n_cgroups == 0)
                 return;
         tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
@@ -674,13 +687,13 @@ static void plan_next(Engine *e, Plan *plan) {
         /* Counted from the last look, so that events in between neither delay nor multiply samples; after
          * rest that is at once. */
         if (hot)
-                next = MIN(next, MAX(e->now, e->look_usec + apart_usec));
+                next = MIN(next, MAX(e->now, e->look_usec + (e->look_at_all ? CLOSE_USEC : apart_usec)));
         else if (lasts < FORECAST_WATCH_USEC)
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 
         plan->next_usec = next;
         plan->sample_cgroups = hot || limit_lasts < FORECAST_WATCH_USEC;
-        plan->sample_all = heartbeat <= plan->next_usec;
+        plan->sample_all = e->look_at_all || heartbeat <= plan->next_usec;
 }
 
 /* A service that works its disk hard stirs all the time and never calls for help: it must not be watched closely for

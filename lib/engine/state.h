@@ -134,6 +134,7 @@ struct Engine {
         uint64_t cgroups_usec;          /* of the last sample with cgroups */
         uint64_t hot_since_usec;        /* of the first one after rest */
         uint64_t heartbeat_usec;        /* of the last sample of every cgroup, complete or not */
+        bool look_at_all;               /* somebody to be blamed lies in a slice that the last look did not open */
         uint64_t samples;
 };
 

@@ -453,6 +453,26 @@ static void test_free_memory_is_nobodys(void **state _unused_) {
         assert_int_equal(i->candidates[0].verdict, VERDICT_FREE_MEMORY);
 }
 
+/* He took it a moment ago, and nothing since: the looks after that do not go into his slice. */
+static void test_burst_is_not_all_of_its_slice(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+
+        (void) world_add(&w, "/sideload.slice/batch.service", CGROUP_KIND_UNIT, 50 * MIB);
+        w.closes = true;
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.c[hog].current += 300 * MIB;
+        world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+        world_run(&w, USEC_PER_SEC);
+        w.ache_until = w.now + 3 * USEC_PER_SEC;
+        for (int k = 0; k < 20; k++) {
+                w.stolen += MIB / 4096 * 8;
+                world_run(&w, 100 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[hog].touched > 0);
+        world_assert_only_touched(&w, hog);
+        assert_false(w.plan.sample_all);
+}
+
 /* Jobs that only together take much, in a slice that is to be held for it. */
 static void small_ones_leak(void) {
         (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
@@ -661,6 +681,7 @@ int main(void) {
                 T(test_second_leak_is_found),
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
+                T(test_burst_is_not_all_of_its_slice),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_slice_with_an_excluded_unit_is_left),
                 T(test_slice_with_another_domain_is_left),

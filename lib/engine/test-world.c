@@ -451,12 +451,19 @@ static const IoCredit *credit_of(World *w) {
         return &w->credit;
 }
 
-/* Those that are there in the order of a walk: each followed by what is in it. */
-static int walk_order(const World *w, int node, int order[static WORLD_MAX], int n) {
+/* What a walk would not go into now. */
+static bool is_closed(const World *w, int node, bool all) {
+        const WorldCgroup *c = &w->c[node];
+
+        return w->closes && !all && c->kind == CGROUP_KIND_SLICE && !c->leaf && sum(w, node, offsetof(WorldCgroup, current)) == c->looked;
+}
+
+/* Those that are looked at in the order of a walk: each followed by what is in it. */
+static int walk_order(const World *w, int node, bool all, int order[static WORLD_MAX], int n) {
         order[n++] = node;
-        for (int i = node + 1; i < w->n; i++)
+        for (int i = node + 1; i < w->n && !is_closed(w, node, all); i++)
                 if (w->c[i].parent == node && !w->c[i].gone)
-                        n = walk_order(w, i, order, n);
+                        n = walk_order(w, i, all, order, n);
         return n;
 }
 
@@ -469,7 +476,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
         Event gone = { .type = EVENT_CGROUP_GONE, .usec = w->now, .cgroup_id = w->vanished };
         Outcome outcomes[PLAN_ACTIONS_MAX];
         size_t kills = 0;
-        int order[WORLD_MAX], n = cgroups ? walk_order(w, 0, order, 0) : 0;
+        int order[WORLD_MAX], n = cgroups ? walk_order(w, 0, all, order, 0) : 0;
 
         sample_host_set(&s, HOST_MEMORY_TOTAL, w->total);
         sample_host_set(&s, HOST_MEMORY_AVAILABLE, available(w));
@@ -483,7 +490,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 CgroupSample *r = &rows[s.n_cgroups++];
 
                 *r = (CgroupSample) { .id = c->id, .parent_id = c->parent < 0 ? 0 : w->c[c->parent].id, .path = c->path,
-                                      .kind = c->kind, .flags = c->flags, .use = values[i].use, .detail = values[i].detail };
+                                      .kind = c->kind, .flags = c->flags, .closed = is_closed(w, i, all), .use = values[i].use, .detail = values[i].detail };
                 if (c->parent < 0)
                         continue;
                 cgroup_sample_set(r, CGROUP_MEMORY_CURRENT, c->shown ?: sum(w, i, offsetof(WorldCgroup, current)));
@@ -507,6 +514,8 @@ static void world_tick(World *w, bool all, bool cgroups) {
                         if (c->done[d].v[IO_READS] + c->done[d].v[IO_WRITES] > 0)
                                 io[i][r->n_io++] = c->done[d];
         }
+        for (int k = 0; k < n; k++)
+                w->c[order[k]].looked = sum(w, order[k], offsetof(WorldCgroup, current));
         memcpy(outcomes, w->outcomes, sizeof(outcomes));
         in.outcomes = outcomes;
         if (w->vanished != 0) {
