@@ -119,6 +119,7 @@ static uint64_t run(uint64_t seed) {
         memset(ever_did_io, 0, sizeof(ever_did_io));
         world_init(&w, (512 + world_random(&(World) { .seed = seed * 7919 + 1 }, 3000)) * MIB, seed % 3 ? 1024 * MIB : 0);
         w.seed = seed * 2654435761u + 1;
+        w.closes = seed % 2;
         tree(&w);
         world_run(&w, 15 * USEC_PER_SEC);
         for (int r = 0; r < ROUNDS; r++) {

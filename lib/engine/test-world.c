@@ -451,11 +451,27 @@ static const IoCredit *credit_of(World *w) {
         return &w->credit;
 }
 
+static bool has_its_limits(const WorldCgroup *c) {
+        return c->high == c->original_high && memcmp(c->io_max, c->original_io_max, sizeof(c->io_max)) == 0;
+}
+
+/* What moves while somebody takes in memory, or does io. */
+static uint64_t moves(const World *w, int node) {
+        uint64_t m = sum(w, node, offsetof(WorldCgroup, current)) + sum(w, node, offsetof(WorldCgroup, pgsteal));
+
+        for (int d = 0; d < WORLD_DISKS; d++)
+                m += w->c[node].done[d].v[IO_READS] + w->c[node].done[d].v[IO_WRITES];
+        return m;
+}
+
 /* What a walk would not go into now. */
 static bool is_closed(const World *w, int node, bool all) {
-        const WorldCgroup *c = &w->c[node];
-
-        return w->closes && !all && c->kind == CGROUP_KIND_SLICE && !c->leaf && sum(w, node, offsetof(WorldCgroup, current)) == c->looked;
+        if (!w->closes || all || w->c[node].kind != CGROUP_KIND_SLICE || w->c[node].leaf || moves(w, node) != w->c[node].looked)
+                return false;
+        for (int i = node + 1; i < w->n; i++)
+                if (!w->c[i].gone && path_within(w->c[i].path, w->c[node].path) && !has_its_limits(&w->c[i]))
+                        return false;
+        return true;
 }
 
 /* Those that are looked at in the order of a walk: each followed by what is in it. */
@@ -515,7 +531,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                                 io[i][r->n_io++] = c->done[d];
         }
         for (int k = 0; k < n; k++)
-                w->c[order[k]].looked = sum(w, order[k], offsetof(WorldCgroup, current));
+                w->c[order[k]].looked = moves(w, order[k]);
         memcpy(outcomes, w->outcomes, sizeof(outcomes));
         in.outcomes = outcomes;
         if (w->vanished != 0) {
@@ -589,8 +605,7 @@ void world_run(World *w, uint64_t usec) {
 
 bool world_clean(const World *w) {
         for (int i = 0; i < w->n; i++)
-                if (!w->c[i].gone && (w->c[i].high != w->c[i].original_high ||
-                                      memcmp(w->c[i].io_max, w->c[i].original_io_max, sizeof(w->c[i].io_max)) != 0))
+                if (!w->c[i].gone && !has_its_limits(&w->c[i]))
                         return false;
         return true;
 }

@@ -24,7 +24,7 @@ typedef struct WorldCgroup {
         uint64_t cache;                 /* so much of what it has is page cache */
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
         uint64_t shown;                 /* memory.current as its row has it; 0 = as it is */
-        uint64_t looked;                /* it and what is in it had so much when it was looked at */
+        uint64_t looked;                /* what had moved in it when it was looked at */
         uint64_t nap_until;             /* asleep in the kernel's throttle until then */
         bool gasps;                     /* past its limit: a second and a half of every six the throttle lets it through */
         uint64_t breath;                /* takes and gives back this many bytes, at 40 MiB/s */
@@ -73,7 +73,7 @@ typedef struct World {
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */
         bool refuse_writes;
         bool overlooked;                /* samples of every cgroup lack one */
-        bool closes;                    /* other samples have no rows of what is in a slice that takes in nothing */
+        bool closes;                    /* other samples have no rows of what is in a slice where nothing moves */
         bool credited;                  /* the kernel's credit of io is there; nobody waits by it … */
         bool uncounted;                 /* … but counts other disks … */
         bool allowance;                 /* … and the disk keeps to its rate by letting wait: it is busy half of the time */
