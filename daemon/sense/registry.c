@@ -578,8 +578,10 @@ static bool entry_is(Registry *g, const Entry *e, Known *n) {
 /* Merges the directory with the children, both sorted by name. */
 static void merge(Registry *g, Known *n, const Entry *entries, size_t n_entries) {
         Known **link = &n->children;
+        bool late = n->n_left_out > 0 || n->holds_late;
 
         set_left_out(g, n, 0);
+        n->holds_late = false;
         for (size_t i = 0; i < n_entries;) {
                 Known *c = *link;
                 int order = c ? strcmp(known_name(c), entries[i].name) : 1;
@@ -596,6 +598,7 @@ static void merge(Registry *g, Known *n, const Entry *entries, size_t n_entries)
                         Known *added = child_add(g, n, entries[i].name);
 
                         if (added) {
+                                added->late = added->holds_late = late;
                                 added->next = *link;
                                 *link = added;
                                 link = &added->next;
@@ -633,12 +636,11 @@ void registry_refresh(Registry *g, Known *n) {
                         g->incomplete = true;
                 return;
         }
-        /* 1 is what file systems say that do not count; 2 is a leaf. */
-        if (g->trust_links && !n->unlisted && fstat(dir_fd, &st) == 0 && st.st_nlink >= 2 &&
-            st.st_nlink - 2 == n->n_children) {
-                set_left_out(g, n, 0);
+        /* 1 is what file systems say that do not count; 2 is a leaf. Where some are left out, one of ours that is gone may
+         * make up for one of them. */
+        if (g->trust_links && !n->unlisted && n->n_left_out == 0 && fstat(dir_fd, &st) == 0 && st.st_nlink >= 2 &&
+            st.st_nlink - 2 == n->n_children)
                 return;
-        }
 
         r = list_directory(dir_fd, &entries, &n_entries, &names);
         if (r < 0) {

@@ -78,6 +78,8 @@ struct Known {
         bool domain;                    /* the slice of a domain */
         bool holds;                     /* a domain's slice, or a cgroup held or hot, lies below */
         bool limited;                   /* memory.high or swap.high was not "max" when it was read last */
+        bool late;                      /* it may have been left out before: nothing tells when it was born … */
+        bool holds_late;                /* … nor when those were that the first listing finds in it */
 
         int dir_fd;                     /* -EBADF = not kept */
         unsigned walk;                  /* number of the walk that met it last */

@@ -619,6 +619,47 @@ static void test_many(void **state) {
         assert_int_equal(f->registry.n_left_out, 0);
 }
 
+static bool is_late(const Fixture *f, const char *path) {
+        const CgroupSample *r = row(f, path);
+
+        assert_non_null(r);
+        return r->late;
+}
+
+/* Who was left out and now has a row need not have been born just now, nor who is in there. */
+static void test_room_for_old_ones(void **state) {
+        static const char *const names[] = { "s0.service", "s1.service", "s2.service", "s3.service", "s3.service/inner" };
+        Fixture *f = *state;
+
+        f->error = -ENOMEM;     /* by files alone */
+        f->registry.known_max = 3;
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++)
+                (void) make(f, names[i]);
+        walk_all(&f->walk, 1 * SEC);
+        assert_int_equal(f->walk.n_rows, 3);
+        assert_false(is_late(f, "/s0.service") || is_late(f, "/s1.service"));
+        /* As many are gone as there were too many. */
+        test_sh("rm -r %s/s0.service %s/s1.service", f->root, f->root);
+        walk_all(&f->walk, 2 * SEC);
+        assert_int_equal(f->walk.n_rows, 3);
+        assert_true(is_late(f, "/s2.service") && is_late(f, "/s3.service"));
+        (void) make(f, "s5.service");
+        (void) make(f, "s5.service/inner");
+        walk_all(&f->walk, 3 * SEC);
+        assert_int_equal(f->walk.n_rows, 3);
+        f->registry.known_max = 20;
+        walk_all(&f->walk, 4 * SEC);
+        assert_int_equal(f->walk.n_rows, 6);
+        assert_true(is_late(f, "/s3.service/inner") && is_late(f, "/s5.service") && is_late(f, "/s5.service/inner"));
+
+        (void) make(f, "s4.service");
+        (void) make(f, "s5.service/new");
+        walk_all(&f->walk, 5 * SEC);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
+        assert_int_equal(f->walk.n_rows, 8);
+        assert_false(is_late(f, "/s4.service") || is_late(f, "/s5.service/new"));
+}
+
 /* A kernel whose fields mean something else than we think. */
 static void test_distrust(void **state) {
         Fixture *f = *state;
@@ -667,6 +708,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_deep, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_room_for_old_ones, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
         };
 

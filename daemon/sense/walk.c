@@ -402,6 +402,7 @@ static CgroupSample *row_add(Walk *w, Known *n, bool opened) {
                 .flags = n->flags,
                 .have = n->fresh,
                 .closed = !opened && (n->unlisted || n->n_children > 0),
+                .late = n->late,
                 .use = n->use,
         };
         if (n->io_walk == w->number) {

@@ -130,6 +130,27 @@ static void test_born_with_something(void **state _unused_) {
         assert_int_equal(taken(2, WINDOW_RECENT), 0);
 }
 
+/* Of one that found no row before it is not known since when it has what it has. */
+static void test_late_with_something(void **state _unused_) {
+        RowValues values = {};
+        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
+                                 { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .late = true,
+                                   .use = values.use } };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+
+        tracks_update(&tracks, &s, false, PAGE);
+        s.usec += 5 * USEC_PER_SEC;
+        s.n_cgroups = 2;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 30 * MIB);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_LONG).bytes, 0);
+        s.usec += 5 * USEC_PER_SEC;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 32 * MIB);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(taken(2, WINDOW_LONG), 2 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_LONG).bytes, 2 * MIB);
+}
+
 static void look_at(const uint64_t *ids, size_t n) {
         CgroupSample rows[4];
         RowValues values[4];
@@ -171,6 +192,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_a_slice_that_stands_still, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_empty_ones_are_born_still, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_with_something, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_late_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
         };
 

@@ -419,8 +419,8 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track = tracks_add(t, c->id);
                         if (!track)
                                 continue;
-                        /* Born since the last complete sample. */
-                        born_usec = t->complete_usec;
+                        /* Born since the last complete sample; or left out until now, and what it has it may have had for long. */
+                        born_usec = c->late ? 0 : t->complete_usec;
                 }
                 track->parent_id = c->parent_id;
                 track->kind = c->kind;

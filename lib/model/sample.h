@@ -90,6 +90,7 @@ typedef struct CgroupSample {
         uint8_t n_io, n_io_max;
         bool io_chosen;                 /* there are more devices than these, which may be others the next time */
         bool closed;                    /* what is in it was not looked at this time, and has no rows */
+        bool late;                      /* it may be older than its first row by more than a sample: it was left out before */
         uint64_t *use, *detail;         /* the fields up to CGROUP_DETAIL_FIRST, and from it on, borrowed; detail may be NULL */
         /* io.stat and io.max, borrowed; NULL = not read. A device without io, or without a limit, has no line. */
         const IoLine *io, *io_max;
