@@ -163,6 +163,8 @@ static void submit(Manager *m, const Action *a) {
 static void step(Manager *m, const Sample *sample) {
         Event events[EVENTS_MAX];
         Outcome outcomes[OUTCOMES_MAX];
+        const char *path;
+        int fd;
         EngineInput input = {
                 .now_usec = now_usec(CLOCK_MONOTONIC), .sample = sample,
                 .events = events, .n_events = m->n_events, .outcomes = outcomes, .n_outcomes = m->n_outcomes,
@@ -173,6 +175,9 @@ static void step(Manager *m, const Sample *sample) {
         m->n_events = m->n_outcomes = 0;
 
         engine_step(m->engine, m->policy, &input, &m->plan);
+        /* Held for an action that is to come: so it is in every sample, with its limits. */
+        if (m->plan.close_id != 0)
+                (void) sensor_cgroup(m->sensor, m->plan.close_id, &fd, &path);
         for (size_t i = 0; i < m->plan.n_actions; i++)
                 submit(m, &m->plan.actions[i]);
         for (size_t i = 0; i < input.n_events; i++)

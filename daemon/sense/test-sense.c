@@ -477,6 +477,8 @@ static void test_stat_follows_parent(void **state) {
 static void test_hot(void **state) {
         Fixture *f = *state;
         const Sample *s;
+        const char *path;
+        int fd;
 
         make(f, "a.slice", 10 * MB);
         make(f, "a.slice/a-b.slice", 5 * MB);
@@ -530,6 +532,11 @@ static void test_hot(void **state) {
         s = sensor_sample(f->sensor, SAMPLE_ALL, 21 * SEC);
         for (size_t i = 0; i < s->n_cgroups; i++)
                 assert_false(s->cgroups[i].closed);
+        /* That does not look closely at who stands still, until he is asked for. */
+        assert_null(row_of(s, "/side.slice/hog.service")->detail);
+        assert_int_equal(sensor_cgroup(f->sensor, row_of(s, "/side.slice/hog.service")->id, &fd, &path), 0);
+        s = sensor_sample(f->sensor, SAMPLE_HOT, 21 * SEC + 100000);
+        assert_true(value(s, "/side.slice/hog.service", CGROUP_MEMORY_HIGH) == LIMIT_MAX);
 }
 
 /* A page-cache stream: what it uses stands about still while pages are stolen from it. */

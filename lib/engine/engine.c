@@ -486,6 +486,12 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         }
 
         verdict = contain_verdict(e, victim, lever, b.culprit, &d);
+        /* A look at every cgroup does not read the limits of who lies in a slice that takes in nothing now. The next one does. */
+        if (verdict == VERDICT_NO_STEP && !b.culprit->detail) {
+                plan->close_id = b.culprit->id;
+                if (e->now < o->look_until_usec)
+                        return;
+        }
         /* The first moments on a disk may show anybody: only what may be acted on is believed at once, and a slice only
          * when what lies in it has been looked at twice. */
         if (scope.resource == RESOURCE_IO && e->now < o->look_until_usec &&

@@ -469,9 +469,18 @@ static bool is_closed(const World *w, int node, bool all) {
         if (!w->closes || all || w->c[node].kind != CGROUP_KIND_SLICE || w->c[node].leaf || moves(w, node) != w->c[node].looked)
                 return false;
         for (int i = node + 1; i < w->n; i++)
-                if (!w->c[i].gone && path_within(w->c[i].path, w->c[node].path) && !has_its_limits(&w->c[i]))
+                if (!w->c[i].gone && path_within(w->c[i].path, w->c[node].path) && (!has_its_limits(&w->c[i]) || w->c[i].close))
                         return false;
         return true;
+}
+
+/* A look at every cgroup reads no more than what all have of who is in such a slice. */
+static bool is_unread(const World *w, int node, bool all) {
+        bool closed = false;
+
+        for (int i = w->c[node].parent; all && i >= 0; i = w->c[i].parent)
+                closed = closed || is_closed(w, i, false);
+        return closed && w->c[node].kind == CGROUP_KIND_UNIT;
 }
 
 /* Those that are looked at in the order of a walk: each followed by what is in it. */
@@ -529,6 +538,12 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 for (int d = 0; d < WORLD_DISKS && !c->unseen; d++)
                         if (c->done[d].v[IO_READS] + c->done[d].v[IO_WRITES] > 0)
                                 io[i][r->n_io++] = c->done[d];
+                if (is_unread(w, i, all)) {
+                        r->have &= (UINT32_C(1) << CGROUP_DETAIL_FIRST) - 1;
+                        r->detail = NULL;
+                        r->io_max = NULL;
+                        r->n_io_max = 0;
+                }
         }
         for (int k = 0; k < n; k++)
                 w->c[order[k]].looked = moves(w, order[k]);
@@ -541,6 +556,8 @@ static void world_tick(World *w, bool all, bool cgroups) {
         }
         w->n_outcomes = 0;
         engine_step(w->engine, &w->policy, &in, &w->plan);
+        for (int i = 0; i < w->n; i++)
+                w->c[i].close = w->c[i].close || w->c[i].id == w->plan.close_id;
         for (size_t i = 0; i < w->plan.n_actions; i++) {
                 kills += w->plan.actions[i].type == ACTION_KILL;
                 world_act(w, &w->plan.actions[i]);

@@ -25,6 +25,7 @@ typedef struct WorldCgroup {
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
         uint64_t shown;                 /* memory.current as its row has it; 0 = as it is */
         uint64_t looked;                /* what had moved in it when it was looked at */
+        bool close;                     /* the engine asked for it to be looked at closely */
         uint64_t nap_until;             /* asleep in the kernel's throttle until then */
         bool gasps;                     /* past its limit: a second and a half of every six the throttle lets it through */
         uint64_t breath;                /* takes and gives back this many bytes, at 40 MiB/s */

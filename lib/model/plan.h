@@ -66,6 +66,7 @@ typedef struct Plan {
         uint64_t next_usec;     /* CLOCK_MONOTONIC: call again not later than this */
         bool sample_cgroups;    /* next time with cgroups; else the host alone */
         bool sample_all;        /* next time with every cgroup (baseline) */
+        uint64_t close_id;      /* this one is to be looked at closely from now on; 0 = none */
 } Plan;
 
 typedef enum OutcomeResult {
