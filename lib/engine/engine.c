@@ -486,8 +486,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         }
 
         verdict = contain_verdict(e, victim, lever, b.culprit, &d);
-        /* A look at every cgroup does not read the limits of who lies in a slice that takes in nothing now. The next one does. */
-        if (verdict == VERDICT_NO_STEP && !b.culprit->detail) {
+        /* A look at every cgroup does not read the limits of who takes in nothing now, which are what he gets back. The next one does. */
+        if ((verdict == VERDICT_CULPRIT || verdict == VERDICT_NO_STEP) && !b.culprit->detail) {
                 plan->close_id = b.culprit->id;
                 if (e->now < o->look_until_usec)
                         return;
