@@ -418,10 +418,16 @@ static void blame_leak(const Engine *e, const Domain *victim, const BlameScope *
 }
 
 /* Who took it seconds ago lies in a slice that takes in nothing now, and so was not gone into. That is no reason to blame all that
- * lie in there: the next look is at every cgroup. */
+ * lie in there; nor is one that was gone into blamed while it has such a one in it, where somebody may be who forbids that: the
+ * next look is at every cgroup. */
 static bool is_closed(Engine *e, const Blame *b) {
         bool closed = b->culprit && b->culprit->kind != CGROUP_KIND_UNIT && b->culprit->closed;
 
+        for (size_t i = 0; b->culprit && b->culprit->kind == CGROUP_KIND_SLICE && !closed && i < e->sample->n_cgroups; i++) {
+                const CgroupSample *c = &e->sample->cgroups[i];
+
+                closed = c->kind == CGROUP_KIND_SLICE && c->closed && path_within(c->path, b->culprit->path);
+        }
         e->look_at_all = e->look_at_all || closed;
         return closed;
 }

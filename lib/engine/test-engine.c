@@ -505,6 +505,17 @@ static void test_slice_with_an_excluded_unit_is_left(void **state _unused_) {
         assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
 }
 
+/* It stands still in a slice of its own in there, which looks do not go into. */
+static void test_slice_with_an_excluded_unit_farther_down_is_left(void **state _unused_) {
+        (void) world_add(&w, "/sideload.slice/sideload-quiet.slice", CGROUP_KIND_SLICE, 0);
+        (void) world_add(&w, "/sideload.slice/sideload-quiet.slice/backup.service", CGROUP_KIND_UNIT, MIB);
+        w.closes = true;
+        small_ones_leak();
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
+        assert_false(w.plan.sample_all);
+}
+
 /* A domain of its own in there, which may only be watched, and outranks whoever asks. */
 static void test_slice_with_another_domain_is_left(void **state _unused_) {
         int inner = world_add(&w, "/sideload.slice/sideload-inner.slice", CGROUP_KIND_SLICE, 0);
@@ -684,6 +695,7 @@ int main(void) {
                 T(test_burst_is_not_all_of_its_slice),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_slice_with_an_excluded_unit_is_left),
+                T(test_slice_with_an_excluded_unit_farther_down_is_left),
                 T(test_slice_with_another_domain_is_left),
                 T(test_squeeze_after_a_long_calm),
                 T(test_held_slice_rises),
