@@ -389,6 +389,11 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
         uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4, room, swapped = 0;
 
+        /* Nothing of it is ours: the first write failed, or the cgd before had given it back. And nothing is more than no limit. */
+        if (c->level >= c->original) {
+                plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
+                return;
+        }
         /* Twice its use and not pushing: the limit binds no more. */
         if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);

@@ -640,6 +640,25 @@ static void test_left_from_before(void **state _unused_) {
         assert_int_equal(i->result, RESULT_RECOVERED);
 }
 
+/* Of two resources the cgd before had given memory back already. */
+static void test_half_left_from_before(void **state _unused_) {
+        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
+        IoLine cap = { 8, 0, { 4 * MIB, LIMIT_MAX, 1000, LIMIT_MAX } };
+        Lease l = { .cgroup_id = w.c[hog].id, .step = STEP_IO_CAP, .original = LIMIT_MAX, .value = LIMIT_MAX,
+                    .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX, .n_io = 1 };
+
+        l.io[0] = (IoCap) { .value = cap, .expect = cap, .original = w.c[hog].io_max[0] };
+        w.c[hog].io_max[0] = cap;
+        world_run(&w, USEC_PER_SEC);
+        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
+        for (int k = 0; k < 600; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_int_equal(w.c[hog].high, LIMIT_MAX);
+        }
+        assert_true(world_clean(&w));
+        assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
+}
+
 static void test_drift_is_left_alone(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
 
@@ -660,6 +679,23 @@ static void test_writes_that_fail_are_given_up(void **state _unused_) {
         assert_true(w.c[hog].touched > 0);
         assert_true(w.c[hog].touched < 60);
         assert_int_equal(w.c[hog].high, LIMIT_MAX);
+}
+
+/* What was not held does not rise: to a level that is far below what it uses, where it had no limit. */
+static void test_first_write_that_fails_limits_nothing(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+
+        w.refuse_writes = true;
+        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].touched > 0);
+        w.refuse_writes = false;
+        w.c[hog].rate = 0;
+        for (int k = 0; k < 100; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_int_equal(w.c[hog].high, LIMIT_MAX);
+        }
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_OVER);
 }
 
 int main(void) {
@@ -704,8 +740,10 @@ int main(void) {
                 T(test_growth_after_an_hour_of_calm),
                 T(test_an_hour_beside_the_harmless),
                 T(test_left_from_before),
+                T(test_half_left_from_before),
                 T(test_drift_is_left_alone),
                 T(test_writes_that_fail_are_given_up),
+                T(test_first_write_that_fails_limits_nothing),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
