@@ -552,10 +552,27 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         }
 }
 
+/* What is done to its culprit was given back, or is there for another resource: so that it hurts is no reason not to look. What
+ * caps do not help against, swap traffic, is held. */
+static bool is_let_go(Engine *e, const OpenIncident *o, const Incident *i) {
+        const Containment *c = containment_find(e, i->culprit_id);
+        const Domain *d = policy_domain_of(e->policy, c->path);
+        const CgroupSample *row;
+        BlameScope scope;
+
+        if (i->resource == RESOURCE_MEMORY)
+                return !c->memory || c->for_writes;
+        row = c->n_caps == 0 && d && d->contain.steps[STEP_IO_CAP] ? sample_find(e->sample, c->cgroup_id) : NULL;
+        if (!row)
+                return false;
+        incident_scope(e, o, &scope);
+        return caps_help(e, &scope, row);
+}
+
 static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         Incident *i = chronicle_find(&e->chronicle, o->id);
         const AlarmState *a = incident_alarm(e, o);
-        bool raised = a && a->raised, contained;
+        bool raised = a && a->raised, contained, let_go;
 
         if (!i) {
                 *o = (OpenIncident) {};
@@ -590,12 +607,16 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                         return;
                 }
                 i->state = raised ? INCIDENT_CONTAINING : INCIDENT_LIFTING;
-                /* There is room for a second culprit beside the one that is contained: then it is that one now. */
-                if (raised && e->sample && e->now >= MAX(o->mark_usec + SECOND_LOOK_USEC, o->second_usec) &&
-                    !incident_hurts(e, o, i->culprit_id)) {
+                /* There is room for a second culprit beside the one that is contained: then it is that one now. Or it is the
+                 * same once more, who was let go. */
+                if (!raised || !e->sample || e->now < o->second_usec)
+                        return;
+                let_go = is_let_go(e, o, i);
+                if (let_go || (e->now - o->mark_usec >= SECOND_LOOK_USEC && !incident_hurts(e, o, i->culprit_id))) {
                         i->state = INCIDENT_LOOKING;
                         o->look_until_usec = e->now + 5 * HOT_USEC;
-                        o->second_usec = i->resource == RESOURCE_IO ? 0 : e->now + MEMORY_SECOND_USEC;
+                        o->second_usec = i->resource == RESOURCE_MEMORY ? e->now + MEMORY_SECOND_USEC :
+                                         let_go                         ? e->now + SECOND_LOOK_USEC : 0;
                 }
                 return;
         case INCIDENT_QUIET:

@@ -309,6 +309,59 @@ static void test_flood_and_leak_in_one(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* Capped and held, and then let go again of the one of the two, while the other goes on. */
+static int capped_and_held(void) {
+        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+
+        w.total = 4096 * MIB;
+        w.policy.domains[1].contain.steps[STEP_KILL] = false;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.c[hog].rate = 400 * MIB;
+        for (int k = 0; k < 400 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        return hog;
+}
+
+static int capped_that_was_held(void) {
+        int hog = capped_and_held();
+
+        w.c[hog].rate = 0;
+        w.c[hog].current = 300 * MIB;
+        for (int k = 0; k < 400 && w.c[hog].high != LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high == LIMIT_MAX && w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        return hog;
+}
+
+/* The incident of then is still there, for he is capped. */
+static void test_leak_of_who_was_let_go(void **state _unused_) {
+        int hog = capped_that_was_held();
+
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_int_equal(world_incident(&w, "exhaustion")->state, INCIDENT_LIFTING);
+        w.c[hog].rate = 400 * MIB;
+        for (int k = 0; k < 400 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        /* Before anybody stalls. */
+        assert_true(w.c[hog].current < 3200 * MIB);
+        world_assert_only_touched(&w, hog);
+}
+
+static void test_flood_of_who_was_let_go(void **state _unused_) {
+        int hog = capped_and_held();
+
+        w.c[hog].operations = 0;
+        world_run(&w, 20 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX && w.c[hog].io_max[0].v[IO_READS] == LIMIT_MAX);
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_LIFTING);
+        w.c[hog].operations = 4000;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        world_assert_only_touched(&w, hog);
+}
+
 /* Its caps are begun at whatever moment, that in which a change of memory.high is under way among them. */
 static void test_caps_beside_a_squeeze(void **state _unused_) {
         for (unsigned delay = 0; delay < 40; delay++) {
@@ -719,6 +772,8 @@ int main(void) {
                 T(test_two_floods),
                 T(test_leak_and_flood_in_one),
                 T(test_flood_and_leak_in_one),
+                T(test_leak_of_who_was_let_go),
+                T(test_flood_of_who_was_let_go),
                 T(test_caps_beside_a_squeeze),
                 T(test_buffered_writer),
                 T(test_reader_whom_nobody_waits_for),
