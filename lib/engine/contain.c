@@ -240,6 +240,9 @@ static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
 
         c->memory = true;
         c->for_writes = false;
+        /* It may have been held before, and risen. */
+        c->phase = PHASE_HELD;
+        c->rise_usec = c->floor_usec = c->stuck_usec = 0;
         c->evidence_usec = e->now;
         c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
         if (plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE, MIN(hold_level(e, row, d), c->level),

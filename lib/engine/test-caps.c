@@ -349,6 +349,21 @@ static void test_leak_of_who_was_let_go(void **state _unused_) {
         world_assert_only_touched(&w, hog);
 }
 
+/* It begins within seconds of a rise of then, which is no reason to give him more. */
+static void test_leak_soon_after_a_rise(void **state _unused_) {
+        int hog = capped_that_was_held();
+        uint64_t held;
+
+        w.c[hog].current = 2000 * MIB;
+        w.c[hog].rate = 1000 * MIB;
+        for (int k = 0; k < 40 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        held = w.c[hog].high;
+        assert_true(held < LIMIT_MAX);
+        world_run(&w, 500 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high <= held);
+}
+
 static void test_flood_of_who_was_let_go(void **state _unused_) {
         int hog = capped_and_held();
 
@@ -773,6 +788,7 @@ int main(void) {
                 T(test_leak_and_flood_in_one),
                 T(test_flood_and_leak_in_one),
                 T(test_leak_of_who_was_let_go),
+                T(test_leak_soon_after_a_rise),
                 T(test_flood_of_who_was_let_go),
                 T(test_caps_beside_a_squeeze),
                 T(test_buffered_writer),
