@@ -378,16 +378,21 @@ static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const Cg
 
 /* Beside somebody who is held, and takes in nothing more, the window is filled by those who breathe, and by whoever had just started
  * when it came to that. Another culprit has more than any of them: a sixteenth of it all that he did not have when the long window
- * began, and it began after the last step. */
-static bool is_another(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
+ * began, and it began after the last step; in an incident about io after the first, for those are marked anew with each change of
+ * a cap, and each look. Who is only capped takes in what he did. */
+static bool is_another(Engine *e, const OpenIncident *o, const Incident *i, const CgroupSample *c) {
+        const Containment *first = containment_find(e, i->culprit_id);
         const Track *t = tracks_find(&e->tracks, c->id);
         TrackPoint from;
 
+        if (!first->memory)
+                return true;
         if (!t)
                 return false;
         from = track_since(t, WINDOW_LONG);
-        return from.usec > o->mark_usec && t->last.current + t->last.swap >=
-                                         from.current + from.swap + alarm_forecast(e, incident_alarm(e, o))->total / 16;
+        return from.usec > (i->resource == RESOURCE_IO ? i->first_step_usec : o->mark_usec) &&
+               t->last.current + t->last.swap >=
+                       from.current + from.swap + alarm_forecast(e, incident_alarm(e, o))->total / 16;
 }
 
 /* Nobody else is to blame: it goes on with the one that it has. */
@@ -469,7 +474,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
             contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
                 b.culprit = NULL;
         if (lever == RESOURCE_MEMORY && b.culprit && b.culprit->id != i->culprit_id && containment_find(e, i->culprit_id) &&
-            !is_another(e, o, b.culprit))
+            !is_another(e, o, i, b.culprit))
                 b.culprit = NULL;
         if (b.culprit && !containment_find(e, b.culprit->id)) {
                 if (scope.resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b.culprit))

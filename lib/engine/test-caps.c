@@ -275,6 +275,39 @@ static void test_two_floods(void **state _unused_) {
                 assert_int_equal(engine_incident(w.engine, k)->state, INCIDENT_OVER);
 }
 
+/* The other way round: a leak into swap is found beside a flood that is capped. */
+static void test_flood_and_a_leak(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096), leak;
+
+        leak = world_add(&w, "/sideload.slice/leak.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 15 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.c[leak].swaps = true;
+        for (int k = 0; k < 80 && w.c[leak].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        w.c[leak].swaps = false;
+        w.c[flood].operations = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+/* Each of two is found beside the other one, who is held. */
+static void test_two_leaks(void **state _unused_) {
+        int first = victim_and_flood("/sideload.slice/first.service", 0, 4096),
+            second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+
+        w.swap_total = w.swap_free = 4096 * MIB;
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[first].swaps = true;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[first].touched > 0);
+        w.c[second].swaps = true;
+        world_run(&w, 30 * USEC_PER_SEC);
+        /* Of 80 MiB a second. */
+        assert_true(w.c[first].swap + w.c[second].swap < 30 * 30 * MIB);
+}
+
 static void test_leak_and_flood_in_one(void **state _unused_) {
         int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
 
@@ -785,6 +818,8 @@ int main(void) {
                 T(test_driven_out_is_no_culprit),
                 T(test_driven_out_of_its_own),
                 T(test_two_floods),
+                T(test_flood_and_a_leak),
+                T(test_two_leaks),
                 T(test_leak_and_flood_in_one),
                 T(test_flood_and_leak_in_one),
                 T(test_leak_of_who_was_let_go),
