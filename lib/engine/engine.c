@@ -123,13 +123,14 @@ static bool condition_hurts(const Engine *e, const OpenIncident *o, const Condit
 
         switch (c->type) {
         case CONDITION_MEMORY_PRESSURE:
-                if (usec < c->window_usec / 4)
-                        return false;
                 total = st->mark_total;
                 if (st->older_usec > o->mark_usec) {
                         usec = e->now - st->older_usec;
                         total = st->older_total;
                 }
+                /* A slice that was gone counts from when it came again, which may be now. */
+                if (usec < c->window_usec / 4)
+                        return false;
                 stall = mul_div_u64(st->total - MIN(total, st->total), PERMYRIAD, usec);
                 /* Relief is judged on the part of the stall that is laid on the culprit. */
                 return mul_div_u64(stall, MAX(recent, longer), PERMYRIAD) >= c->threshold_permyriad;

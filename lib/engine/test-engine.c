@@ -543,6 +543,28 @@ static void test_squeeze_after_a_long_calm(void **state _unused_) {
         assert_true(w.c[hog].high < held);
 }
 
+/* The last service in it stops, and with it goes the slice that asked for help; then both come again. */
+static void test_victim_comes_again(void **state _unused_) {
+        int hog, slice, web;
+
+        world_without_host_alarm(&w);
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.policy.domains[1].contain.steps[STEP_KILL] = false;
+        slice = world_find(&w, "/workload.slice");
+        web = world_find(&w, "/workload.slice/web.service");
+        run_until_held(hog);
+        world_run(&w, 2 * USEC_PER_SEC);
+        w.c[slice].gone = w.c[web].gone = true;
+        /* Until a look at every cgroup says so. */
+        world_run(&w, 11 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[web].current = 10 * MIB;
+        w.c[slice].gone = w.c[web].gone = false;
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        world_assert_only_touched(&w, hog);
+}
+
 /* Its own limit on a slice is no reason to keep it there when the host has room again. */
 static void test_held_slice_rises(void **state _unused_) {
         int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 550 * MIB);
@@ -734,6 +756,7 @@ int main(void) {
                 T(test_slice_with_an_excluded_unit_farther_down_is_left),
                 T(test_slice_with_another_domain_is_left),
                 T(test_squeeze_after_a_long_calm),
+                T(test_victim_comes_again),
                 T(test_held_slice_rises),
                 T(test_rest_is_rest),
                 T(test_rest_where_one_is_overlooked),
