@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
+import sys
 import tempfile
 import unittest
 from pathlib import Path
@@ -10,6 +12,10 @@ from unittest import mock
 
 import qemu
 from vm import Tally, run_machine, selected
+
+sys.path.insert(0, str(Path(__file__).resolve().parent / "guest"))
+import drills  # noqa: E402
+import vmlib  # noqa: E402
 
 RESULT = {"type": "result", "test": "10-a.b", "outcome": "ok", "reason": "", "figures": [], "seconds": 1, "journal": ""}
 ENDED = "the machine ended before its last result"
@@ -74,6 +80,33 @@ class Follow(unittest.TestCase):
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "log"})), 10 + 3600 + 120, delta=2)
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "cleanup", "limit": 300})), 10 + 300 + 120, delta=2)
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "result"})), 10 + 120 + 120, delta=2)
+
+
+class Drill(unittest.TestCase):
+    """A cgctl that ends, one drill after the other, with these statuses, faults of what it did (None: nothing was), and words."""
+
+    def drill(self, *ends: tuple[int, list[list[str]] | None, str]) -> tuple[int, int]:
+        left = list(ends)
+
+        def run(*_argv, **_more) -> mock.Mock:
+            status, faults, said = left.pop(0)
+            return mock.Mock(returncode=status, stderr=said,
+                             stdout="" if faults is None else json.dumps({"scenarios": [{"faults": f} for f in faults]}))
+
+        with mock.patch.object(drills.subprocess, "run", run), mock.patch.object(vmlib.time, "sleep"):
+            status, result, _ = drills.drill("leak", "harmless")
+        self.assertEqual(left, [])
+        return status, len(result["scenarios"])
+
+    def test_a_machine_in_trouble_is_waited_for(self) -> None:
+        self.assertEqual(self.drill((1, None, "not now: x"), (0, [[], []], "")), (0, 2))
+        self.assertEqual(self.drill((1, [[]], "not now: x"), (3, [[], ["cgd died"]], "")), (3, 2))
+
+    def test_part_of_a_drill_is_none(self) -> None:
+        for end in ((1, [[]], "stopped, for programs outside it wait"), (1, [["not everything was given back"]], "not now: x"),
+                    (1, None, "cgd is gone")):
+            with self.assertRaises(vmlib.Failure):
+                self.drill(end)
 
 
 class Selected(unittest.TestCase):
