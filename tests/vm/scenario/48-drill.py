@@ -38,7 +38,7 @@ def measure_again(vm: VM, result: dict) -> None:
 
 
 def leftovers() -> list[str]:
-    return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), Path("/run/cgd-drill"), Path("/sys/kernel/config/nullb/cgddrill"), *POLICIES.glob("drill-*"),
+    return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), Path("/run/cgd-drill"), Path("/sys/kernel/config/nullb/cgddrill"), *POLICIES.glob("drill*"),
                              *Path("/run/systemd/system.control").glob("cgddrill*")) if p.exists()]
 
 
