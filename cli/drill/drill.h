@@ -126,7 +126,7 @@ uint64_t drill_others_stall(void);
 
 typedef struct Cli Cli;
 
-/* From now on SIGINT, SIGTERM and SIGHUP end a rehearsal, and nothing else. */
+/* From now on SIGINT, SIGTERM, SIGHUP, and that nobody reads what is said (SIGPIPE), end a rehearsal, and nothing else. */
 void drill_stop_on_signals(void);
 bool drill_was_stopped(void);
 

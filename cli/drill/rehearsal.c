@@ -38,7 +38,8 @@ static void on_signal(int sig) {
 }
 
 void drill_stop_on_signals(void) {
-        static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+        /* In `cgctl drill 2>&1 | tee log` a ^C ends tee as well: what is said then would end cgctl before it has cleared up. */
+        static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
 
         for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
                 (void) sigaction(signals[i], &(struct sigaction){ .sa_handler = on_signal }, NULL);

@@ -164,6 +164,22 @@ def test_killed(vm: VM) -> None:
     check(os.path.exists("/run/cgd/private"), "cgd has lost its socket")
 
 
+@limited(150)
+def test_nobody_reads(vm: VM) -> None:
+    """As in `cgctl drill 2>&1 | tee log`, where a ^C ends whoever reads first: what cgctl says then is lost, and nothing else."""
+    vm.need_cgd()
+    p = subprocess.Popen(["cgctl", "drill", "harmless", "--for=60s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    try:
+        check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
+        p.stdout.close()
+        p.send_signal(signal.SIGINT)
+        status = p.wait(60)
+    finally:
+        p.kill()
+    check(status == 1, f"exit {status}")
+    check(not leftovers(), f"left: {leftovers()}")
+
+
 @limited(100)
 def test_mode_by_hand(vm: VM) -> None:
     """The reload for a drill would end what an operator said with set-mode: so there is none."""
