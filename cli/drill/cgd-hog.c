@@ -689,7 +689,7 @@ static void usage(FILE *f) {
               "  --count=N       of processes or threads (default 20)\n"
               "  --path=DIR      where files are made\n"
               "  --at=USEC       io shapes: begin at that time of CLOCK_MONOTONIC\n"
-              "  --end=USEC      started after that time: do nothing and exit 76\n"
+              "  --end=USEC      end by that time, within a second; started after it: do nothing and exit 76\n"
               "  --prepare       io shapes: make the file and end\n\n", f);
         for (size_t i = 0; i < sizeof(shapes) / sizeof(*shapes); i++)
                 fprintf(f, "  %-10s %s\n", shapes[i].name, shapes[i].help);
@@ -745,9 +745,15 @@ int main(int argc, char **argv) {
                 fputs("cgd-hog: --rate and --size are at least 4K, --count 1 to 1000, --seconds at least 1\n", stderr);
                 return 2;
         }
-        /* systemd starts who ends by alarm(2) again where it was told to: so it knows when to stay away. */
-        if (end && now_usec() >= end)
-                return TOO_LATE;
+        /* systemd starts who ends by alarm(2) again where it was told to: so it knows when to stay away, and ends by then. */
+        if (end) {
+                uint64_t now = now_usec(), left;
+
+                if (now >= end)
+                        return TOO_LATE;
+                left = (end - now + USEC_PER_SEC - 1) / USEC_PER_SEC;
+                h.seconds = left < h.seconds ? (unsigned) left : h.seconds;
+        }
         signal(SIGUSR1, on_enough);
         if (shape->run == run_fork)
                 signal(SIGCHLD, SIG_IGN);
