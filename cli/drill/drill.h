@@ -18,6 +18,8 @@
 #define DRILL_VICTIM "drill-victim"             /* domains, and services in their slices */
 #define DRILL_CULPRIT "drill-culprit"
 #define DRILL_CULPRITS_MAX 2
+/* After the harm: until the service has told how it was, and then until cgd has given back everything and closed its incidents. */
+#define DRILL_SETTLE_SECONDS 40
 
 /* figures.c: pure. Documents are new references, NULL when out of memory. */
 

@@ -20,8 +20,6 @@
 #define START_SECONDS 4
 #define LOOK_USEC (100 * USEC_PER_MSEC)
 #define INCIDENTS_MAX 50
-/* Until cgd has given back everything and closed its incidents. */
-#define SETTLE_SECONDS 40
 /* Until cgd is there again after it died. */
 #define RESTART_SECONDS 10
 /* A machine on which somebody waits so much, in 1/100 of the last ten seconds, is in trouble. */
@@ -189,7 +187,7 @@ static void cgd_usage(uint64_t pid, uint64_t *ret_cpu_usec, uint64_t *ret_bytes)
 
 /* Waits until nothing of the drill is held and none of its incidents is open. False: in vain. */
 static bool settle(Cli *cli) {
-        for (unsigned i = 0; i < SETTLE_SECONDS * 2; i++) {
+        for (unsigned i = 0; i < DRILL_SETTLE_SECONDS * 2; i++) {
                 json_t *status, *list[2], *item;
                 bool busy = false;
                 size_t k;
@@ -366,7 +364,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         counted = counted && disk_done(&disk, io[1]);
         stalled = drill_others_stall();
         drill_culprits_freeze();
-        report = drill_victim_report(SETTLE_SECONDS);
+        report = drill_victim_report(DRILL_SETTLE_SECONDS);
         cgd_usage(*pid, &cpu[1], &bytes);
         pid_now = cgd_pid(cli);
         run = drill_figures(pid_now == *pid ? report : NULL, begin, begin + seconds * USEC_PER_SEC);

@@ -51,6 +51,8 @@
 #define TOO_LATE "76"
 /* A service that was left alone is ended so long after its time. */
 #define SPARE_SECONDS 30
+/* Who did the harm stands still until he has his limits back: were he ended before that is given up, it would seem that he has. */
+#define CULPRIT_SPARE_SECONDS (2 * DRILL_SETTLE_SECONDS + SPARE_SECONDS)
 
 /* As the shipped workload, sideload and host, but for the slices; the service is promised what it works with. Processors are shared out by weight, and
  * cgd does nothing about them. */
@@ -279,7 +281,7 @@ bool drill_culprits_start(const DrillStage *s, const DrillScenario *scenario, ui
                 size_t k = 6;
 
                 (void) snprintf(unit, sizeof(unit), n == 0 ? "--unit=" DRILL_CULPRIT : "--unit=" DRILL_CULPRIT "-%u", n + 1);
-                (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + SPARE_SECONDS);
+                (void) snprintf(life, sizeof(life), "--property=RuntimeMaxSec=%u", seconds + CULPRIT_SPARE_SECONDS);
                 (void) snprintf(length, sizeof(length), "--seconds=%u", seconds);
                 if (scenario->restarts) {
                         argv[k++] = "--property=Restart=always";
