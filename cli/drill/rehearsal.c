@@ -28,6 +28,8 @@
  * before so many seconds. */
 #define OTHERS_MAX 25
 #define OTHERS_SECONDS 3
+/* What is judged began one to two of these ago: that it was calm for minutes before makes up for nothing. */
+#define OTHERS_SPAN_USEC (10 * USEC_PER_SEC)
 
 static volatile sig_atomic_t stopped;
 
@@ -307,7 +309,7 @@ static uint64_t others_wait(uint64_t stall_then, uint64_t then) {
 /* Until the harm's time is over. stall: that of others when it began; usual: what part of the time they waited before it, in 1/100.
  * False: it was asked to stop, or others suffer, which was told. */
 static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall, uint64_t usual, Sight *sight) {
-        uint64_t now, second = 1;
+        uint64_t now, second = 1, since = begin, later = begin, later_stall = stall;
 
         while ((now = now_usec()) < begin + usec) {
                 if (!sleep_until(MIN(now + LOOK_USEC, begin + usec)))
@@ -320,10 +322,16 @@ static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall,
                 if (now_usec() < begin + second * USEC_PER_SEC)
                         continue;
                 look_at_contained(cli, sight);
-                if (second++ >= OTHERS_SECONDS && others_wait(stall, begin) > usual + OTHERS_MAX) {
+                if (second++ >= OTHERS_SECONDS && others_wait(stall, since) > usual + OTHERS_MAX) {
                         cli_error("drill: stopped, for programs outside it wait for memory or io %" PRIu64 " %% of the time, and before it "
-                                  "waited %" PRIu64 " %%", others_wait(stall, begin), usual);
+                                  "waited %" PRIu64 " %%", others_wait(stall, since), usual);
                         return false;
+                }
+                if (now_usec() >= later + OTHERS_SPAN_USEC) {
+                        since = later;
+                        stall = later_stall;
+                        later = now_usec();
+                        later_stall = drill_others_stall();
                 }
         }
         return true;
