@@ -154,8 +154,6 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
                 (void) json_array_append_new(results, result);
         }
         cut = cut || json_array_size(results) == 0;
-        if (drill_was_stopped())
-                cli_error("drill: stopped; what it had set up is gone");
         if (json_array_size(results) == 0)
                 json_decref(results);
         else
@@ -217,6 +215,8 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
         if (client_is_running(cli) && client_call(cli, NULL, "Reload", NULL, NULL) != CLI_DONE && r == CLI_DONE)
                 r = CLI_FAILED;
         drill_stage_close(&stage);
+        if (r == CLI_FAILED && drill_was_stopped())
+                cli_error("drill: stopped; what it had set up is gone");
         if (!result)
                 return r == CLI_DONE ? CLI_FAILED : r;
         shown = output_document(cli, result, view_drill);
