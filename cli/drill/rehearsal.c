@@ -19,6 +19,8 @@
 /* Of these it may be that the service's start is still looked into. */
 #define START_SECONDS 4
 #define LOOK_USEC (100 * USEC_PER_MSEC)
+/* While harm is done. */
+#define ANSWER_USEC (5 * USEC_PER_SEC)
 #define INCIDENTS_MAX 50
 /* Until cgd is there again after it died. */
 #define RESTART_SECONDS 10
@@ -237,6 +239,8 @@ static void look_at_contained(Cli *cli, Sight *sight) {
         json_t *status, *c;
         size_t i;
 
+        /* A cgd that stands still is waited for no longer, and not for 25 s: meanwhile nobody looks at those outside. */
+        (void) sd_bus_set_method_call_timeout(cli->bus, ANSWER_USEC);
         /* That it died is told at the end. */
         if (!client_is_running(cli) || client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
                 return;
