@@ -43,8 +43,13 @@ void drill_stop_on_signals(void) {
         /* In `cgctl drill 2>&1 | tee log` a ^C ends tee as well: what is said then would end cgctl before it has cleared up. */
         static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGPIPE };
 
-        for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-                (void) sigaction(signals[i], &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        for (size_t i = 0; i < ARRAY_SIZE(signals); i++) {
+                struct sigaction was;
+
+                /* nohup(1), and jobs in the background of a script: whoever started it does not want it ended by that. */
+                if (sigaction(signals[i], NULL, &was) < 0 || was.sa_handler != SIG_IGN)
+                        (void) sigaction(signals[i], &(struct sigaction){ .sa_handler = on_signal }, NULL);
+        }
 }
 
 bool drill_was_stopped(void) {

@@ -58,10 +58,21 @@ static void test_nobody_reads_what_it_says(void **state _unused_) {
         assert_true(stops_in_order(told_nobody));
 }
 
+static bool hung_up_under_nohup(void) {
+        (void) signal(SIGHUP, SIG_IGN);
+        drill_stop_on_signals();
+        return raise(SIGHUP) == 0;
+}
+
+static void test_nohup(void **state _unused_) {
+        assert_false(stops_in_order(hung_up_under_nohup));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_signals),
                 cmocka_unit_test(test_nobody_reads_what_it_says),
+                cmocka_unit_test(test_nohup),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
