@@ -236,6 +236,13 @@ static void caps_revert(Actor *a, HeldLease *h) {
         }
 }
 
+/* One value is somebody else's, and another could not be given back: the lease stays for that one, and the
+ * engine tries again. */
+static void drift_fails(Job *job) {
+        job->outcome.result = OUTCOME_FAILED;
+        job->outcome.error = -EIO;
+}
+
 static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
         const Outcome *o = &job->outcome;
 
@@ -251,8 +258,10 @@ static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
                 if (job->quiet)
                         return;
                 /* Raising a limit does not block. */
-                (void) give_back(h, h->dir_fd);
-                handover_end(a->handover, h, true);
+                if (give_back(h, h->dir_fd) == OUTCOME_FAILED)
+                        drift_fails(job);
+                else
+                        handover_end(a->handover, h, true);
                 return;
         case OUTCOME_FAILED:
                 if (o->error == -ECANCELED || job->quiet)
@@ -284,8 +293,10 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                 return;
         case OUTCOME_DRIFTED:
                 give_back_swap(h);
-                (void) give_back_io(h, h->dir_fd);
-                handover_end(a->handover, h, false);
+                if (give_back_io(h, h->dir_fd) == OUTCOME_FAILED)
+                        drift_fails(job);
+                else
+                        handover_end(a->handover, h, false);
                 return;
         case OUTCOME_FAILED:
                 /* What came after it knows the lease; and a lease whose first write failed holds nothing. */
@@ -314,7 +325,6 @@ static void restore_is_done(Actor *a, Job *job, HeldLease *h) {
 static void on_done(Job *job, void *userdata) {
         Actor *a = userdata;
         HeldLease *h = leases_find_serial(a->leases, job->lease_serial);
-        Outcome outcome = job->outcome;
 
         if (h && h->jobs > 0 && (!job->quiet || job->action.type == ACTION_RESTORE))
                 h->jobs--;
@@ -333,10 +343,10 @@ static void on_done(Job *job, void *userdata) {
                 case _ACTION_TYPE_MAX:
                         break;
                 }
-        if (outcome.type == ACTION_KILL)
+        if (job->action.type == ACTION_KILL)
                 collect_gone(a);
         if (!job->quiet)
-                a->handler(&outcome, a->userdata);
+                a->handler(&job->outcome, a->userdata);
 }
 
 /* A lease for a first write. Where systemd has still to be told that the one before is over, that one goes

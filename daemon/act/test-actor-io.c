@@ -150,6 +150,41 @@ static void test_io_fails_and_memory_drifts(void **state) {
         }
 }
 
+/* The same found by a step: either value is somebody else's, and the other cannot be given back. */
+static void test_step_drifts_and_giving_back_fails(void **state) {
+        static const char theirs[] = "254:16 rbps=5 wbps=max riops=max wiops=max\n";
+        HeldLease h;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        set_high(50 * MIB);
+        test_sh("cd '%s%s' && rm io.max && mkdir io.max", root, HOG);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_FAILED);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_int_equal(h.lease.n_io, 1);
+        test_sh("cd '%s%s' && rmdir io.max && printf '" CAP_400 "' >io.max", root, HOG);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB)->result, OUTCOME_DRIFTED);
+        assert_io_max(NO_CAP);
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_true(high() == 50 * MIB);
+
+        set_high(LIMIT_MAX);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", theirs), 0);
+        test_sh("cd '%s%s' && mv memory.high was && mkdir memory.high", root, HOG);
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_FAILED);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.value == 64 * MIB);
+        test_sh("cd '%s%s' && rmdir memory.high && mv was memory.high", root, HOG);
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DRIFTED);
+        assert_true(high() == LIMIT_MAX);
+        assert_int_equal(leases_in_file(NULL), 0);
+        assert_io_max(theirs);
+}
+
 /* A crash, at rest and in the middle of a change, and what a cgd that comes after it does. */
 static void test_io_crash(void **state) {
         (void) state;
@@ -328,6 +363,7 @@ int main(void) {
                 TEST(test_io_drift),
                 TEST(test_io_and_memory),
                 TEST(test_io_fails_and_memory_drifts),
+                TEST(test_step_drifts_and_giving_back_fails),
                 TEST(test_io_crash),
                 TEST(test_io_kill),
                 TEST(test_io_reassert),
