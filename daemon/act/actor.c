@@ -446,7 +446,7 @@ static int submit_set(Actor *a, Job *job, int cgroup_fd, const char *path) {
         if (r < 0)
                 return r;
         job->swap_accept[0] = h->swap_previous;
-        job->swap_accept[1] = h->lease.swap_original;
+        job->swap_accept[1] = job->action.swap_original = h->lease.swap_original;
         job->lease_serial = h->serial;
         h->jobs++;
         return 0;
@@ -591,7 +591,7 @@ static void lease_reassert(Actor *a, HeldLease *h) {
         job->action.cgroup_id = h->lease.cgroup_id;
         job->action.value = h->lease.value;
         job->action.swap_value = h->lease.swap_value;
-        job->swap_accept[0] = h->lease.swap_original;
+        job->swap_accept[0] = job->action.swap_original = h->lease.swap_original;
         job->swap_accept[1] = h->swap_previous;
         job->accept[job->n_accept++] = h->lease.original;
         job->accept[job->n_accept++] = h->previous;

@@ -248,9 +248,15 @@ void limit_run_set(Job *job) {
         else
                 o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, &job->cancelled, &o->before, &o->after, &o->error);
-        if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH && !atomic_load(&job->cancelled))
+        if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH && !atomic_load(&job->cancelled)) {
                 limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept,
                                   job->action.swap_value);
+                /* A restore that ran since that look found nothing to give back; one that comes later will. */
+                if (atomic_load(&job->cancelled))
+                        limit_swap_change(job->dir_fd, job->action.cgroup_id,
+                                          (const uint64_t[]) { job->action.swap_value, job->action.swap_value },
+                                          job->action.swap_original);
+        }
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */
         if (atomic_load(&job->cancelled) && o->result != OUTCOME_GONE) {
                 o->result = OUTCOME_FAILED;

@@ -137,6 +137,27 @@ static void test_given_back_meanwhile(void **state) {
         late_cancels = NULL;
 }
 
+/* A restore comes and goes after the look whether the set is still wanted and before memory.swap.high. */
+static void test_swap_given_back_meanwhile(void **state) {
+        static Job job;
+
+        (void) state;
+        test_sh("echo %d >'%s%s/memory.swap.high'", (int) (12 * MIB), root, HOG);
+        job = (Job) {
+                .action = action(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX), .dir_fd = hog_fd,
+                .accept = { LIMIT_MAX }, .n_accept = 1, .swap_accept = { 12 * MIB, 12 * MIB },
+        };
+        job.action.swap_value = 8 * MIB;
+        job.action.swap_original = 12 * MIB;
+        late_cancels = &job.cancelled;
+        late_when = late_value = 12 * MIB;
+        limit_run_set(&job);
+        late_cancels = NULL;
+        assert_true(late_when == 0 && swap_high() == 12 * MIB);
+        assert_int_equal(job.outcome.result, OUTCOME_FAILED);
+        assert_int_equal(job.outcome.error, -ECANCELED);
+}
+
 /* Raised twice and told of twice, and what it was told first it writes last. */
 static void test_told_twice(void **state) {
         Lease lease = { .cgroup_id = hog_id, .incident_id = 3, .path = HOG, .original = LIMIT_MAX, .value = 64 * MIB,
@@ -684,6 +705,7 @@ int main(void) {
                 TEST(test_drift),
                 TEST(test_told_late),
                 TEST(test_given_back_meanwhile),
+                TEST(test_swap_given_back_meanwhile),
                 TEST(test_told_twice),
                 TEST(test_rounding),
                 TEST(test_gone),
