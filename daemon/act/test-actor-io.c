@@ -236,6 +236,53 @@ static void test_io_kill(void **state) {
         }
 }
 
+/* A giving back that hangs, and others wait behind it: its file is a FIFO that nobody writes. */
+static int lift_hangs(void) {
+        Action a = action(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+        char path[256];
+        int fd;
+
+        make_cgroup("/stuck.service");
+        test_sh("cd '%s/stuck.service' && rm memory.high && mkfifo memory.high", root);
+        (void) snprintf(path, sizeof path, "%s/stuck.service", root);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        assert_int_equal(cgroup_id(fd, &a.cgroup_id), 0);
+        assert_int_equal(actor_submit(actor, &a, fd, "/stuck.service"), 0);
+        return fd;
+}
+
+static void lift_goes_on(int fd) {
+        int w = -1;
+
+        for (int i = 0; i < 10000 && w < 0; i++) {
+                usleep(1000);
+                w = openat(fd, "memory.high", O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        }
+        assert_true(w >= 0);
+        close(w);
+        close(fd);
+}
+
+/* The lease is to end before the kill, and does so in the midst of it. */
+static void test_io_kill_and_earlier_restore(void **state) {
+        Action kill = action(ACTION_KILL, 0, 0);
+        size_t n = n_outcomes;
+        int fd;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        fd = lift_hangs();
+        assert_int_equal(actor_give_back(actor, hog_id), 0);
+        assert_int_equal(actor_submit(actor, &kill, hog_fd, HOG), 0);
+        event_spin_until(event, io_max_is(NO_CAP));
+        lift_goes_on(fd);
+        event_spin_until(event, !actor_lease(actor, 0));
+        assert_int_equal(file_write_at(hog_fd, "cgroup.events", "populated 0\nfrozen 0\n"), 0);
+        assert_int_equal(await(n + 3)->type, ACTION_KILL);
+        assert_io_max(NO_CAP);
+}
+
 /* A unit with a limit of its own on that device: systemd puts it back at a reload. */
 static void test_io_reassert(void **state) {
         (void) state;
@@ -366,6 +413,7 @@ int main(void) {
                 TEST(test_step_drifts_and_giving_back_fails),
                 TEST(test_io_crash),
                 TEST(test_io_kill),
+                TEST(test_io_kill_and_earlier_restore),
                 TEST(test_io_reassert),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),

@@ -472,6 +472,10 @@ void worker_submit(Worker *w, Job *job) {
                                 continue;
                         if (job_lane(job) == LANE_LIFT && job_lane(other) == LANE_KILL)
                                 atomic_store(&other->given_back, true);
+                        /* It may find the cap lifted by this kill, and be over before it is put back. */
+                        if (job_lane(job) == LANE_KILL && job_lane(other) == LANE_LIFT &&
+                            (other->state == JOB_QUEUED || other->state == JOB_RUNNING))
+                                atomic_store(&job->given_back, true);
                         if (job_lane(other) != LANE_PRESS)
                                 continue;
                         if (other->state == JOB_QUEUED)

@@ -36,7 +36,7 @@ typedef struct Job {
         int dir_fd;             /* the cgroup's, the worker's own */
         Outcome outcome;
         atomic_bool cancelled;  /* a restore or a kill of the same cgroup came after it */
-        atomic_bool given_back; /* of a kill: a restore came after it, or the end */
+        atomic_bool given_back; /* of a kill: a restore came after it or had not ended, or the end */
         atomic_bool finished;   /* set by the thread as its last touch of the cgroup */
         /* The worker's, under its lock: */
         JobState state;
