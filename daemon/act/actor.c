@@ -343,6 +343,9 @@ static void on_done(Job *job, void *userdata) {
                 case _ACTION_TYPE_MAX:
                         break;
                 }
+        /* Refused, on the way out. */
+        if (job->clear_all && job->outcome.result == OUTCOME_FAILED)
+                a->marked = true;
         if (job->action.type == ACTION_KILL)
                 collect_gone(a);
         if (!job->quiet)

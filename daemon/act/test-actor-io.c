@@ -404,6 +404,26 @@ static void test_io_priority_moved(void **state) {
         }
 }
 
+/* The looking for it waits behind others when all comes to its end. */
+static void test_io_priority_at_the_end(void **state) {
+        enum { IDLE = 3, OURS = IDLE << 13 | 5 };
+        int fd, left;
+        pid_t pid;
+
+        (void) state;
+        test_sh("touch '%s%s/cgroup.threads'", root, HOG);
+        fd = lift_hangs();
+        pid = idler("cgroup.threads", OURS);
+        event_spin(event, 1500 * USEC_PER_MSEC);
+        assert_int_equal(CLASS_OF(pid), IDLE);
+        left = actor_release_all(actor, USEC_PER_SEC);
+        lift_goes_on(fd);
+        assert_int_equal(left, 0);
+        assert_int_equal(CLASS_OF(pid), 0);
+        (void) kill(pid, SIGKILL);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_io_cap_and_restore),
@@ -417,6 +437,7 @@ int main(void) {
                 TEST(test_io_reassert),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
+                TEST(test_io_priority_at_the_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
