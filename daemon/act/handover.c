@@ -64,8 +64,8 @@ static void dropin_remove(Handover *h, const HeldLease *l, bool tell_original) {
 }
 
 /* Systemd has been told all that it is to be told. */
-static void finish(Handover *h, HeldLease *l) {
-        dropin_remove(h, l, !l->drifted);
+static void finish(Handover *h, HeldLease *l, bool told_original) {
+        dropin_remove(h, l, told_original);
         leases_end(h->leases, l);
 }
 
@@ -84,8 +84,9 @@ static void on_answer(int r, const char *message, void *userdata) {
                 h->lost(l, h->userdata);
         } else if (c->last && !unit_is_silence(r)) {
                 /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd would not
-                 * change keeps the value in memory until its next reload. Either way the file must go. */
-                finish(h, l);
+                 * change keeps the value in memory until its next reload. Either way the file must go. It
+                 * has made one of .original also for a lease that was taken anew and has drifted since. */
+                finish(h, l, !l->drifted || r >= 0);
                 return;
         } else if (c->last) {
                 /* It may do it any time, and make the drop-in anew: ours goes when it answers a later call. */
@@ -165,7 +166,7 @@ static void tell(Handover *h, HeldLease *l, uint64_t now) {
         if (l->ended) {
                 l->drifted = l->drifted || (alive && is_theirs(l));
                 if (l->drifted) {
-                        finish(h, l);
+                        finish(h, l, false);
                         return;
                 }
         } else {
@@ -224,7 +225,7 @@ void handover_end(Handover *h, HeldLease *l, bool tell_original) {
         }
         l->drifted = !tell_original;
         if (l->drifted && !l->calling) {
-                finish(h, l);
+                finish(h, l, false);
                 return;
         }
         /* A call that is under way would arrive first in any case; ours comes after its answer. The drop-in is made before
