@@ -235,6 +235,7 @@ void slice_of_cgroup(const char *path, char ret_slice[static UNIT_NAME_SIZE]) {
                 size_t n;
 
                 p += strspn(p, "/");
+                p += *p == '_';
                 n = strcspn(p, "/");
                 if (n <= 6 || n >= UNIT_NAME_SIZE || strncmp(p + n - 6, ".slice", 6) != 0)
                         break;
