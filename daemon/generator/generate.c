@@ -28,6 +28,9 @@
 #include "generator/generate.h"
 #include "policy/glob.h"
 
+/* As many links as systemd follows from one name of a unit to the next. */
+#define LINKS_MAX 8
+
 /* Where unit files lie that can be in a domain. The output of other generators is not looked at: they run at
  * the same time. */
 static const char *const unit_places[] = {
@@ -148,13 +151,15 @@ static int generate_slice(const Domain *d, const GeneratePaths *paths, char **re
         return write_file(paths->normal, d->slice, "40-cgd.conf", resources_text, ret_failed);
 }
 
-/* 1 where a link makes the name another one of a unit that is never placed, and its drop-ins that unit's; 0; -ENOMEM. */
-static int is_alias_of_protected(const char *unit, const GeneratePaths *paths) {
+/* 1 where a link, or one after the other, makes the name another one of a unit that is never placed, and its drop-ins that
+ * unit's; 0; -ENOMEM. */
+static int is_alias_of_protected(const char *unit, unsigned links, const GeneratePaths *paths) {
         for (size_t i = 0; i < ARRAY_SIZE(unit_places); i++) {
                 _cleanup_free_ char *path = NULL;
                 char target[PATH_MAX];
                 const char *name;
                 ssize_t n;
+                int r;
 
                 if (asprintf(&path, "%s%s/%s", paths->root, unit_places[i], unit) < 0) {
                         path = NULL;
@@ -165,8 +170,13 @@ static int is_alias_of_protected(const char *unit, const GeneratePaths *paths) {
                         continue;
                 target[n] = '\0';
                 name = strrchr(target, '/');
-                if (unit_is_protected(name ? name + 1 : target))
+                name = name ? name + 1 : target;
+                if (unit_is_protected(name))
                         return 1;
+                /* A unit of the same name somewhere else is looked at in its turn. */
+                r = links > 1 && !streq(name, unit) ? is_alias_of_protected(name, links - 1, paths) : 0;
+                if (r != 0)
+                        return r;
         }
         return 0;
 }
@@ -174,7 +184,7 @@ static int is_alias_of_protected(const char *unit, const GeneratePaths *paths) {
 static int generate_placement(const Domain *d, const char *unit, const GeneratePaths *paths, char **ret_failed) {
         _cleanup_str_ Str s = {};
         _cleanup_free_ char *text = NULL;
-        int r = is_alias_of_protected(unit, paths);
+        int r = is_alias_of_protected(unit, LINKS_MAX, paths);
 
         if (r != 0)
                 return MIN(r, 0);

@@ -151,7 +151,7 @@ static void test_placement(void **state _unused_) {
 
 /* By no name of theirs is anything placed that is to stay where it is. */
 static void test_aliases(void **state _unused_) {
-        static const char *const texts[][2] = { { "work", "[Match]\nUnit=sessions.service bus*.service\n" } };
+        static const char *const texts[][2] = { { "work", "[Match]\nUnit=sessions.service bus*.service log*.service\n" } };
         _cleanup_(policy_freep) Policy *p = compile_set(texts, 1);
         _cleanup_free_ char *failed = NULL;
 
@@ -161,11 +161,19 @@ static void test_aliases(void **state _unused_) {
         assert_int_equal(symlink("/usr/lib/systemd/system/systemd-logind.service",
                                  at("/etc/systemd/system/bus-login.service")), 0);
         assert_int_equal(symlink("/usr/lib/systemd/system/busy.service", at("/etc/systemd/system/bus.service")), 0);
+        /* A name of a name, which systemd looks for in every place, and two that lead nowhere. */
+        assert_int_equal(symlink("sessions.service", at("/etc/systemd/system/logins.service")), 0);
+        assert_int_equal(symlink("/etc/systemd/system/logins.service", at("/usr/lib/systemd/system/log.service")), 0);
+        assert_int_equal(symlink("logo.service", at("/etc/systemd/system/logs.service")), 0);
+        assert_int_equal(symlink("logs.service", at("/etc/systemd/system/logo.service")), 0);
         assert_int_equal(run(p, &failed), 0);
         assert_int_equal(access(at("/normal/busy.service.d"), F_OK), 0);
         assert_int_equal(access(at("/normal/bus.service.d"), F_OK), 0);
         assert_int_equal(access(at("/normal/sessions.service.d"), F_OK), -1);
         assert_int_equal(access(at("/normal/bus-login.service.d"), F_OK), -1);
+        assert_int_equal(access(at("/normal/logins.service.d"), F_OK), -1);
+        assert_int_equal(access(at("/normal/log.service.d"), F_OK), -1);
+        assert_int_equal(access(at("/normal/logs.service.d"), F_OK), 0);
 }
 
 static void test_unwritable(void **state _unused_) {
