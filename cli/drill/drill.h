@@ -18,6 +18,7 @@
 #define DRILL_VICTIM "drill-victim"             /* domains, and services in their slices */
 #define DRILL_CULPRIT "drill-culprit"
 #define DRILL_CULPRITS_MAX 2
+#define DRILL_HIERARCHY "/sys/fs/cgroup"
 /* After the harm: until the service has told how it was, and then until cgd has given back everything and closed its incidents. */
 #define DRILL_SETTLE_SECONDS 40
 
@@ -120,9 +121,9 @@ void drill_culprits_freeze(void);
 bool drill_stage_is_limited(void);
 void drill_services_stop(void);
 
-/* For how long processes outside the drill have waited for memory or io, ever, by the slices below the root and both
- * together, in microseconds. */
-uint64_t drill_others_stall(void);
+/* For how long processes outside the drill have waited for memory or io, by the slices below the root and both together, in
+ * microseconds: never less than it was before. hierarchy: DRILL_HIERARCHY (injected by tests). */
+uint64_t drill_others_stall(const char *hierarchy);
 
 /* rehearsal.c: it says on standard error what went wrong, once. */
 

@@ -309,10 +309,7 @@ static void set_work(json_t *run, DrillIo io[static 2][2], bool contain, DrillIo
 
 /* For what part of the time since then, in 1/100, those outside the drill waited. */
 static uint64_t others_wait(uint64_t stall_then, uint64_t then) {
-        uint64_t stall = drill_others_stall();
-
-        /* A slice that is gone takes its sum with it. */
-        return (stall - MIN(stall_then, stall)) * 100 / MAX(now_usec() - then, UINT64_C(1));
+        return (drill_others_stall(DRILL_HIERARCHY) - stall_then) * 100 / MAX(now_usec() - then, UINT64_C(1));
 }
 
 /* Until the harm's time is over. stall: that of others when it began; usual: what part of the time they waited before it, in 1/100.
@@ -340,7 +337,7 @@ static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall,
                         since = later;
                         stall = later_stall;
                         later = now_usec();
-                        later_stall = drill_others_stall();
+                        later_stall = drill_others_stall(DRILL_HIERARCHY);
                 }
         }
         return true;
@@ -365,7 +362,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2))
                 goto finish;
         calm = now_usec();
-        stall = drill_others_stall();
+        stall = drill_others_stall(DRILL_HIERARCHY);
         /* What the service takes as it starts is a good part of all there is, and no harm: the alarm about it is to be over before
          * anything may be done. */
         if (!sleep_until(calm + START_SECONDS * USEC_PER_SEC) || (contain && set_modes(cli, "policy") != CLI_DONE) ||
@@ -373,13 +370,13 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 goto finish;
         usual = others_wait(stall, calm);
         cgd_usage(*pid, &cpu[0], &bytes);
-        stall = drill_others_stall();
+        stall = drill_others_stall(DRILL_HIERARCHY);
         begin = now_usec();
         counted = scenario->disk && disk_done(&disk, io[0]);
         if (!drill_culprits_start(stage, scenario, begin, seconds + 1) || !sit_through(cli, begin, seconds * USEC_PER_SEC, stall, usual, &sight))
                 goto finish;
         counted = counted && disk_done(&disk, io[1]);
-        stalled = drill_others_stall();
+        stalled = drill_others_stall(DRILL_HIERARCHY);
         drill_culprits_freeze();
         report = drill_victim_report(DRILL_SETTLE_SECONDS);
         cgd_usage(*pid, &cpu[1], &bytes);
@@ -389,7 +386,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
                 (void) json_object_set_new(run, "victim_died", json_boolean(report == NULL));
                 (void) json_object_set_new(run, "cgd_died", json_boolean(pid_now != *pid));
                 (void) json_object_set_new(run, "culprit_ran", json_boolean(sight.ran));
-                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) ((stalled - MIN(stall, stalled)) / USEC_PER_MSEC)));
+                (void) json_object_set_new(run, "others_stall_ms", json_integer((json_int_t) ((stalled - stall) / USEC_PER_MSEC)));
         }
         json_decref(report);
         *pid = pid_now;

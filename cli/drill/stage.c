@@ -34,7 +34,7 @@
 #define FILES_DIR "/var/lib/cgd/drill"
 #define REPORT_PATH FILES_DIR "/victim.json"
 #define POLICY_DIR "/run/cgd/policies"
-#define CGROUP_PATH "/sys/fs/cgroup/" DRILL_SLICE
+#define CGROUP_PATH DRILL_HIERARCHY "/" DRILL_SLICE
 #define MIB (UINT64_C(1) << 20)
 /* A share of the machine, and no more than shows what there is to show. */
 #define BOUND_SHARE 4
@@ -106,21 +106,57 @@ static uint64_t meminfo(const char *key) {
         return kib << 10;
 }
 
-uint64_t drill_others_stall(void) {
-        static const char *const files[] = { "memory.pressure", "io.pressure" };
-        DIR *d = opendir("/sys/fs/cgroup");
-        const struct dirent *entry;
-        uint64_t sum = 0;
+/* What those in a cgroup have waited by the last look. Of sums alone one that goes would take its own away, and what others wait
+ * then would go unseen for as long. */
+typedef struct Waited {
+        ino_t id;
+        uint64_t usec;
+} Waited;
 
-        while (d && (entry = readdir(d)))
+/* How much more it is than at the last look. */
+static uint64_t waited_since(ino_t id, uint64_t usec) {
+        static Waited *seen;
+        static size_t n;
+        Waited *w;
+        uint64_t more;
+
+        for (w = seen; w < seen + n && w->id != id; w++)
+                ;
+        if (w == seen + n) {
+                Waited *grown = reallocarray(seen, n + 1, sizeof(Waited));
+
+                if (!grown)
+                        return 0;
+                seen = grown;
+                w = &seen[n++];
+                *w = (Waited) { .id = id };
+        }
+        /* Less: it goes as it is read. */
+        more = usec - MIN(w->usec, usec);
+        w->usec += more;
+        return more;
+}
+
+uint64_t drill_others_stall(const char *hierarchy) {
+        static const char *const files[] = { "memory.pressure", "io.pressure" };
+        static uint64_t sum;
+        DIR *d = opendir(hierarchy);
+        const struct dirent *entry;
+
+        while (d && (entry = readdir(d))) {
+                uint64_t usec = 0;
+
                 for (size_t i = 0; i < ARRAY_SIZE(files) && entry->d_name[0] != '.' && !streq(entry->d_name, DRILL_SLICE); i++) {
                         char path[512], text[512];
                         PsiTotals psi;
 
                         (void) snprintf(path, sizeof(path), "%s/%s", entry->d_name, files[i]);
                         if (file_read_at(dirfd(d), path, text, sizeof(text)) >= 0 && psi_parse(text, &psi) == 0 && psi.have_some)
-                                sum += psi.some_usec;
+                                usec += psi.some_usec;
                 }
+                if (usec > 0)
+                        sum += waited_since(entry->d_ino, usec);
+        }
         if (d)
                 closedir(d);
         return sum;

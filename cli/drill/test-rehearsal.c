@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* A rehearsal that is to end, whatever ends it, ends in order: what is set up is taken down by what comes after it. */
+/* A rehearsal that is to end, whatever ends it, ends in order: what is set up is taken down by what comes after it. And that
+ * those outside it are seen to wait. */
 
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "cli.h"
 #include "drill/drill.h"
 
@@ -68,11 +69,40 @@ static void test_nohup(void **state _unused_) {
         assert_false(stops_in_order(hung_up_under_nohup));
 }
 
+static void set_stall(const char *dir, const char *slice, const char *file, unsigned usec) {
+        test_sh("mkdir -p %s/%s && echo some avg10=0.00 avg60=0.00 avg300=0.00 total=%u > %s/%s/%s", dir, slice, usec, dir, slice, file);
+}
+
+/* A slice that goes had waited more than those that stay will, and what these wait is seen all the same. */
+static void test_others_wait_while_a_slice_goes(void **state _unused_) {
+        char dir[TEST_DIR_SIZE];
+        uint64_t before, then;
+
+        test_dir_make(dir);
+        set_stall(dir, "system.slice", "memory.pressure", 1000);
+        set_stall(dir, "system.slice", "io.pressure", 500);
+        set_stall(dir, "machine.slice", "memory.pressure", 4000000);
+        set_stall(dir, DRILL_SLICE, "memory.pressure", 70000);
+        before = drill_others_stall(dir);
+        set_stall(dir, "machine.slice", "memory.pressure", 4000200);
+        set_stall(dir, DRILL_SLICE, "memory.pressure", 90000);
+        then = drill_others_stall(dir);
+        assert_int_equal(then - before, 200);
+        /* One that comes has waited since it is there. */
+        set_stall(dir, "user.slice", "io.pressure", 30);
+        test_sh("rm -r %s/machine.slice", dir);
+        set_stall(dir, "system.slice", "io.pressure", 1500);
+        assert_int_equal(drill_others_stall(dir) - then, 1030);
+        assert_int_equal(drill_others_stall(dir) - then, 1030);
+        test_dir_remove(dir);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_signals),
                 cmocka_unit_test(test_nobody_reads_what_it_says),
                 cmocka_unit_test(test_nohup),
+                cmocka_unit_test(test_others_wait_while_a_slice_goes),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
