@@ -169,6 +169,7 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
         DrillStage stage;
         CliExit r, shown;
         uint64_t pid;
+        bool left;
 
         if (cli->from) {
                 r = client_json(cli, &result, "", NULL, NULL);
@@ -198,7 +199,7 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
                 return r;
         pid = field_u64(status, "pid");
         json_decref(status);
-        if (!drill_no_mode_by_hand(cli))
+        if (!drill_no_mode_by_hand(cli, &left))
                 return CLI_FAILED;
         drill_stop_on_signals();
         /* What is left of one that was killed goes first: its trouble is none of the machine's. */
@@ -206,6 +207,9 @@ CliExit verb_drill(Cli *cli, int argc, char **argv) {
                 return CLI_FAILED;
         if (!drill_may_begin(cli, &stage, needs_disk(argc, argv)) || !drill_stage_open(&stage)) {
                 drill_stage_close(&stage);
+                /* No drill follows by whose reload cgd would hear that what was left is gone. */
+                if (left && client_is_running(cli))
+                        (void) client_call(cli, NULL, "Reload", NULL, NULL);
                 return CLI_FAILED;
         }
         r = client_call(cli, NULL, "Reload", NULL, NULL);

@@ -133,8 +133,9 @@ typedef struct Cli Cli;
 void drill_stop_on_signals(void);
 bool drill_was_stopped(void);
 
-/* A drill has cgd reload its policies, which ends what 'cgctl set-mode' said. False: somebody said something, which was told. */
-bool drill_no_mode_by_hand(Cli *cli);
+/* A drill has cgd reload its policies, which ends what 'cgctl set-mode' said. False: somebody said something, which was told.
+ * *ret_left: cgd has the domains of a drill, which one that was killed has left if none is running. */
+bool drill_no_mode_by_hand(Cli *cli, bool *ret_left);
 /* Whether harm may be done to this machine, once a drill before this one has ended; disk: and a disk made. False: not, which was told. */
 bool drill_may_begin(Cli *cli, const DrillStage *stage, bool disk);
 

@@ -137,9 +137,9 @@ static bool may_harm(Cli *cli, const DrillStage *stage, bool disk, bool begun) {
         return !why && drill_stage_has_room(stage, disk);
 }
 
-bool drill_no_mode_by_hand(Cli *cli) {
+bool drill_no_mode_by_hand(Cli *cli, bool *ret_left) {
         json_t *domains, *d;
-        bool none = true;
+        bool none = true, left = false;
         size_t i;
 
         if (client_json(cli, &domains, "ListDomains", NULL, NULL) != CLI_DONE)
@@ -149,13 +149,18 @@ bool drill_no_mode_by_hand(Cli *cli) {
                 const char *name = field_text(d, "name"), *mode = field_text(contain, "mode");
 
                 /* What a drill that was killed has left does not count. */
-                if (is_drill(name) || streq(name, DRILL_CULPRIT) || streq(mode, field_text(contain, "mode_configured")))
+                if (is_drill(name) || streq(name, DRILL_CULPRIT)) {
+                        left = true;
+                        continue;
+                }
+                if (streq(mode, field_text(contain, "mode_configured")))
                         continue;
                 cli_error("drill: the mode of %s was set to %s by hand, and the reload for a drill would end that; "
                           "'cgctl set-mode %s policy' does so", name, mode, name);
                 none = false;
         }
         json_decref(domains);
+        *ret_left = left;
         return none;
 }
 

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* `cgctl drill` from its beginning to its end, with a cgd, a stage and a clock of the test's own: nothing is done to this machine. */
+
+#include <signal.h>
+#include <sys/mman.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/test.h"
+#include "base/units.h"
+#include "cli.h"
+#include "drill/drill.h"
+
+/* How it is. */
+static struct {
+        bool killed;                    /* cgd has the domains of a drill before this one */
+        bool incident;                  /* somebody else's */
+} world;
+
+/* What came of it. Shared with the process that ran it, which is another each time, for once stopped it stays so. */
+static struct {
+        int status;
+        bool open, changed;             /* the stage; and cgd was not told of that */
+        unsigned reloads;
+} *seen;
+
+/* The clock: as late as it was slept for. */
+
+static uint64_t now = 1000 * USEC_PER_SEC;
+
+int clock_gettime(_unused_ clockid_t clock, struct timespec *ts) {
+        *ts = (struct timespec){ .tv_sec = (time_t) (now / USEC_PER_SEC), .tv_nsec = (long) (now % USEC_PER_SEC) * 1000 };
+        return 0;
+}
+
+static void sleep_to(uint64_t usec) {
+        now = MAX(now, usec);
+}
+
+int clock_nanosleep(_unused_ clockid_t clock, _unused_ int flags, const struct timespec *ts, _unused_ struct timespec *left) {
+        sleep_to((uint64_t) ts->tv_sec * USEC_PER_SEC + (uint64_t) ts->tv_nsec / 1000);
+        return 0;
+}
+
+int nanosleep(const struct timespec *ts, _unused_ struct timespec *left) {
+        sleep_to(now + (uint64_t) ts->tv_sec * USEC_PER_SEC + (uint64_t) ts->tv_nsec / 1000);
+        return 0;
+}
+
+uid_t geteuid(void) {
+        return 0;
+}
+
+/* cgd */
+
+void cli_error(const char *format, ...) {
+        (void) format;
+}
+
+bool client_is_running(_unused_ Cli *cli) {
+        return true;
+}
+
+CliExit client_call(_unused_ Cli *cli, _unused_ char **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+        if (streq(member, "Reload")) {
+                seen->reloads++;
+                seen->changed = false;
+        }
+        return CLI_DONE;
+}
+
+CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+        if (streq(member, "GetStatus"))
+                *ret = json_pack("{s:i, s:o, s:[]}", "pid", getpid(), "incidents",
+                                 world.incident ? json_pack("[{s:s, s:s}]", "domain", "workload", "culprit", "") : json_array(), "contained");
+        else if (streq(member, "ListDomains") && world.killed)
+                *ret = json_pack("[{s:s}, {s:s}, {s:s}, {s:s}]", "name", "workload", "name", DRILL_WHOLE, "name", DRILL_VICTIM,
+                                 "name", DRILL_CULPRIT);
+        else
+                *ret = json_array();
+        return *ret ? CLI_DONE : CLI_FAILED;
+}
+
+CliExit output_document(_unused_ const Cli *cli, json_t *j, _unused_ void (*view)(const View *, const json_t *, Str *)) {
+        json_decref(j);
+        return CLI_DONE;
+}
+
+void view_drill(_unused_ const View *v, _unused_ const json_t *j, _unused_ Str *out) {
+}
+
+/* The stage */
+
+int drill_run(_unused_ const char *const argv[], _unused_ bool quiet) {
+        return 0;
+}
+
+bool drill_stage_clear(DrillStage *s) {
+        *s = (DrillStage) { .bound_bytes = 1 << 20, .lock_fd = -EBADF };
+        seen->changed = world.killed;
+        return true;
+}
+
+bool drill_stage_has_room(_unused_ const DrillStage *s, _unused_ bool disk) {
+        return true;
+}
+
+bool drill_stage_open(_unused_ const DrillStage *s) {
+        seen->open = seen->changed = true;
+        return true;
+}
+
+void drill_policies_remove(void) {
+        seen->changed = seen->changed || seen->open;
+}
+
+void drill_stage_close(_unused_ DrillStage *s) {
+        seen->open = false;
+}
+
+bool drill_victim_start(_unused_ const DrillStage *s, _unused_ const DrillScenario *scenario, _unused_ unsigned seconds) {
+        return true;
+}
+
+json_t *drill_victim_report(_unused_ unsigned wait_seconds) {
+        return NULL;
+}
+
+bool drill_culprits_start(_unused_ const DrillStage *s, _unused_ const DrillScenario *scenario, _unused_ uint64_t begin_usec,
+                          _unused_ unsigned seconds) {
+        return true;
+}
+
+bool drill_culprits_gone(void) {
+        return false;
+}
+
+void drill_culprits_freeze(void) {
+}
+
+bool drill_stage_is_limited(void) {
+        return false;
+}
+
+void drill_services_stop(void) {
+}
+
+uint64_t drill_others_stall(_unused_ const char *hierarchy) {
+        return 0;
+}
+
+bool drill_disk_possible(void) {
+        return false;
+}
+
+bool drill_disk_open(_unused_ DrillDisk *d) {
+        return false;
+}
+
+void drill_disk_close(void) {
+}
+
+bool drill_disk_done(_unused_ const DrillDisk *d, _unused_ const char *cgroup, _unused_ DrillIo *ret) {
+        return false;
+}
+
+/* The tests */
+
+static void drill(const char *scenario) {
+        const char *argv[] = { scenario };
+        Cli cli = { .for_usec = 5 * USEC_PER_SEC, .repeat = 1 };
+        pid_t pid;
+        int status;
+
+        memset(seen, 0, sizeof(*seen));
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                seen->status = verb_drill(&cli, scenario ? 1 : 0, (char **) argv);
+                _exit(0);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_int_equal(status, 0);
+        assert_false(seen->open);
+}
+
+static int setup(void **state _unused_) {
+        memset(&world, 0, sizeof(world));
+        seen = mmap(NULL, sizeof(*seen), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+        return seen == MAP_FAILED ? -1 : 0;
+}
+
+static int teardown(void **state _unused_) {
+        return munmap(seen, sizeof(*seen));
+}
+
+static void test_done(void **state _unused_) {
+        drill("leak");
+        assert_int_equal(seen->status, CLI_FALSE);
+        assert_int_equal(seen->reloads, 2);
+        assert_false(seen->changed);
+}
+
+/* Who is refused changes nothing, but for what one that was killed has left: cgd's domains are gone as well. */
+static void test_refused(void **state _unused_) {
+        world.incident = true;
+        drill("leak");
+        assert_int_equal(seen->status, CLI_FAILED);
+        assert_int_equal(seen->reloads, 0);
+        world.killed = true;
+        drill("leak");
+        assert_int_equal(seen->status, CLI_FAILED);
+        assert_int_equal(seen->reloads, 1);
+        assert_false(seen->changed);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_done, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
