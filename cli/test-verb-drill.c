@@ -24,6 +24,8 @@ static struct {
         int status;
         bool open, changed;             /* the stage; and cgd was not told of that */
         unsigned reloads;
+        bool complete, met;             /* the result, if any */
+        size_t n_scenarios;
 } *seen;
 
 /* The clock: as late as it was slept for. */
@@ -84,6 +86,9 @@ CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused
 }
 
 CliExit output_document(_unused_ const Cli *cli, json_t *j, _unused_ void (*view)(const View *, const json_t *, Str *)) {
+        seen->complete = field_true(j, "complete");
+        seen->met = field_true(j, "met");
+        seen->n_scenarios = json_array_size(json_object_get(j, "scenarios"));
         json_decref(j);
         return CLI_DONE;
 }
@@ -199,8 +204,19 @@ static int teardown(void **state _unused_) {
 static void test_done(void **state _unused_) {
         drill("leak");
         assert_int_equal(seen->status, CLI_FALSE);
+        assert_true(seen->complete);
+        assert_int_equal(seen->n_scenarios, 1);
         assert_int_equal(seen->reloads, 2);
         assert_false(seen->changed);
+}
+
+/* All are asked for, and this kernel has no disk for some: the others are done, and that is not all. */
+static void test_no_disk(void **state _unused_) {
+        drill(NULL);
+        assert_int_equal(seen->n_scenarios, 14);
+        assert_false(seen->complete);
+        assert_false(seen->met);
+        assert_int_equal(seen->status, CLI_FAILED);
 }
 
 /* Who is refused changes nothing, but for what one that was killed has left: cgd's domains are gone as well. */
@@ -219,6 +235,7 @@ static void test_refused(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_done, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
         };
 

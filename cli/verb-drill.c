@@ -136,7 +136,7 @@ static CliExit list_scenarios(const Cli *cli) {
 static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, const DrillObjective *objectives, size_t n_objectives,
                      uint64_t *pid, json_t **ret) {
         json_t *results = json_array();
-        bool met = true, cut = false;
+        bool met = true, all = true, cut = false;
 
         for (size_t i = 0; !cut && i < (argc > 0 ? (size_t) argc : ARRAY_SIZE(scenarios)); i++) {
                 const DrillScenario *scenario = argc > 0 ? scenario_find(argv[i]) : &scenarios[i];
@@ -144,6 +144,7 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
 
                 if (argc == 0 && scenario->disk && !drill_disk_possible()) {
                         cli_error("drill: %s is left out: this kernel has no null_blk module to make a disk of", scenario->name);
+                        all = false;
                         continue;
                 }
                 runs = drill_rehearse(cli, stage, scenario, pid, &cut);
@@ -153,14 +154,14 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
                 met = met && field_true(result, "met");
                 (void) json_array_append_new(results, result);
         }
-        cut = cut || json_array_size(results) == 0;
+        all = all && !cut && json_array_size(results) > 0;
         if (json_array_size(results) == 0)
                 json_decref(results);
         else
                 *ret = json_pack("{s:I, s:I, s:I, s:b, s:b, s:o}", "bound_bytes", (json_int_t) stage->bound_bytes, "for_usec",
-                                 (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "complete", !cut, "met", met && !cut,
+                                 (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "complete", all, "met", met && all,
                                  "scenarios", results);
-        return cut ? CLI_FAILED : met ? CLI_DONE : CLI_FALSE;
+        return !all ? CLI_FAILED : met ? CLI_DONE : CLI_FALSE;
 }
 
 CliExit verb_drill(Cli *cli, int argc, char **argv) {
