@@ -17,13 +17,18 @@
 static struct {
         bool killed;                    /* cgd has the domains of a drill before this one */
         bool incident;                  /* somebody else's */
+        bool held;                      /* for ten seconds after the harm, and at first after one before it */
+        const char *stop_at;            /* it is interrupted at this, */
+        unsigned stop_service;          /* once so many services have been started */
 } world;
 
 /* What came of it. Shared with the process that ran it, which is another each time, for once stopped it stays so. */
 static struct {
         int status;
         bool open, changed;             /* the stage; and cgd was not told of that */
-        unsigned reloads;
+        bool told;                      /* of anything, on standard error */
+        unsigned reloads, services;
+        uint64_t stopped_usec, ended_usec;
         bool complete, met;             /* the result, if any */
         size_t n_scenarios;
 } *seen;
@@ -55,10 +60,19 @@ uid_t geteuid(void) {
         return 0;
 }
 
+static void happens(const char *what) {
+        if (!world.stop_at || !streq(what, world.stop_at) || seen->services != world.stop_service)
+                return;
+        world.stop_at = NULL;
+        seen->stopped_usec = now;
+        (void) raise(SIGINT);
+}
+
 /* cgd */
 
 void cli_error(const char *format, ...) {
         (void) format;
+        seen->told = true;
 }
 
 bool client_is_running(_unused_ Cli *cli) {
@@ -73,10 +87,18 @@ CliExit client_call(_unused_ Cli *cli, _unused_ char **ret, const char *member, 
         return CLI_DONE;
 }
 
+static enum { UNKNOWN, CLEARED, BEGUN, OVER } harm;
+static uint64_t held_until_usec;
+
 CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
-        if (streq(member, "GetStatus"))
-                *ret = json_pack("{s:i, s:o, s:[]}", "pid", getpid(), "incidents",
-                                 world.incident ? json_pack("[{s:s, s:s}]", "domain", "workload", "culprit", "") : json_array(), "contained");
+        if (streq(member, "GetStatus")) {
+                happens(harm == OVER ? "settling" : harm == CLEARED ? "beginning" : "");
+                *ret = json_pack("{s:i, s:[], s:[]}", "pid", getpid(), "incidents", "contained");
+                if (world.incident)
+                        (void) json_array_append_new(json_object_get(*ret, "incidents"), json_pack("{s:s}", "domain", "workload"));
+                if (now < held_until_usec)
+                        (void) json_array_append_new(json_object_get(*ret, "contained"), json_pack("{s:s}", "cgroup", "/" DRILL_SLICE "/x"));
+        }
         else if (streq(member, "ListDomains") && world.killed)
                 *ret = json_pack("[{s:s}, {s:s}, {s:s}, {s:s}]", "name", "workload", "name", DRILL_WHOLE, "name", DRILL_VICTIM,
                                  "name", DRILL_CULPRIT);
@@ -105,6 +127,8 @@ int drill_run(_unused_ const char *const argv[], _unused_ bool quiet) {
 bool drill_stage_clear(DrillStage *s) {
         *s = (DrillStage) { .bound_bytes = 1 << 20, .lock_fd = -EBADF };
         seen->changed = world.killed;
+        harm = CLEARED;
+        held_until_usec = world.held ? now + 10 * USEC_PER_SEC : 0;
         return true;
 }
 
@@ -126,10 +150,15 @@ void drill_stage_close(_unused_ DrillStage *s) {
 }
 
 bool drill_victim_start(_unused_ const DrillStage *s, _unused_ const DrillScenario *scenario, _unused_ unsigned seconds) {
+        harm = BEGUN;
+        seen->services++;
         return true;
 }
 
 json_t *drill_victim_report(_unused_ unsigned wait_seconds) {
+        happens("reporting");
+        harm = OVER;
+        held_until_usec = world.held ? now + 10 * USEC_PER_SEC : 0;
         return NULL;
 }
 
@@ -150,6 +179,7 @@ bool drill_stage_is_limited(void) {
 }
 
 void drill_services_stop(void) {
+        happens("stopping");
 }
 
 uint64_t drill_others_stall(_unused_ const char *hierarchy) {
@@ -184,6 +214,7 @@ static void drill(const char *scenario) {
         assert_true(pid >= 0);
         if (pid == 0) {
                 seen->status = verb_drill(&cli, scenario ? 1 : 0, (char **) argv);
+                seen->ended_usec = now;
                 _exit(0);
         }
         assert_int_equal(waitpid(pid, &status, 0), pid);
@@ -232,11 +263,40 @@ static void test_refused(void **state _unused_) {
         assert_false(seen->changed);
 }
 
+/* Whatever it waits for, it waits no longer, starts nothing more, and clears up. */
+static void test_stopped(void **state _unused_) {
+        static const struct {
+                const char *at;
+                unsigned services, reloads;
+                bool held;
+        } cases[] = {
+                { "beginning", 0, 0, false }, { "beginning", 0, 0, true },
+                { "reporting", 1, 2, true }, { "settling", 1, 2, true }, { "stopping", 1, 2, false },
+                { "reporting", 2, 2, true }, { "settling", 2, 2, true },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                world.held = cases[i].held;
+                world.stop_at = cases[i].at;
+                world.stop_service = cases[i].services;
+                drill("leak");
+                assert_int_not_equal(seen->stopped_usec, 0);
+                assert_in_range(seen->ended_usec - seen->stopped_usec, 0, USEC_PER_SEC);
+                assert_int_equal(seen->services, cases[i].services);
+                assert_int_equal(seen->reloads, cases[i].reloads);
+                assert_int_equal(seen->status, CLI_FAILED);
+                assert_int_equal(seen->n_scenarios, 0);
+                assert_true(seen->told);
+                assert_false(seen->changed);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_done, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

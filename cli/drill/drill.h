@@ -93,7 +93,7 @@ bool drill_stage_open(const DrillStage *s);
 void drill_policies_remove(void);
 void drill_stage_close(DrillStage *s);
 
-/* Its report, waited for; NULL: it died. */
+/* Its report, waited for; NULL: it died, or it was asked to stop. */
 json_t *drill_victim_report(unsigned wait_seconds);
 
 typedef struct DrillScenario {

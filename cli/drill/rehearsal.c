@@ -199,9 +199,9 @@ static void cgd_usage(uint64_t pid, uint64_t *ret_cpu_usec, uint64_t *ret_bytes)
         *ret_bytes = kib << 10;
 }
 
-/* Waits until nothing of the drill is held and none of its incidents is open. False: in vain. */
+/* Waits until nothing of the drill is held and none of its incidents is open. False: in vain, or it was asked to stop. */
 static bool settle(Cli *cli) {
-        for (unsigned i = 0; i < DRILL_SETTLE_SECONDS * 2; i++) {
+        for (unsigned i = 0; i < DRILL_SETTLE_SECONDS * 2 && !stopped; i++) {
                 json_t *status, *list[2], *item;
                 bool busy = false;
                 size_t k;
@@ -359,7 +359,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         DrillDisk disk;
         bool counted;
 
-        if (!may_harm(cli, stage, scenario->disk, true))
+        if (stopped || !may_harm(cli, stage, scenario->disk, true))
                 goto finish;
         /* A new one each time: what was written to the last is on no way to anywhere. */
         if (scenario->disk && !drill_disk_open(&disk))
@@ -407,6 +407,11 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         (void) json_object_set_new(run, "given_back", json_boolean(settle(cli) && !drill_stage_is_limited()));
         (void) json_object_set_new(run, "cgd", json_pack("{s:I, s:I}", "cpu_usec", (json_int_t) (cpu[1] - MIN(cpu[0], cpu[1])),
                                                          "resident_bytes", (json_int_t) bytes));
+        /* Whether more came of it was not waited for. */
+        if (stopped) {
+                json_decref(run);
+                run = NULL;
+        }
 finish:
         drill_services_stop();
         if (scenario->disk)
@@ -417,7 +422,9 @@ finish:
 
 bool drill_may_begin(Cli *cli, const DrillStage *stage, bool disk) {
         (void) settle(cli);
-        return may_harm(cli, stage, disk, false);
+        if (stopped)
+                cli_error("drill: stopped before it began");
+        return !stopped && may_harm(cli, stage, disk, false);
 }
 
 json_t *drill_rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, uint64_t *pid, bool *ret_cut) {

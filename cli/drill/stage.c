@@ -300,7 +300,7 @@ bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsi
 }
 
 json_t *drill_victim_report(unsigned wait_seconds) {
-        for (unsigned i = 0; i < wait_seconds * 10; i++) {
+        for (unsigned i = 0; i < wait_seconds * 10 && !drill_was_stopped(); i++) {
                 json_t *j = json_load_file(REPORT_PATH, 0, NULL);
 
                 if (j || access(CGROUP_PATH "/" DRILL_VICTIM_SLICE "/" DRILL_VICTIM ".service", F_OK) < 0)

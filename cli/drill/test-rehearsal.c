@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/test-dir.h"
@@ -69,6 +70,21 @@ static void test_nohup(void **state _unused_) {
         assert_false(stops_in_order(hung_up_under_nohup));
 }
 
+/* The service is there, and does not come to tell. */
+int access(_unused_ const char *path, _unused_ int mode) {
+        return 0;
+}
+
+static bool waits_no_longer(void) {
+        time_t before = time(NULL);
+
+        return raise(SIGINT) == 0 && !drill_victim_report(5) && time(NULL) < before + 3;
+}
+
+static void test_report_is_waited_for_no_longer(void **state _unused_) {
+        assert_true(stops_in_order(waits_no_longer));
+}
+
 static void set_stall(const char *dir, const char *slice, const char *file, unsigned usec) {
         test_sh("mkdir -p %s/%s && echo some avg10=0.00 avg60=0.00 avg300=0.00 total=%u > %s/%s/%s", dir, slice, usec, dir, slice, file);
 }
@@ -102,6 +118,7 @@ int main(void) {
                 cmocka_unit_test(test_signals),
                 cmocka_unit_test(test_nobody_reads_what_it_says),
                 cmocka_unit_test(test_nohup),
+                cmocka_unit_test(test_report_is_waited_for_no_longer),
                 cmocka_unit_test(test_others_wait_while_a_slice_goes),
         };
 
