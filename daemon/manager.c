@@ -458,12 +458,14 @@ void manager_reload(Manager *m, ServerRequest *request) {
 /* The bus */
 
 static void bus_drop(Manager *m) {
-        if (!m->bus)
+        /* What is under way ends with it and asks nothing more of it, but its answers still go out by it. */
+        _cleanup_(sd_bus_close_unrefp) sd_bus *bus = TAKE_PTR(m->bus);
+
+        if (!bus)
                 return;
         (void) server_attach_system_bus(m->server, NULL);
         actor_set_bus(m->actor, NULL);
         placer_set_bus(m->placer, NULL);
-        m->bus = sd_bus_close_unref(m->bus);
 }
 
 static int on_disconnected(sd_bus_message *msg _unused_, void *userdata, sd_bus_error *error _unused_) {

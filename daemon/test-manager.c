@@ -1,0 +1,98 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* The manager on its way out, on an empty hierarchy, with no policies and a systemd of the test's own. */
+
+#include "base/test-dir.h"
+#include "manager-internal.h"
+#include "sys/policy-files.h"
+#include "sys/test-systemd.h"
+
+static char dir[TEST_DIR_SIZE];
+static sd_event *event;
+static FakeSystemd fake;
+static Manager *manager;
+static struct {
+        unsigned calls;
+        int r;
+} answer;
+
+/* This machine's policies are none of the test's. */
+int __wrap_policy_files_load(const PolicyPaths *paths, Diagnostics *d, PolicySources *ret);
+int __wrap_policy_files_load(_unused_ const PolicyPaths *paths, _unused_ Diagnostics *d, _unused_ PolicySources *ret) {
+        return 0;
+}
+
+void __wrap_server_request_done(ServerRequest *request, int r, const char *text);
+void __wrap_server_request_done(_unused_ ServerRequest *request, int r, _unused_ const char *text) {
+        answer.calls++;
+        answer.r = r;
+}
+
+static void on_event(_unused_ const Event *e, _unused_ void *userdata) {
+}
+
+static void on_outcome(_unused_ const Outcome *o, _unused_ void *userdata) {
+}
+
+static int on_wake(_unused_ sd_event_source *s, _unused_ void *userdata) {
+        return 0;
+}
+
+static int setup(void **state _unused_) {
+        char leases[TEST_DIR_SIZE + 8];
+        Manager *m;
+
+        answer.calls = 0;
+        test_dir_make(dir);
+        (void) snprintf(leases, sizeof(leases), "%s/leases", dir);
+        assert_true(sd_event_new(&event) >= 0);
+        fake = (FakeSystemd) {};
+        fake_systemd_start(&fake, event);
+        while (sd_bus_is_ready(fake.client) == 0)
+                assert_true(sd_event_run(event, USEC_PER_SEC) >= 0);
+        m = manager = calloc(1, sizeof(Manager));
+        assert_non_null(m);
+        m->lock_fd = m->runtime_fd = -EBADF;
+        m->event = sd_event_ref(event);
+        assert_true(sd_event_add_defer(event, &m->wake, on_wake, m) >= 0);
+        assert_true(sd_event_source_set_enabled(m->wake, SD_EVENT_OFF) >= 0);
+        assert_int_equal(journal_new(&m->journal), 0);
+        assert_int_equal(engine_new(&(EngineConfig) { .page_bytes = 4096, .heartbeat_usec = 10 * USEC_PER_SEC, .first_incident_id = 1 },
+                                    &m->engine), 0);
+        assert_int_equal(sensor_new(event, dir, "/proc", on_event, m, &m->sensor), 0);
+        assert_int_equal(actor_new(event, dir, leases, on_outcome, m, &m->actor), 0);
+        assert_int_equal(placer_new(event, "/proc", dir, dir, &m->placer), 0);
+        assert_int_equal(server_new(event, &manager_operations, m, &m->server), 0);
+        m->bus = sd_bus_ref(fake.client);
+        placer_set_bus(m->placer, m->bus);
+        return 0;
+}
+
+static int teardown(void **state _unused_) {
+        manager = manager_free(manager);
+        fake_systemd_stop(&fake);
+        event = sd_event_unref(event);
+        test_dir_remove(dir);
+        return 0;
+}
+
+/* It is asked to stop while it puts a policy set into force: whoever asked for that is answered, and systemd, which may be about
+ * to shut the machine down, is not made to reload by a cgd that leaves. */
+static void test_reload_then_end(void **state _unused_) {
+        manager_reload(manager, (ServerRequest *) manager);
+        assert_int_equal(answer.calls, 0);
+        manager = manager_free(manager);
+        assert_int_equal(answer.calls, 1);
+        assert_int_equal(answer.r, 0);
+        for (unsigned i = 0; i < 10; i++)
+                assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+        assert_null(strstr(fake.log.data ?: "", "Reload"));
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
