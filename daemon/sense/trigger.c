@@ -107,26 +107,42 @@ static int on_made(sd_event_source *source, const struct inotify_event *event, v
         return 0;
 }
 
+/* The nearest directory above the cgroup that is there, from the hierarchy's root on, and its id. False: not known. */
+static bool nearest_above(const Trigger *t, char path[static PATH_MAX], uint64_t *ret_id) {
+        if (strlen(t->cgroup) >= PATH_MAX)
+                return false;
+        strcpy(path, t->cgroup);
+        for (char *slash; (slash = strrchr(path, '/')); ) {
+                int fd, r;
+
+                /* The root is above all. */
+                slash[slash == path] = '\0';
+                fd = cgroup_open(t->owner->root_fd, path);
+                if (fd < 0 && slash != path)
+                        continue;
+                r = fd < 0 ? fd : cgroup_id(fd, ret_id);
+                safe_close(fd);
+                return r >= 0;
+        }
+        return false;
+}
+
 /* Wakes us when something is made in the nearest directory above the cgroup that is there: a slice is made when the first
  * service in it starts, and that one must not have to wait for a heartbeat to be looked after. Where it cannot be had, the
  * heartbeat it is. Source: inotify(7); the kernel's own removals are not told, and need not be. */
 static void trigger_await(Trigger *t) {
-        char path[PATH_MAX];
-        int n = snprintf(path, sizeof(path), "/proc/self/fd/%d", t->owner->root_fd);
-        size_t root = n > 0 ? (size_t) n : 0;
+        char path[PATH_MAX], watched[PATH_MAX + 32];
+        uint64_t id = 0;
 
-        t->appears = sd_event_source_disable_unref(t->appears);
-        n = snprintf(path + root, sizeof(path) - root, "%s", t->cgroup);
-        if (n < 0 || (size_t) n >= sizeof(path) - root)
+        /* A watch that is still on it stays: to end the last one makes us sleep until the kernel has done so. */
+        if (nearest_above(t, path, &id) && t->appears && id == t->appears_id)
                 return;
-        for (char *slash; (slash = strrchr(path + root, '/')); ) {
-                /* The root itself by its fd's link, which the slash resolves. */
-                slash[slash == path + root] = '\0';
-                if (sd_event_add_inotify(t->owner->event, &t->appears, path, IN_CREATE | IN_ONLYDIR, on_made, t) >= 0 ||
-                    slash == path + root)
-                        break;
-        }
-        if (t->appears)
+        t->appears = sd_event_source_disable_unref(t->appears);
+        t->appears_id = id;
+        if (id == 0)
+                return;
+        (void) snprintf(watched, sizeof(watched), "/proc/self/fd/%d%s", t->owner->root_fd, path);
+        if (sd_event_add_inotify(t->owner->event, &t->appears, watched, IN_CREATE | IN_ONLYDIR, on_made, t) >= 0)
                 (void) sd_event_source_set_description(t->appears, t->cgroup);
 }
 
@@ -217,6 +233,7 @@ static Trigger *trigger_add(Triggers *owner, Trigger ***list, size_t *n, const T
         t->fd = -EBADF;
         t->source = NULL;
         t->appears = NULL;
+        t->appears_id = 0;
         t->cgroup = NULL;
         if (cgroup) {
                 t->cgroup = strdup(cgroup);

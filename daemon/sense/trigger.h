@@ -32,7 +32,8 @@ typedef struct Trigger {
         TriggerState state;
         int fd;
         sd_event_source *source;
-        sd_event_source *appears;       /* MISSING: something is made in the nearest directory above it that is there */
+        sd_event_source *appears;       /* MISSING: something is made in the nearest directory above it that is there … */
+        uint64_t appears_id;            /* … which is this one; 0 = not known */
 } Trigger;
 
 struct Triggers {
