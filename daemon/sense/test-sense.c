@@ -14,7 +14,6 @@
 #include "base/units.h"
 #include "sense/registry.h"
 #include "sense/sense.h"
-#include "sense/trigger.h"
 #include "sys/small-file.h"
 
 #define SEC USEC_PER_SEC
@@ -347,74 +346,6 @@ static void test_very_many_disks(void **state) {
                 assert_int_equal(io_line_find(c->io, c->n_io, &busy)->v[IO_READS], 1505);
                 assert_int_equal(io_line_find(c->io_max, c->n_io_max, &busy)->v[IO_READS], 105);
         }
-}
-
-/* The slice of a domain is made when the first service in it starts: it is looked after from then on, and not from the next
- * heartbeat. */
-static void test_slice_that_comes_later(void **state) {
-        static const char *const files[] = { "later.slice/memory.pressure", "a.slice/a-b.slice/memory.pressure" };
-        Fixture *f = *state;
-        char path[8192], text[256];
-
-        open_sensor(f);
-        set_policy(f);
-        make(f, "other.slice", MB);
-        assert_true(sd_event_run(f->event, 0) >= 0);
-        make(f, "later.slice", MB);
-        make(f, "a.slice", MB);
-        while (sd_event_run(f->event, 0) > 0)
-                ;
-        make(f, "a.slice/a-b.slice", MB);
-        while (sd_event_run(f->event, 0) > 0)
-                ;
-        for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
-                (void) snprintf(path, sizeof path, "%s/%s", f->root, files[i]);
-                assert_true(file_read_at(AT_FDCWD, path, text, sizeof text) > 0);
-                assert_true(startswith(text, "some 100000 1000000"));
-        }
-}
-
-/* That it is still not there costs nothing at each heartbeat; and what is watched is what is nearest then. */
-static void test_watch_stays(void **state) {
-        Condition condition = { .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = SEC, .active = true };
-        Alarm alarm = { .name = (char *) "memory", .conditions = &condition, .n_conditions = 1 };
-        Domain domain = { .name = (char *) "a-b", .slice = (char *) "a-b.slice", .cgroup = (char *) "/a.slice/a-b.slice",
-                          .alarms = &alarm, .n_alarms = 1 };
-        Policy policy = { .domains = &domain, .n_domains = 1 };
-        Fixture *f = *state;
-        Triggers t;
-        Trigger *x;
-        int root_fd = open(f->root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-
-        assert_true(root_fd >= 0);
-        assert_int_equal(triggers_init(&t, f->event, root_fd, f->proc, on_event, f), 0);
-        assert_int_equal(triggers_set(&t, &policy), 0);
-        x = t.list[t.n - 1];
-        assert_int_equal(x->state, TRIGGER_MISSING);
-        assert_non_null(x->appears);
-        assert_true(sd_event_source_set_description(x->appears, "this one") >= 0);
-        for (int made = 0; made < 3; made++) {
-                const char *text;
-
-                triggers_retry(&t);
-                assert_true(sd_event_source_get_description(x->appears, &text) >= 0);
-                assert_string_equal(text, "this one");
-                /* The nearest is another one. */
-                if (made % 2 == 0)
-                        make(f, "a.slice", MB);
-                else
-                        delete(f, "a.slice");
-                triggers_retry(&t);
-                assert_true(sd_event_source_get_description(x->appears, &text) >= 0);
-                assert_string_equal(text, domain.cgroup);
-                assert_true(sd_event_source_set_description(x->appears, "this one") >= 0);
-        }
-        make(f, "a.slice/a-b.slice", MB);
-        triggers_retry(&t);
-        assert_int_not_equal(x->state, TRIGGER_MISSING);
-        assert_null(x->appears);
-        triggers_done(&t);
-        close(root_fd);
 }
 
 static void test_order_and_kinds(void **state) {
@@ -902,8 +833,6 @@ static void test_real(void **state) {
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
-                TEST(test_slice_that_comes_later),
-                TEST(test_watch_stays),
                 TEST(test_order_and_kinds),
                 TEST(test_io),
                 TEST(test_many_disks),

@@ -110,18 +110,26 @@ static void test_empty_ones_are_born_still(void **state _unused_) {
         assert_int_equal(tracks.n_moves_slots, 0);
 }
 
+/* One who has 30 MiB has a row for the first time, in the second of two samples that are five seconds apart. */
+static void first_seen(Sample *s, CgroupSample rows[static 2], RowValues *values, bool late) {
+        rows[0] = (CgroupSample) { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values->use };
+        rows[1] = (CgroupSample) { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .late = late,
+                                   .use = values->use };
+        *s = (Sample) { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+        tracks_update(&tracks, s, false, PAGE);
+        s->usec += 5 * USEC_PER_SEC;
+        s->n_cgroups = 2;
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 30 * MIB);
+        tracks_update(&tracks, s, false, PAGE);
+}
+
 /* What one has when it is first seen it took in since it was born, and what was stolen from it as well. */
 static void test_born_with_something(void **state _unused_) {
         RowValues values = {};
-        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
-                                 { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = values.use } };
-        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+        CgroupSample rows[2];
+        Sample s;
 
-        tracks_update(&tracks, &s, false, PAGE);
-        s.usec += 5 * USEC_PER_SEC;
-        s.n_cgroups = 2;
-        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 30 * MIB);
-        tracks_update(&tracks, &s, false, PAGE);
+        first_seen(&s, rows, &values, false);
         assert_int_equal(taken(2, WINDOW_LONG), 30 * MIB);
         s.usec += 200 * USEC_PER_MSEC;
         cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 10 * MIB / PAGE);
@@ -133,16 +141,10 @@ static void test_born_with_something(void **state _unused_) {
 /* Of one that found no row before it is not known since when it has what it has. */
 static void test_late_with_something(void **state _unused_) {
         RowValues values = {};
-        CgroupSample rows[2] = { { .id = 1, .path = "/", .kind = CGROUP_KIND_SLICE, .use = values.use },
-                                 { .id = 2, .parent_id = 1, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .late = true,
-                                   .use = values.use } };
-        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = 1, .complete = true };
+        CgroupSample rows[2];
+        Sample s;
 
-        tracks_update(&tracks, &s, false, PAGE);
-        s.usec += 5 * USEC_PER_SEC;
-        s.n_cgroups = 2;
-        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 30 * MIB);
-        tracks_update(&tracks, &s, false, PAGE);
+        first_seen(&s, rows, &values, true);
         assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_LONG).bytes, 0);
         s.usec += 5 * USEC_PER_SEC;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 32 * MIB);
