@@ -209,6 +209,13 @@ static int placement_set(Manager *m, const Policy *policy) {
 
         m->scan_due = true;
         r = placer_set_policy(m->placer, policy);
+        if (placer_hangs(m->placer)) {
+                _cleanup_free_ char *path = str_escape(placer_hangs(m->placer));
+
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
+                            "Executable=%s: the file system does not answer whether this is a link; it and those after it are"
+                            " taken as they are until the next reload.", path ?: "");
+        }
         placer_exec_filter(m->placer, &filter);
         sensor_set_exec(m->sensor, &filter, on_exec, m);
         return r;

@@ -204,6 +204,10 @@ int placer_set_policy(Placer *p, const Policy *policy) {
         return scan_set_policy(p);
 }
 
+const char *placer_hangs(const Placer *p) {
+        return scan_hangs(p->scan);
+}
+
 /* Is a cgroup in the domain's slice or below it? */
 static bool is_placed(const Domain *d, const char *cgroup) {
         const char *rest = startswith(cgroup, d->cgroup);

@@ -35,6 +35,10 @@ void placer_set_bus(Placer *p, sd_bus *bus);
  * freed. Applies nothing by itself. */
 int placer_set_policy(Placer *p, const Policy *policy);
 
+/* The first path of an Executable= whose file system did not answer when the policy was set: it and those after it stand for
+ * themselves, whether or not they are links. NULL where all did. Borrowed until the next policy. */
+const char *placer_hangs(const Placer *p);
+
 /* At start and after a reload: SetUnitProperties (runtime) for the [Resources] of every domain, and defaults
  * for what the policy before set and this one does not. Failures do not stop the rest; message has a line
  * each. */

@@ -64,3 +64,4 @@ typedef struct Group {
 int scan_exec(Placer *p, const ExecEvent *event, bool raw, Group *ret);
 void scan_free(struct Scan *s);
 int scan_set_policy(Placer *p);
+const char *scan_hangs(const struct Scan *s);

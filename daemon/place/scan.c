@@ -9,7 +9,8 @@
  * Looking costs one stat a process; only those of a user that is named, or all where an executable is, are
  * looked at closer. Users are resolved from /etc/passwd alone: a directory service could keep the loop
  * waiting, so its users are named by number. The kernel knows a program by the path without links, so where a
- * policy names a link, what it leads to is found out, once for each policy. Between the look and the move a
+ * policy names a link, what it leads to is found out, once for each policy (sys/real-path.c: a file system that
+ * hangs is not waited for). Between the look and the move a
  * process may end and its number be used again; the time between is a few milliseconds, and the kernel hands
  * numbers out in turn. */
 
@@ -24,6 +25,7 @@
 #include "base/units.h"
 #include "place/placer.h"
 #include "policy/glob.h"
+#include "sys/real-path.h"
 #include "sys/small-file.h"
 #include "sys/unit.h"
 
@@ -32,6 +34,8 @@
 /* Processes that systemd refused to move, not to be asked for again. */
 #define REFUSED_MAX 64
 #define PF_KTHREAD 0x00200000
+/* Links are followed for so long: a path on a file system that hangs must not keep the loop. */
+#define RESOLVE_USEC (500 * USEC_PER_MSEC)
 
 typedef struct Named {
         uid_t uid;
@@ -45,6 +49,7 @@ typedef struct Scan {
         uint32_t *uids;                 /* of users[] */
         char **names;                   /* file names of the executables */
         char **links;                   /* what an executable leads to, then that, one after the other */
+        char *hangs;                    /* the first executable of which that is not known, for its file system hangs */
         bool any_name;                  /* one of them is a glob, or there are too many */
         struct {
                 uint32_t pid;
@@ -62,7 +67,12 @@ void scan_free(Scan *s) {
         free(s->uids);
         strv_free(s->names);
         strv_free(s->links);
+        free(s->hangs);
         free(s);
+}
+
+const char *scan_hangs(const Scan *s) {
+        return s ? s->hangs : NULL;
 }
 
 static int scan_add_user(Scan *s, const char *name, uid_t uid) {
@@ -95,19 +105,28 @@ static bool domains_name_executable(const Policy *p, const char *path) {
 
 /* Who names the program by its own path goes first, then who names a link to it, in the order of the domains. */
 static int scan_resolve(Scan *s, const Policy *policy) {
+        _cleanup_strv_ char **named = NULL, **real = NULL;
+        size_t n;
         int r = 0;
 
         for (size_t i = 0; i < policy->n_domains; i++)
-                for (char **e = policy->domains[i].match.executables; e && *e && r >= 0; e++) {
-                        _cleanup_free_ char *path = glob_is_literal(*e) ? realpath(*e, NULL) : NULL;
+                for (char **e = policy->domains[i].match.executables; e && *e && r >= 0; e++)
+                        if (glob_is_literal(*e))
+                                r = strv_extend(&named, *e);
+        if (r >= 0)
+                r = real_paths(named, RESOLVE_USEC, &real);
+        n = strv_length(real);
+        if (r >= 0 && n < strv_length(named) && !(s->hangs = strdup(named[n])))
+                return -ENOMEM;
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                const char *path = real[i];
 
-                        if (!path || streq(path, *e) || domains_name_executable(policy, path) ||
-                            strv_contains(s->links, path))
-                                continue;
-                        r = strv_extend(&s->links, path);
-                        if (r >= 0)
-                                r = strv_extend(&s->links, *e);
-                }
+                if (!*path || streq(path, named[i]) || domains_name_executable(policy, path) || strv_contains(s->links, path))
+                        continue;
+                r = strv_extend(&s->links, path);
+                if (r >= 0)
+                        r = strv_extend(&s->links, named[i]);
+        }
         return r;
 }
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a machine does to a daemon: each fault costs what it must and nothing else."""
+import ctypes
 import os
 import re
 import signal
@@ -8,7 +9,7 @@ import threading
 import time
 from pathlib import Path
 
-from vmlib import CGD_UNIT, CGROUP, VM, check, limited, monotonic, read, sh, wait
+from vmlib import CGD_UNIT, CGROUP, RUN, VM, check, limited, monotonic, read, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -206,6 +207,35 @@ def test_hangs(vm: VM) -> None:
     check(any("Watchdog timeout" in e["MESSAGE"] for e in vm.journal("_PID=1", f"UNIT={CGD_UNIT}")), "it was not the watchdog that ended it")
     check(hog.alive(), f"it is gone: {hog.show('Result')}")
     check(not vm.changed_limits(before), f"left changed: {vm.changed_limits(before)}")
+
+
+def test_path_hangs(vm: VM) -> None:
+    """A policy names a program on a file system whose server is gone: cgd waits for half a second for it, says so, and goes on."""
+    vm.need_cgd()
+    where = RUN / "hangs"
+    where.mkdir()
+    sh("modprobe", "fuse")
+    server = os.open("/dev/fuse", os.O_RDWR | os.O_CLOEXEC)
+    vm.undo.append(lambda: (os.close(server), sh("umount", "--lazy", "--no-canonicalize", str(where), ok=False)))
+    # Nobody ever reads what is asked of it.
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0".encode()
+    libc = ctypes.CDLL(None, use_errno=True)
+    check(libc.mount(b"none", os.fsencode(where), b"fuse", 0, options) == 0, f"mount: {os.strerror(ctypes.get_errno())}")
+    vm.policy("sideload", f"[Match]\nExecutable={where}/program\n", reload=False)
+    pid = vm.cgd_pid()
+    began = monotonic()
+    vm.cgctl("reload")
+    vm.figure("reload took", round(monotonic() - began, 2), "s")
+    check(monotonic() - began < 10, "the reload waited for the file system")
+    check(any(f"Executable={where}/program" in e["MESSAGE"] for e in vm.journal() if e.get("MESSAGE_ID") == ACTION_FAILED),
+          "it did not say why that program is not known")
+    vm.cgctl("status")
+    check(vm.cgd_pid() == pid, "cgd died of it")
+    vm.figure("stopping took", round(vm.stop_cgd(), 2), "s")
+    began = monotonic()
+    vm.start_cgd()
+    check(monotonic() - began < 20, "the start waited for the file system")
+    vm.cgctl("status")
 
 
 @limited(200)
