@@ -29,6 +29,8 @@
 #define LOADING_USEC USEC_PER_SEC
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
 #define RELEASE_USEC (1500 * USEC_PER_MSEC)
+/* Who holds the lock may be a `cgd --release` that is done in a moment; to leave for that would be for good. */
+#define LOCK_USEC (2 * USEC_PER_SEC)
 
 void manager_wake(Manager *m) {
         (void) sd_event_source_set_enabled(m->wake, SD_EVENT_ONESHOT);
@@ -246,8 +248,10 @@ static void heartbeat(Manager *m) {
         if (!m->bus)
                 (void) bus_connect(m);
         /* Programs are seen as they start; now and then who became another user without starting one is looked for. */
-        if (sensor_has_lost_exec(m->sensor) || m->scan_due || ++m->heartbeats % SCAN_EVERY == 0)
+        if (sensor_has_lost_exec(m->sensor) || m->scan_due || m->heartbeat_usec - m->scan_usec >= SCAN_EVERY * m->config.heartbeat_usec) {
+                m->scan_usec = m->heartbeat_usec;
                 m->scan_due = place_scan(m->placer, on_scanned, m) < 0;
+        }
 }
 
 static void tick(Manager *m) {
@@ -569,7 +573,10 @@ static int hierarchy_check(const char *root) {
 }
 
 static int lock_take(Manager *m) {
-        m->lock_fd = file_lock_at(m->runtime_fd, "lock");
+        uint64_t until = now_usec(CLOCK_MONOTONIC) + LOCK_USEC;
+
+        while ((m->lock_fd = file_lock_at(m->runtime_fd, "lock")) == -EBUSY && now_usec(CLOCK_MONOTONIC) < until)
+                (void) nanosleep(&(struct timespec) { .tv_nsec = 50000000 }, NULL);
         if (m->lock_fd == -EBUSY)
                 (void) fprintf(stderr, "<3>cgd: another cgd is running already ('systemctl status cgd'); leaving.\n");
         else if (m->lock_fd < 0)

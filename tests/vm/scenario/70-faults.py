@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a machine does to a daemon: each fault costs what it must and nothing else."""
 import ctypes
+import fcntl
 import os
 import re
 import signal
@@ -30,6 +31,19 @@ def test_second_daemon(vm: VM) -> None:
     check(p.stderr.strip(), "it did not say why")
     check(vm.cgd_pid() == pid and vm.cgd_active(), "the first was hurt")
     vm.cgctl("status")
+
+
+def test_starts_beside_a_release(vm: VM) -> None:
+    """A `cgd --release` that an operator runs just then holds the lock for a moment: cgd waits for it."""
+    vm.need_cgd()
+    vm.stop_cgd()
+    with open("/run/cgd/lock", "r+b") as f:
+        fcntl.lockf(f, fcntl.LOCK_EX)
+        released = threading.Timer(0.5, fcntl.lockf, (f, fcntl.LOCK_UN))
+        released.start()
+        vm.start_cgd()
+        released.join()
+    check(vm.cgd_active(), "it left for good")
 
 
 def vm_exec() -> str:
