@@ -4,9 +4,9 @@
 What is right or wrong whatever the machine (who was touched, what was given back, how often it was killed) always
 decides. How many requests were kept depends on what else the computer does; so it is measured beside the same
 service with no neighbour in the same boot, and decides by itself only where all is asked for (./dev bench)."""
-from vmlib import VM, check, full, kept_between, limited
+from vmlib import VM, check, full, kept_between, limited, only_full
 
-# Seven minutes; on the other suite 30-shapes, 40-undo and 47-here contain the same leaks.
+# A minute and a half each; on the other suite 30-shapes, 40-undo and 47-here contain the same leaks.
 QUICK_ON = "bookworm"
 SECONDS = 60
 LEAD = 10
@@ -54,11 +54,13 @@ def test_leak_100(vm: VM) -> None:
     leak(vm, "100M", 99, 200)
 
 
+@only_full
 @limited(300)
 def test_leak_400(vm: VM) -> None:
     leak(vm, "400M", 98, 200)
 
 
+@only_full
 @limited(300)
 def test_without_memory_low(vm: VM) -> None:
     """Containment does it, not the kernel's protection."""

@@ -8,7 +8,7 @@ import time
 
 from vmlib import CGD_UNIT, KILLED, RUN, VM, Unit, check, full, limited, monotonic, sh, wait
 
-KILLS, KILLS_QUICK = 50, 8
+KILLS, KILLS_QUICK = 50, 4
 # of lib/model/message-id.h
 HOOK, HOOK_FAILED = "d93304335a974de3807e0b35ca6d4543", "4f1501f19f6045a7ae43f32deaaf62a6"
 
