@@ -12,6 +12,7 @@ QUICK_ON = "bookworm"
 SECONDS = 90
 
 
+@only_full
 @limited(300)
 def test_rest(vm: VM) -> None:
     """Alone, the service keeps what this computer lets it keep: every other figure is to be read beside this one."""

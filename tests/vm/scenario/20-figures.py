@@ -6,7 +6,7 @@ decides. How many requests were kept depends on what else the computer does; so 
 service with no neighbour in the same boot, and decides by itself only where all is asked for (./dev bench)."""
 from vmlib import VM, check, full, kept_between, limited, only_full
 
-# A minute and a half each; on the other suite 30-shapes, 40-undo and 47-here contain the same leaks.
+# A minute and a half each; on the other suite 30-shapes, 41-systemd and 47-here contain the same leaks.
 QUICK_ON = "bookworm"
 SECONDS = 60
 LEAD = 10
@@ -43,6 +43,7 @@ def leak(vm: VM, rate: str, target: float, silence: int = 0, killed: bool = True
         check(not silence or result["longest_silence_ms"] <= silence, f"silent for more than {silence} ms")
 
 
+@only_full
 @limited(300)
 def test_leak_20(vm: VM) -> None:
     # It reaches its limit too late in the run to be killed within it.

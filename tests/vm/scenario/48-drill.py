@@ -18,7 +18,7 @@ POLICIES = Path("/run/cgd/policies")
 def leak_and_harmless(vm: VM) -> tuple[int, dict, str]:
     """A second time where the leak was never contained: it may run in the emulated kernel all the while and get nothing."""
     for last in (False, True):
-        status, result, said = drill("leak", "harmless", "--for=15s", "--slo=isol-mean=50")
+        status, result, said = drill("leak", "harmless", "--for=10s", "--slo=isol-mean=50")
         check(result, f"exit {status}: {said}")
         if last or result["scenarios"][0]["runs"][0]["with"]["culprit"]:
             break
@@ -32,7 +32,7 @@ def measure_again(vm: VM, result: dict) -> None:
     for i, scenario in enumerate(result["scenarios"]):
         if scenario["harmless"] and scenario["proves_nothing"]:
             vm.log(f"proves nothing: {json.dumps(scenario['runs'][0])}\nOnce more.")
-            status, again, said = drill(scenario["scenario"], "--for=15s", "--slo=isol-mean=50")
+            status, again, said = drill(scenario["scenario"], "--for=10s", "--slo=isol-mean=50")
             check(again, f"exit {status}: {said}")
             result["scenarios"][i] = again["scenarios"][0]
 
@@ -87,7 +87,7 @@ def test_disk(vm: VM) -> None:
     before = vm.limits()
     watch = vm.watch()
     names = ("reads", "stream", "writes", "harmless-io") if full() else ("reads", "harmless-io")
-    status, result, said = drill(*names, "--for=15s", "--slo=isol-mean=50")
+    status, result, said = drill(*names, "--for=10s", "--slo=isol-mean=50")
     check(result, f"exit {status}: {said}")
     saved = Path("/run/vmtest/drill.json")
     saved.write_text(json.dumps(result))
@@ -138,7 +138,7 @@ def test_killed(vm: VM) -> None:
     one clears up."""
     vm.need_cgd()
     culprit = SLICE / "cgddrill-culprit.slice"
-    for sig, argv in ((signal.SIGINT, ("leak", "--for=60s")), (signal.SIGKILL, ("restart", "--for=10s"))):
+    for sig, argv in ((signal.SIGINT, ("leak", "--for=60s")), (signal.SIGKILL, ("restart", "--for=5s"))):
         p = subprocess.Popen(["cgctl", "drill", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         try:
             check(wait((culprit / "drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
