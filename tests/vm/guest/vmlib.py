@@ -544,10 +544,17 @@ class VM:
     def wait_sensing(self) -> None:
         """Until the BPF programs are loaded or refused, which a calm heartbeat or two begin."""
         def done() -> bool:
-            sensing = self.cgctl_json("status")["sensing"]
+            sensing = self.sensing()
             return not any("is being loaded" in (r or "") for r in (sensing["reason"], sensing["memory_watch"]["reason"], sensing["exec"]["reason"],
                                                                           sensing["io_credit"]["reason"]))
         check(wait(done, 90, 1), "the BPF programs are not loaded, nor refused")
+
+    def sensing(self) -> dict:
+        return self.cgctl_json("status")["sensing"]
+
+    def resident(self) -> int:
+        """KiB of cgd."""
+        return int(re.search(r"VmRSS:\s+(\d+)", read(f"/proc/{self.cgd_pid()}/status"))[1])
 
     def cgd_active(self) -> bool:
         return sh("systemctl", "is-active", CGD_UNIT, ok=False).strip() == "active"

@@ -4,7 +4,9 @@
 What is right or wrong whatever the machine (who was touched, what was given back, how often it was killed) always
 decides. How many requests were kept depends on what else the computer does; so it is measured beside the same
 service with no neighbour in the same boot, and decides by itself only where all is asked for (./dev bench)."""
-from vmlib import VM, check, full, kept_between, limited, only_full
+import time
+
+from vmlib import CGROUP, VM, check, full, kept_between, limited, only_full, read, sh, wait
 
 # A minute and a half each; on the other suite 30-shapes, 41-systemd and 47-here contain the same leaks.
 QUICK_ON = "bookworm"
@@ -70,6 +72,7 @@ def test_without_memory_low(vm: VM) -> None:
     leak(vm, "100M", 98)
 
 
+@only_full
 @limited(300)
 def test_pressure_alone(vm: VM) -> None:
     """No protection and no forecast: PSI wakes it."""
@@ -80,3 +83,33 @@ def test_pressure_alone(vm: VM) -> None:
     # Nothing but the damage itself wakes it, so some is done, and where none is nothing need be done; the kernel's
     # own OOM kill would leave about half.
     leak(vm, "100M", 95, killed=False, margin=25, may_pass=True)
+
+
+@limited(200)
+def test_limit_leak(vm: VM) -> None:
+    """What a slice may have is taken between two heartbeats, while the machine has plenty: the kernel wakes cgd, and who
+    takes it is held before the slice is full."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    slice = CGROUP / "tight.slice"
+    sh("systemctl", "set-property", "--runtime", "tight.slice", "MemoryMax=300M")
+    sh("systemctl", "start", "tight.slice")
+    vm.undo.append(lambda: (sh("systemctl", "stop", "tight.slice"), sh("systemctl", "revert", "tight.slice", ok=False)))
+    vm.policy("tight.policy", "[Domain]\nSlice=tight.slice\nRank=300\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Contain]\nMode=contain\n")
+    before = vm.sensing()
+    check(wait(lambda: vm.sensing()["samples"] > before["samples"] + 1, 45, 0.1), "no heartbeat came")
+    vm.settle()
+    before = vm.sensing()
+    check(wait(lambda: vm.sensing()["samples"] > before["samples"], 25, 0.1), "no heartbeat came")
+    watch = vm.watch()
+    hog = vm.hog("leak", slice="tight.slice", rate="60M", seconds=30)
+    held = wait(lambda: hog.high() not in ("max", ""), 20, 0.1)
+    time.sleep(3)
+    watch.stop()
+    vm.log(vm.cgctl("why", ok=False))
+    check(held, f"it was not held, and has {hog.memory() >> 20} MiB; {vm.sensing()['memory_watch']}")
+    vm.figure("held at", int(hog.high()) >> 20, "MiB")
+    check(vm.sensing()["memory_watch"]["woken"] > before["memory_watch"]["woken"], "the kernel did not wake cgd")
+    check("\nmax 0\n" in read(slice / "memory.events"), f"the slice was full: {read(slice / 'memory.events')}")
+    path = "/" + str(hog.path.relative_to(CGROUP))
+    check({r["path"] for r in watch.changes()} <= {path}, f"touched: {watch.changes()[:3]}")

@@ -3,7 +3,7 @@
 where the processor is what limits)."""
 import re
 
-from vmlib import TESTS, VM, check, limited, sh
+from vmlib import TESTS, VM, check, limited, only_full, sh
 
 # The other suite has 85-io.
 QUICK_ON = "trixie"
@@ -26,6 +26,7 @@ def measure(vm: VM, name: str, path: str) -> None:
     check(0.95 <= float(counted[1]) <= 1.1, f"counted {counted[1]} of the requests")
 
 
+@only_full
 @limited(300)
 def test_virtio(vm: VM) -> None:
     sh("dd", "if=/dev/zero", f"of={DATA}", "bs=1M", "count=64", "conv=fsync", timeout=100)
