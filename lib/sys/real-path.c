@@ -76,11 +76,11 @@ static Walk *walk_new(char *const *paths) {
         return w;
 }
 
-static int walk_start(Walk *w) {
+static bool walk_start(Walk *w) {
         pthread_attr_t attr;
         pthread_t thread;
         sigset_t all, old;
-        int r;
+        bool started;
 
         (void) pthread_attr_init(&attr);
         (void) pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
@@ -88,10 +88,10 @@ static int walk_start(Walk *w) {
         /* They are the loop's. */
         (void) sigfillset(&all);
         (void) pthread_sigmask(SIG_SETMASK, &all, &old);
-        r = -pthread_create(&thread, &attr, walk_run, w);
+        started = pthread_create(&thread, &attr, walk_run, w) == 0;
         (void) pthread_sigmask(SIG_SETMASK, &old, NULL);
         (void) pthread_attr_destroy(&attr);
-        return r;
+        return started;
 }
 
 int real_paths(char *const *paths, uint64_t usec, char ***ret) {
@@ -110,11 +110,8 @@ int real_paths(char *const *paths, uint64_t usec, char ***ret) {
         usec += (uint64_t) until.tv_nsec / 1000;
         until.tv_sec += (time_t) (usec / USEC_PER_SEC);
         until.tv_nsec = (long) (usec % USEC_PER_SEC) * 1000;
-        r = walk_start(w);
-        if (r < 0) {
-                walk_free(w);
-                return r;
-        }
+        if (!walk_start(w))
+                (void) walk_run(w);
 
         (void) pthread_mutex_lock(&w->mutex);
         while (!w->done && pthread_cond_timedwait(&w->changed, &w->mutex, &until) != ETIMEDOUT)
