@@ -3,20 +3,19 @@
 /* What paths lead to. A file system that hangs is in the scenarios (70-faults). */
 
 #include <stdio.h>
-#include <stdlib.h>
 #include <unistd.h>
 
 #include "base/str.h"
-#include "base/test.h"
+#include "base/test-dir.h"
 #include "base/units.h"
 #include "sys/real-path.h"
 
 static void test_links(void **state) {
-        char dir[] = "/tmp/test-real-path.XXXXXX", link[64], gone[64], *paths[] = { link, gone, (char *) "/", NULL };
+        char dir[TEST_DIR_SIZE], link[TEST_DIR_SIZE + 8], gone[TEST_DIR_SIZE + 8], *paths[] = { link, gone, (char *) "/", NULL };
         _cleanup_strv_ char **found = NULL;
 
         (void) state;
-        assert_non_null(mkdtemp(dir));
+        test_dir_make(dir);
         (void) snprintf(link, sizeof(link), "%s/link", dir);
         (void) snprintf(gone, sizeof(gone), "%s/gone", dir);
         assert_int_equal(symlink("/proc", link), 0);
@@ -25,8 +24,7 @@ static void test_links(void **state) {
         assert_string_equal(found[0], "/proc");
         assert_string_equal(found[1], "");
         assert_string_equal(found[2], "/");
-        assert_int_equal(unlink(link), 0);
-        assert_int_equal(rmdir(dir), 0);
+        test_dir_remove(dir);
 }
 
 static void test_none(void **state) {

@@ -8,23 +8,23 @@ from vmlib import CGROUP, VM, check, full, limited, wait
 QUICK_ON = "bookworm"
 
 
+def remove(top: Path) -> None:
+    for path in top.iterdir() if top.exists() else ():
+        if path.is_dir():
+            path.rmdir()
+    if top.exists():
+        top.rmdir()
+
+
 @limited(400)
 def test_many(vm: VM) -> None:
     """More cgroups than there was room for: a larger map is loaded, and small ones again cost nothing."""
     vm.need_cgd()
     count = 10_000 if full() else 2_000
     top = CGROUP / "cgdmany"
-
-    def remove() -> None:
-        for path in top.iterdir() if top.exists() else ():
-            if path.is_dir():
-                path.rmdir()
-        if top.exists():
-            top.rmdir()
-    vm.undo.append(remove)
-    vm.wait_sensing()
-    before = vm.sensing()
-    check(before["level"] == "walk", f"there is no walk: {before}")
+    vm.undo.append(lambda: remove(top))
+    before = wait(lambda: (s := vm.sensing())["level"] == "walk" and s["walk_cgroups"] and s, 40, 1)
+    check(before, f"there is no walk: {vm.sensing()}")
     pid = vm.cgd_pid()
     top.mkdir()
     for i in range(count):
@@ -37,7 +37,7 @@ def test_many(vm: VM) -> None:
     vm.figure("resident", vm.resident(), "KiB")
     check(vm.resident() <= 12 << 10, f"{vm.resident()} KiB resident with {count} cgroups")
     check(vm.cgd_pid() == pid, "cgd did not live through it")
-    remove()
+    remove(top)
     shrunk = wait(lambda: (s := vm.sensing())["walk_cgroups"] <= before["walk_cgroups"] + 5 and s, 60, 2)
     check(shrunk, f"those that went are still seen: {vm.sensing()}")
     check(len(list(Path(f"/proc/{pid}/fd").iterdir())) < 600, "descriptors stay open")
@@ -50,14 +50,7 @@ def test_come_and_go(vm: VM) -> None:
     vm.wait_sensing()
     top = CGROUP / "cgdchurn.slice"
     at_a_time = 100
-
-    def remove() -> None:
-        for path in top.iterdir() if top.exists() else ():
-            if path.is_dir():
-                path.rmdir()
-        if top.exists():
-            top.rmdir()
-    vm.undo.append(remove)
+    vm.undo.append(lambda: remove(top))
 
     def seen() -> tuple[int, int, int]:
         return len(list(Path(f"/proc/{vm.cgd_pid()}/fd").iterdir())), vm.resident(), vm.sensing()["walk_bytes"]
@@ -76,7 +69,7 @@ def test_come_and_go(vm: VM) -> None:
     rounds(2)                           # what it keeps for so many once it has seen them
     before = seen()
     rounds(100 if full() else 20)
-    remove()
+    remove(top)
     looks = vm.sensing()["samples"]
     check(wait(lambda: vm.sensing()["samples"] > looks + 1, 45, 0.5), "no heartbeat came")
     after = seen()

@@ -12,8 +12,6 @@ CULPRIT = "/cgddrill.slice/cgddrill-culprit.slice"
 # Median of five, in 1/100 % and ms: what must hold at least, and at most.
 AT_LEAST = {"isolation p01": 9800, "isolation mean": 9950, "work": 8000}
 AT_MOST = {"latency_impact mean": 500, "latency_impact p99": 2500}
-# Who keeps less over all of it was harmed.
-HARMED = 9500
 
 
 def rehearse(vm: VM, *argv: str, timeout: float) -> list[dict]:
@@ -41,10 +39,10 @@ def wrong(scenario: dict) -> list[str]:
         elif scenario["harmless"] and run["culprit"]:
             found.append(f"{name}: harmless, and contained: {run['culprit']}")
         elif not scenario["harmless"] and not (run["culprit"] or "").startswith(CULPRIT):
-            # Where it did no harm there was nobody to blame.
-            kept = run["isolation"]["mean"]
-            if "alarm_ms" in run or kept < HARMED:
-                found.append(f"{name}: nobody was contained, and {kept / 100} % were kept")
+            # Without containment it did no harm either: there was nobody to blame.
+            kept = pair["without"]["isolation"]["mean"]
+            if "alarm_ms" in run or kept < 9900:
+                found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without")
         if not run["given_back"]:
             found.append(f"{name}: not everything was given back")
     return found
