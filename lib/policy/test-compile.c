@@ -295,6 +295,7 @@ static void test_refusals(void **state _unused_) {
                 { "[Resources]\nIOReadBandwidthMax=/dev/sda 0\n", 2, 29, "out of range" },
                 { "[Resources]\nIODeviceLatencyTargetSec=/dev/sda soon\n", 2, 35, "expected a device and a time" },
                 { "[Resources]\nManagedOOMSwap=yes\n", 2, 16, "expected one of: auto kill" },
+                { "[Resources]\nManagedOOMSwap=auto kill\n", 2, 16, "expected one of: auto kill" },
 
                 { "[Alarm]\nSwapUsedAbove=1%\n", 1, 7, "an alarm needs a name" },
                 { "[Alarm a/b]\nSwapUsedAbove=1%\n", 1, 8, "an alarm needs a name" },

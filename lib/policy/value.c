@@ -588,8 +588,8 @@ static bool word_among(const char *words, const char *word) {
         size_t n = strlen(word);
 
         for (const char *p = words; *p; p += strcspn(p, " "), p += strspn(p, " "))
-                if (strncmp(p, word, n) == 0 && (p[n] == ' ' || !p[n]))
-                        return n > 0;
+                if (strcspn(p, " ") == n && strncmp(p, word, n) == 0)
+                        return true;
         return false;
 }
 
