@@ -216,7 +216,7 @@ static int device_value_parse(Kind kind, const char *s, uint64_t *ret) {
         return bytes_parse(s, 1000, ret);
 }
 
-/* "DEVICE VALUE"; empties the list where there is no value. */
+/* "DEVICE VALUE", where a time may be in several words; empties the list where there is no value. */
 static int append_device(sd_bus_message *m, Kind kind, const char *name, const char *value) {
         _cleanup_free_ char *device = NULL;
         const char *space;
@@ -225,14 +225,12 @@ static int append_device(sd_bus_message *m, Kind kind, const char *name, const c
 
         if (!*value)
                 return sd_bus_message_append(m, "(sv)", name, "a(st)", 0);
-        space = strrchr(value, ' ');
+        space = strchr(value, ' ');
         if (!space || space == value)
                 return -EINVAL;
-        r = device_value_parse(kind, space + 1, &v);
+        r = device_value_parse(kind, space + strspn(space, " "), &v);
         if (r < 0)
                 return r;
-        while (space > value && space[-1] == ' ')
-                space--;
         device = strndup(value, (size_t) (space - value));
         if (!device)
                 return -ENOMEM;
