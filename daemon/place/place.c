@@ -208,11 +208,11 @@ const char *placer_hangs(const Placer *p) {
         return scan_hangs(p->scan);
 }
 
-/* Is a cgroup in the domain's slice or below it? */
-static bool is_placed(const Domain *d, const char *cgroup) {
-        const char *rest = startswith(cgroup, d->cgroup);
+/* Is a cgroup in the domain of that slice, and not in another one within it? */
+static bool is_placed(const Op *op, const char *slice, const char *cgroup) {
+        const Domain *d = policy_domain_of(op->placer->policy, cgroup);
 
-        return streq(d->cgroup, "/") || (rest && (!*rest || *rest == '/'));
+        return d && streq(d->slice, slice);
 }
 
 /* place_would_move() */
@@ -267,7 +267,7 @@ static void moves_step(Op *op, int r, const char *cgroup) {
         char slice[UNIT_NAME_SIZE];
 
         /* A unit that went away meanwhile will be placed when it comes back. */
-        if (r >= 0 && cgroup && *cgroup && d && !is_placed(d, cgroup)) {
+        if (r >= 0 && cgroup && *cgroup && d && !is_placed(op, d->slice, cgroup)) {
                 slice_of_cgroup(cgroup, slice);
                 if (strv_extend(&m->text, unit) < 0 || strv_extend(&m->text, slice) < 0 ||
                     strv_extend(&m->text, d->slice) < 0 || strv_extend(&m->text, d->name) < 0) {
@@ -324,24 +324,10 @@ int place_would_move(Placer *p, PlaceMovesHandler handler, void *userdata) {
 typedef struct Restart {
         char unit[UNIT_NAME_SIZE];
         char slice[UNIT_NAME_SIZE];     /* of its domain */
-        char *cgroup;                   /* the domain's */
         char elsewhere[UNIT_NAME_SIZE]; /* the slice it runs in, where that is none of its domain; else "" */
         bool no_unit, release, running; /* no_unit: what was given can be no unit's name */
         uint64_t deadline_usec;
 } Restart;
-
-static void restart_done(Op *op) {
-        Restart *u = op->data;
-
-        free(u->cgroup);
-        free(u);
-}
-
-static bool restart_in_place(const Restart *u, const char *cgroup) {
-        const Domain d = { .cgroup = u->cgroup };
-
-        return is_placed(&d, cgroup);
-}
 
 static int mask_path(const Op *op, char *buf, size_t size, size_t *ret_dir) {
         const Restart *u = op->data;
@@ -388,7 +374,7 @@ static void restart_watch(Op *op, int r, const char *cgroup) {
         Restart *u = op->data;
         char slice[UNIT_NAME_SIZE];
 
-        if (r >= 0 && cgroup && *cgroup && restart_in_place(u, cgroup) == !u->release) {
+        if (r >= 0 && cgroup && *cgroup && is_placed(op, u->slice, cgroup) == !u->release) {
                 slice_of_cgroup(cgroup, slice);
                 op_finishf(op, 0, "%s: restarted, now in %s", u->unit, slice);
                 return;
@@ -429,7 +415,7 @@ static void restart_go(Op *op, int r, const char *slice) {
                 op_finishf(op, -ENOENT, "%s: systemd knows no slice for it; is the name right?", u->unit);
                 return;
         }
-        if (restart_in_place(u, cgroup) == u->release) {
+        if (is_placed(op, u->slice, cgroup) == u->release) {
                 op_finishf(
                         op, -EBADMSG,
                         u->release
@@ -472,9 +458,9 @@ static void restart_begin(Op *op, int r, const char *cgroup) {
                 return;
         }
         u->running = cgroup && *cgroup;
-        if (u->running && !restart_in_place(u, cgroup))
+        if (u->running && !is_placed(op, u->slice, cgroup))
                 slice_of_cgroup(cgroup, u->elsewhere);
-        if (u->running && restart_in_place(u, cgroup) && !u->release) {
+        if (u->running && is_placed(op, u->slice, cgroup) && !u->release) {
                 slice_of_cgroup(cgroup, slice);
                 op_finishf(op, 0, "%s: is in %s already", u->unit, slice);
                 return;
@@ -515,24 +501,17 @@ static int restart_new(Placer *p, const char *unit, bool release, PlaceHandler h
                 return -ENOMEM;
         u->no_unit = strlen(unit) >= UNIT_NAME_SIZE || strchr(unit, '/');
         d = u->no_unit ? NULL : policy_unit_domain(p->policy, unit);
-        if (d) {
-                u->cgroup = strdup(d->cgroup);
-                if (!u->cgroup) {
-                        free(u);
-                        return -ENOMEM;
-                }
+        if (d)
                 (void) snprintf(u->slice, sizeof u->slice, "%s", d->slice);
-        }
         u->release = release;
         (void) snprintf(u->unit, sizeof u->unit, "%s", unit);
         r = op_new(p, handler, userdata, &op);
         if (r < 0) {
-                free(u->cgroup);
                 free(u);
                 return r;
         }
         op->data = u;
-        op->done = restart_done;
+        op->done = free_data;
         if (!d || unit_is_protected(unit)) {
                 op->step = restart_refused;
                 r = op_wait(op, 0);

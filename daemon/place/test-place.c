@@ -358,6 +358,30 @@ static void test_unit(void **state) {
         }
 }
 
+/* A domain's slice within another's is no place of that one's units. A slice that is nobody's is. */
+static void test_within(void **state) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        Policy *old = policy;
+
+        (void) state;
+        assert_int_equal(compile_texts((Text[]) { { "workload", "w", workload_text }, { "workload-db", "d", "" } }, 2, &d, &policy), 0);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        policy_free(old);
+        world.cgroup = "/workload.slice/workload-db.slice/x.service";
+        world.slice = "workload.slice";
+        world.cgroup_after = "/workload.slice/x.service";
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        await(1);
+        assert_string_equal(seen.moves, "x.service workload-db.slice workload.slice workload\n");
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(2);
+        assert_string_equal(seen.message, "x.service: restarted, now in workload.slice");
+        world.cgroup = "/workload.slice/workload-web.slice/x.service";
+        assert_int_equal(place_unit(placer, "x.service", on_done, NULL), 0);
+        await(3);
+        assert_string_equal(seen.message, "x.service: is in workload-web.slice already");
+}
+
 static void test_run(void **state) {
         uint32_t pid = 77;
         PlaceRun scope = { .domain = "workload",
@@ -641,6 +665,7 @@ int main(void) {
                 TEST(test_resources_host),
                 TEST(test_would_move),
                 TEST(test_unit),
+                TEST(test_within),
                 TEST(test_run),
                 TEST(test_scan),
                 TEST(test_exec),
