@@ -56,6 +56,22 @@ static int draft_inactive(Draft *draft, const ValueContext *c, const char *at, c
         return strv_extend(&draft->domain.inactive, text);
 }
 
+/* What an earlier line asked for by the key, a later one has taken back. */
+static void draft_forget_inactive(Draft *draft, const char *key) {
+        char **kept = draft->domain.inactive;
+
+        for (char **s = kept; s && *s; s++) {
+                const char *rest = startswith(*s, key);
+
+                if (rest && *rest == '=')
+                        free(*s);
+                else
+                        *kept++ = *s;
+        }
+        if (kept)
+                *kept = NULL;
+}
+
 static int draft_set_list(Draft *draft, const ValueContext *c, const char *text, char ***list) {
         Domain *d = &draft->domain;
         Span **spans = list == &d->match.units         ? &draft->unit_spans :
@@ -394,6 +410,8 @@ static int draft_apply_section(Draft *draft, const Section *section, Diagnostics
                         report_unknown_key(section, a, d);
                         continue;
                 }
+                if (!key_is_list(c.key))
+                        draft_forget_inactive(draft, a->key);
                 r = draft_set(draft, alarm, &c, a->value);
                 if (r == -EINVAL)
                         continue;

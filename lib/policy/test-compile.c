@@ -181,10 +181,10 @@ static void test_dropins(void **state _unused_) {
         static const Text texts[] = {
                 { "sideload", "s", "[Domain]\nRank=100\n[Match]\nUnit=a.service\n[Resources]\nMemoryHigh=1G\n"
                                    "IOReadIOPSMax=/dev/sda 10\n[Alarm x]\nSwapUsedAbove=50%\n[Alarm y]\nSwapUsedAbove=60%\n"
-                                   "[Contain]\nMode=enforce\nSteps=hold squeeze kill\nExclude=e.service\nKillBudget=1 per 1h\n" },
+                                   "[Contain]\nMode=enforce\nSteps=hold squeeze freeze kill\nFreezeMaxSec=1s\nExclude=e.service\nKillBudget=1 per 1h\n" },
                 { "sideload", "s.d/10", "[Match]\nUnit=\nUnit=b.service\n[Resources]\nMemoryHigh=\nIOReadIOPSMax=\n"
                                         "IOReadIOPSMax=/dev/sdb 20\n[Alarm x]\nSwapUsedAbove=\n[Alarm y]\nSwapUsedAbove=\nMemoryUsedAbove=70%\n" },
-                { "sideload", "s.d/20", "[Domain]\nRank=\n[Contain]\nSteps=hold\nExclude=f.service\nKillBudget=\n" },
+                { "sideload", "s.d/20", "[Domain]\nRank=\n[Contain]\nSteps=hold\nFreezeMaxSec=\nExclude=f.service\nKillBudget=\n" },
         };
         _cleanup_diagnostics_ Diagnostics d = { .strict = true };
         _cleanup_(policy_freep) Policy *p = NULL;
@@ -205,6 +205,7 @@ static void test_dropins(void **state _unused_) {
         assert_int_equal(x->alarms[0].conditions[0].span.line, 12);
         assert_int_equal(x->contain.mode, MODE_ENFORCE);
         assert_true(x->contain.steps[STEP_HOLD] && !x->contain.steps[STEP_SQUEEZE] && !x->contain.steps[STEP_KILL]);
+        assert_int_equal(strv_length(x->inactive), 0);          /* freeze is asked for no more */
         assert_int_equal(strv_length(x->contain.exclude), 2);
         assert_int_equal(x->contain.kill_budget, 3);
 }
