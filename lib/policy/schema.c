@@ -123,7 +123,7 @@ const Key schema_keys[] = {
           .help = "This percentile of the slice's io takes longer at the disks. Needs cgd's BPF programs." },
         { "Alarm", "SwapUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_SWAP_USED,
           .help = "The host's swap is used by more than this." },
-        { "Alarm", "MemoryUsedAbove", VALUE_SHARE, 0, PERMYRIAD, .condition = CONDITION_MEMORY_USED,
+        { "Alarm", "MemoryUsedAbove", VALUE_SHARE, 1, PERMYRIAD, .condition = CONDITION_MEMORY_USED,
           .help = "Memory is used by more than this: of the slice's MemoryHigh= or MemoryMax= where it has one, "
                   "else of the host." },
         { "Alarm", "ReclaimStallAbove", VALUE_STALL, .condition = CONDITION_RECLAIM_STALL, .inactive = NO_RECLAIM,

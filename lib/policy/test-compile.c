@@ -318,6 +318,7 @@ static void test_refusals(void **state _unused_) {
                 { "[Alarm a]\nSwapUsedAbove=101%\n", 2, 15, "more than 100%" },
                 { "[Alarm a]\nSwapUsedAbove=90% over 1s\n", 2, 19, "too much" },
                 { "[Alarm a]\nMemoryUsedAbove=512M\n", 2, 17, "no percentage" },
+                { "[Alarm a]\nMemoryUsedAbove=0%\n", 2, 17, "always exceeded" },
                 { "[Alarm a]\nReclaimStallAbove=10% over 1min\n", 2, 28, "500ms to 10s" },
                 { "[Alarm a]\nMemoryExhaustionWithin=50ms\n", 2, 24, "100ms to 10min" },
                 { "[Alarm a]\nMemoryExhaustionWithin=2 parsecs\n", 2, 24, "expected a time span" },

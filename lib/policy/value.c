@@ -481,7 +481,7 @@ int value_read_condition(const ValueContext *c, const char *text, Condition *ret
                 r = read_latency(c, text, &x);
                 break;
         case VALUE_SHARE:
-                r = read_share(c, &p, true, &x.threshold_permyriad);
+                r = read_share(c, &p, c->key->min == 0, &x.threshold_permyriad);
                 if (r >= 0 && *skip_space(p))
                         r = value_refuse(c, skip_space(p), "'%.100s' is too much: expected %s", skip_space(p),
                                          value_type_expected(c->key->type));
