@@ -22,8 +22,7 @@ static int word_take(const char **p, const char *unit, char **ret) {
                 else if (quote ? *s == quote : *s == '"' || *s == '\'') {
                         quote = quote ? 0 : *s;
                         continue;
-                }
-                if (*s == '%' && s[1]) {
+                } else if (*s == '%' && s[1]) {
                         s++;
                         if (*s == 'i') {
                                 str_append(&word, unit);

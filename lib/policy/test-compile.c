@@ -60,7 +60,7 @@ static const char full[] =
         "KillBudget=5 per 1h\n"
         "FreezeMaxSec=4s\n"
         "Exclude=backup.service db-*.service\n"
-        "PreKillExec=/usr/libexec/my-dump \"%i\" 100%%\n"
+        "PreKillExec=/usr/libexec/my-dump \"%i\" 100%% \\%d\n"
         "PreKillTimeoutSec=6s\n";
 
 static const char *resource(const Domain *d, const char *key) {
@@ -139,7 +139,7 @@ static void test_full(void **state _unused_) {
         assert_int_equal(d->contain.kill_after_usec, 90000000);
         assert_int_equal(d->contain.kill_budget, 5);
         assert_true(d->contain.kill_budget_usec == UINT64_C(3600000000));
-        assert_string_equal(d->contain.pre_kill_exec, "/usr/libexec/my-dump \"%i\" 100%%");
+        assert_string_equal(d->contain.pre_kill_exec, "/usr/libexec/my-dump \"%i\" 100%% \\%d");
         assert_true(domain_excludes(d, "backup.service"));
         assert_true(domain_excludes(d, "db-1.service"));
         assert_false(domain_excludes(d, "nginx.service"));
@@ -575,6 +575,7 @@ static void test_command(void **state _unused_) {
                 { "/bin/x %i-%%i %i", { "/bin/x", "a \"b.service-%i", "a \"b.service" } },
                 { "/bin/x \"%i c\" 'd \"e'f \"\"", { "/bin/x", "a \"b.service c", "d \"ef", "" } },
                 { "/bin/x \\\" 'a\\'b' c\\ d \\\\ $E", { "/bin/x", "\"", "a'b", "c d", "\\", "$E" } },
+                { "/bin/x \\%i \\%%i", { "/bin/x", "%i", "%a \"b.service" } },
                 { "/bin/x \\", { "/bin/x", "\\" } },
         };
 

@@ -211,9 +211,11 @@ int value_read_command(const ValueContext *c, const char *text, char **ret) {
         if (*text != '/')
                 return refuse_type(c, text, text);
         for (const char *p = text; *p; p++) {
-                if (*p == '\\' && p[1])
+                if (*p == '\\' && p[1]) {
                         p++;
-                else if (quote) {
+                        continue;
+                }
+                if (quote) {
                         if (*p == quote)
                                 quote = 0;
                 } else if (*p == '"' || *p == '\'')
