@@ -229,7 +229,7 @@ static int generate_glob(const Domain *d, const char *glob, const GeneratePaths 
         return r;
 }
 
-/* The directory's units, and those of its NAME.wants and NAME.requires, where enabled instances are. */
+/* The directory's units, and those of its NAME.wants, NAME.requires and NAME.upholds, where enabled instances are. */
 static int generate_found(const Policy *policy, const char *directory, bool top, const GeneratePaths *paths,
                           char **ret_failed) {
         struct dirent *de;
@@ -244,7 +244,8 @@ static int generate_found(const Policy *policy, const char *directory, bool top,
 
                 if (de->d_name[0] == '.')
                         continue;
-                if (top && (endswith(de->d_name, ".wants") || endswith(de->d_name, ".requires"))) {
+                if (top && (endswith(de->d_name, ".wants") || endswith(de->d_name, ".requires") ||
+                            endswith(de->d_name, ".upholds"))) {
                         _cleanup_free_ char *sub = NULL;
 
                         if (asprintf(&sub, "%s/%s", directory, de->d_name) < 0) {

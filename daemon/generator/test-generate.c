@@ -33,6 +33,7 @@ static int setup(void **state _unused_) {
         test_dir_add(root, "/normal");
         test_dir_add(root, "/late");
         test_dir_add(root, "/etc/systemd/system/multi-user.target.wants");
+        test_dir_add(root, "/etc/systemd/system/multi-user.target.upholds");
         test_dir_add(root, "/usr/lib/systemd/system");
         return 0;
 }
@@ -112,6 +113,7 @@ static void test_placement(void **state _unused_) {
                 { "x.socket", "Socket", "work.slice" },
                 { "pg@.service", "Service", "work.slice" },
                 { "pg@main.service", "Service", "side.slice" },         /* enabled instance */
+                { "pg@march.service", "Service", "side.slice" },        /* by UpheldBy= */
                 { "nightly-.service", "Service", "work.slice" },
                 { "nightly-@.service", "Service", "work.slice" },
                 { "nightly-big-.service", "Service", "side.slice" },
@@ -133,6 +135,7 @@ static void test_placement(void **state _unused_) {
         touch("/etc/systemd/system/nightly-big-one.service");
         assert_int_equal(symlink("/usr/lib/systemd/system/pg@.service",
                                  at("/etc/systemd/system/multi-user.target.wants/pg@main.service")), 0);
+        touch("/etc/systemd/system/multi-user.target.upholds/pg@march.service");
 
         assert_int_equal(run(p, &failed), 0);
         for (size_t i = 0; i < ARRAY_SIZE(placed); i++) {
