@@ -506,7 +506,8 @@ static int bus_connect(Manager *m) {
         if (r < 0)
                 return r;
         (void) sd_bus_set_exit_on_disconnect(bus, false);
-        r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_NORMAL);
+        /* In turns with the tick: whoever calls without end must not keep it waiting. */
+        r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_IDLE);
         if (r < 0)
                 return r;
         r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
-/* The manager on its way out, on an empty hierarchy, with no policies and a systemd of the test's own. */
+/* The manager on its way out, and beside a bus that is never quiet, on an empty hierarchy, with no policies and a systemd
+ * of the test's own. */
+
+#include <sys/un.h>
 
 #include "base/test-dir.h"
 #include "manager-internal.h"
@@ -26,6 +29,12 @@ void __wrap_server_request_done(ServerRequest *request, int r, const char *text)
 void __wrap_server_request_done(_unused_ ServerRequest *request, int r, _unused_ const char *text) {
         answer.calls++;
         answer.r = r;
+}
+
+/* Nor is its socket. */
+int __wrap_server_listen(Server *s, const char *path);
+int __wrap_server_listen(_unused_ Server *s, _unused_ const char *path) {
+        return 0;
 }
 
 static void on_event(_unused_ const Event *e, _unused_ void *userdata) {
@@ -89,9 +98,76 @@ static void test_reload_then_end(void **state _unused_) {
         assert_null(strstr(fake.log.data ?: "", "Reload"));
 }
 
+static int on_call(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *error) {
+        if (!sd_bus_message_is_method_call(m, NULL, NULL))
+                return 0;
+        if (sd_bus_message_is_method_call(m, NULL, "Hello"))
+                return sd_bus_reply_method_return(m, "s", ":1.1");
+        return sd_bus_reply_method_return(m, NULL);
+}
+
+static sd_bus *broker;
+
+static int whole_setup(void **state _unused_) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        ManagerConfig config = { .cgroup_root = dir, .proc = "/proc", .runtime_dir = dir, .bpf_loader = "/nowhere",
+                                 .heartbeat_usec = 10 * USEC_PER_MINUTE };
+        char text[TEST_DIR_SIZE + 32];
+        sd_id128_t id;
+        int fd, peer;
+
+        test_dir_make(dir);
+        test_sh(": >%s/cgroup.controllers", dir);
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/bus", dir);
+        (void) snprintf(text, sizeof(text), "unix:path=%s", address.sun_path);
+        assert_int_equal(setenv("DBUS_SYSTEM_BUS_ADDRESS", text, 1), 0);
+        fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(listen(fd, 1), 0);
+        assert_int_equal(manager_new(&config, &manager), 0);
+        event = sd_event_ref(manager->event);
+
+        peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        assert_true(peer >= 0);
+        (void) close(fd);
+        assert_true(sd_id128_randomize(&id) >= 0);
+        assert_true(sd_bus_new(&broker) >= 0 && sd_bus_set_fd(broker, peer, peer) >= 0);
+        assert_true(sd_bus_set_server(broker, true, id) >= 0 && sd_bus_set_anonymous(broker, true) >= 0);
+        assert_true(sd_bus_add_filter(broker, NULL, on_call, NULL) >= 0);
+        assert_true(sd_bus_start(broker) >= 0 && sd_bus_attach_event(broker, event, 0) >= 0);
+        while (sd_event_run(event, 100 * USEC_PER_MSEC) > 0)
+                ;
+        assert_true(sd_bus_is_ready(manager->bus) > 0);
+        return 0;
+}
+
+static int whole_teardown(void **state _unused_) {
+        manager = manager_free(manager);
+        broker = sd_bus_close_unref(broker);
+        event = sd_event_unref(event);
+        (void) unsetenv("DBUS_SYSTEM_BUS_ADDRESS");
+        test_dir_remove(dir);
+        return 0;
+}
+
+/* Anybody may call without end, and systemd may have much to tell: the tick has its turn. */
+static void test_busy_bus(void **state _unused_) {
+        int enabled = SD_EVENT_ONESHOT;
+
+        for (unsigned i = 0; i < 100; i++)
+                assert_true(sd_bus_emit_signal(broker, "/", "org.example", "Noise", "") >= 0);
+        assert_true(sd_bus_flush(broker) >= 0);
+        manager_wake(manager);
+        for (unsigned i = 0; i < 10; i++)
+                assert_true(sd_event_run(event, 0) > 0);
+        assert_true(sd_event_source_get_enabled(manager->wake, &enabled) >= 0);
+        assert_int_equal(enabled, SD_EVENT_OFF);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
