@@ -42,22 +42,32 @@ static void add_incident(Laid *laid, size_t *n, const Incident *i) {
 
 json_t *json_blame(const ServerOps *ops, void *userdata, uint64_t since_usec) {
         const Engine *engine = ops->engine(userdata);
+        _cleanup_free_ ServerWait *waits = NULL;
         json_t *a = json_array();
         const Incident *i;
         Laid laid[LAID_MAX];
         ServerWait w;
-        size_t n = 0;
+        size_t n = 0, n_waits = 0;
 
-        for (size_t k = 0; ops->wait(userdata, k, since_usec, &w); k++) {
+        /* Each is asked for once: to find one is a search, and anybody may call. */
+        while (ops->wait(userdata, n_waits, since_usec, &w)) {
+                ServerWait *grown = reallocarray(waits, n_waits + 1, sizeof(ServerWait));
+
+                if (!grown)
+                        break;
+                waits = grown;
+                waits[n_waits++] = w;
+        }
+        for (size_t k = 0; k < n_waits; k++) {
                 uint64_t whole = 0;
-                ServerWait other;
 
+                w = waits[k];
                 if (streq(w.victim, w.culprit))
                         continue;
 
-                for (size_t o = 0; ops->wait(userdata, o, since_usec, &other); o++)
-                        if (streq(other.victim, w.victim))
-                                whole += other.usec;
+                for (size_t o = 0; o < n_waits; o++)
+                        if (streq(waits[o].victim, w.victim))
+                                whole += waits[o].usec;
                 (void) json_array_append_new(a, json_pack("{s:s, s:o, s:o, s:I, s:n, s:i, s:s, s:n}",
                         "resource", "io",
                         "victim", json_text(w.victim),

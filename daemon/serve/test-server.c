@@ -169,6 +169,8 @@ static void op_info(_unused_ void *u, ServerInfo *ret) {
         };
 }
 
+static unsigned n_waits;
+
 static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait *ret) {
         static const ServerWait waits[] = {
                 { "/workload.slice/web.service", "/sideload.slice/hog\x1b[31m.service", 2400000 },
@@ -178,6 +180,7 @@ static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait 
                 { "/sideload.slice", "/workload.slice/web.service", 40000 },
         };
 
+        n_waits++;
         /* All of it was in the last minute. */
         if (i >= ARRAY_SIZE(waits) || since_usec >= T0 + USEC_PER_SEC)
                 return false;
@@ -436,6 +439,17 @@ static void test_blame(void **state) {
         json_decref(j);
 }
 
+/* To find a pair is a search, on the loop, and anybody may ask: each is looked for once. */
+static void test_blame_cost(_unused_ void **state) {
+        json_t *j;
+
+        n_waits = 0;
+        j = json_blame(&ops, NULL, 0);
+        assert_int_equal(json_array_size(j), 4);
+        assert_int_equal(n_waits, 6);
+        json_decref(j);
+}
+
 static void test_incidents(void **state) {
         json_t *j = call_json(*state, "ListIncidents", "u", 0);
 
@@ -639,6 +653,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_domains, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_incidents, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_blame, setup, teardown),
+                cmocka_unit_test(test_blame_cost),
                 cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_run, setup, teardown),
