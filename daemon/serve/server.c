@@ -3,7 +3,8 @@
 /* The org.cgd1 object: the vtable, its handlers, and the requests that wait for an answer.
  *
  * Every method goes the same way: request_start() -> auth.c -> its handler -> server_request_done(). At
- * most REQUESTS_MAX wait at a time, so that callers cannot make the locked process grow. */
+ * most REQUESTS_MAX of those that come by the system bus wait at a time, so that callers cannot make the
+ * locked process grow. */
 
 #include <inttypes.h>
 #include <systemd/sd-journal.h>
@@ -92,7 +93,8 @@ static int request_start(Server *s, sd_bus_message *m, Right right, RequestHandl
                 peer_drop(peer);
                 return 1;
         }
-        if (s->n_requests >= REQUESTS_MAX)
+        /* Anybody can fill the bus's places, and keep an operator out of these but not of his own. */
+        if (s->n_requests >= (peer ? 2 : 1) * REQUESTS_MAX)
                 return sd_bus_error_setf(e, SD_BUS_ERROR_LIMITS_EXCEEDED,
                                          "%u requests wait already; try again", s->n_requests);
         q = calloc(1, sizeof(*q));

@@ -647,6 +647,91 @@ static void test_stranger(void **state) {
         assert_int_equal(status, 0);
 }
 
+/* A server in this process, with a bus where nobody ever says who calls. */
+typedef struct Bus {
+        char path[64];
+        sd_event *event;
+        Server *server;
+        sd_bus *near, *far, *operator;
+        unsigned answers, refused;      /* LimitsExceeded */
+} Bus;
+
+static int on_answer(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+        Bus *b = userdata;
+
+        b->answers++;
+        b->refused += sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED) > 0;
+        return 1;
+}
+
+static int on_question(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
+        return sd_bus_message_is_method_call(m, NULL, "GetConnectionCredentials");
+}
+
+static int bus_setup(void **state) {
+        Bus *b = calloc(1, sizeof(*b));
+        char address[128];
+        sd_id128_t id;
+        int fds[2];
+
+        assert_non_null(b);
+        (void) snprintf(b->path, sizeof(b->path), "/tmp/cgd-test-%d.socket", (int) getpid());
+        (void) snprintf(address, sizeof(address), "unix:path=%s", b->path);
+        assert_true(sd_event_new(&b->event) >= 0);
+        assert_int_equal(server_new(b->event, &ops, b->event, &b->server), 0);
+        assert_int_equal(server_listen(b->server, b->path), 0);
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
+        assert_true(sd_id128_randomize(&id) >= 0);
+        assert_true(sd_bus_new(&b->near) >= 0 && sd_bus_set_fd(b->near, fds[0], fds[0]) >= 0);
+        assert_true(sd_bus_new(&b->far) >= 0 && sd_bus_set_fd(b->far, fds[1], fds[1]) >= 0);
+        assert_true(sd_bus_set_server(b->far, true, id) >= 0 && sd_bus_set_anonymous(b->far, true) >= 0);
+        assert_true(sd_bus_add_filter(b->far, NULL, on_question, NULL) >= 0);
+        assert_true(sd_bus_new(&b->operator) >= 0 && sd_bus_set_address(b->operator, address) >= 0);
+        assert_true(sd_bus_start(b->near) >= 0 && sd_bus_attach_event(b->near, b->event, 0) >= 0);
+        assert_true(sd_bus_start(b->far) >= 0 && sd_bus_attach_event(b->far, b->event, 0) >= 0);
+        assert_true(sd_bus_start(b->operator) >= 0 && sd_bus_attach_event(b->operator, b->event, 0) >= 0);
+        assert_true(sd_bus_add_object_vtable(b->near, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, server_vtable, b->server) >= 0);
+        *state = b;
+        return 0;
+}
+
+static int bus_teardown(void **state) {
+        Bus *b = *state;
+
+        server_free(b->server);
+        sd_bus_close_unref(b->operator);
+        sd_bus_close_unref(b->near);
+        sd_bus_close_unref(b->far);
+        sd_event_unref(b->event);
+        free(b);
+        return 0;
+}
+
+/* Until so many were answered since the last time; how many of them were refused. */
+static unsigned bus_refused(Bus *b, unsigned answers) {
+        unsigned refused;
+
+        for (int i = 0; i < 2000 && b->answers < answers; i++)
+                assert_true(sd_event_run(b->event, USEC_PER_MSEC) >= 0);
+        assert_int_equal(b->answers, answers);
+        refused = b->refused;
+        b->answers = b->refused = 0;
+        return refused;
+}
+
+/* As many as can wait do, for anybody: an operator is heard on his own socket. */
+static void test_full_house(void **state) {
+        Bus *b = *state;
+
+        for (int i = 0; i < REQUESTS_MAX + 1; i++)
+                assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus",
+                                                     on_answer, b, "") >= 0);
+        assert_int_equal(bus_refused(b, 1), 1);
+        assert_true(sd_bus_call_method_async(b->operator, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus",
+                                             on_answer, b, "") >= 0);
+        assert_int_equal(bus_refused(b, 1), 0);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_status, setup, teardown),
@@ -662,6 +747,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_slow_peer, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
         };
 
         if (argc == 3 && streq(argv[1], "--serve"))
