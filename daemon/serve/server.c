@@ -3,8 +3,8 @@
 /* The org.cgd1 object: the vtable, its handlers, and the requests that wait for an answer.
  *
  * Every method goes the same way: request_start() -> auth.c -> its handler -> server_request_done(). At
- * most REQUESTS_MAX of those that come by the system bus wait at a time, so that callers cannot make the
- * locked process grow. */
+ * most REQUESTS_MAX of those that come by the system bus wait at a time, each of CALL_BYTES_MAX at most, so
+ * that callers cannot make the locked process grow. */
 
 #include <inttypes.h>
 #include <systemd/sd-journal.h>
@@ -83,6 +83,32 @@ static void requests_end(Server *s) {
         }
 }
 
+/* Whether a call, from whoever may not even have the right to it, is small enough to be held until that is known. */
+static bool call_fits(sd_bus_message *m) {
+        const char *contents, *text;
+        size_t bytes = 0;
+        char type;
+        int r;
+
+        while (bytes <= CALL_BYTES_MAX && (r = sd_bus_message_peek_type(m, &type, &contents)) >= 0) {
+                bytes += sizeof(uint64_t);
+                if (r == 0)
+                        r = sd_bus_message_exit_container(m);
+                else if (type == 'a')
+                        r = sd_bus_message_enter_container(m, type, contents);
+                else if (type != 's')
+                        r = sd_bus_message_skip(m, NULL);
+                else if ((r = sd_bus_message_read_basic(m, type, &text)) >= 0)
+                        bytes += strlen(text);
+                /* There is no container left to leave: that was all. */
+                if (r == -ENXIO)
+                        return sd_bus_message_rewind(m, true) >= 0;
+                if (r < 0)
+                        break;
+        }
+        return false;
+}
+
 static int request_start(Server *s, sd_bus_message *m, Right right, RequestHandler handler,
                          sd_bus_error *e) {
         Peer *peer = server_peer(s, sd_bus_message_get_bus(m));
@@ -97,6 +123,8 @@ static int request_start(Server *s, sd_bus_message *m, Right right, RequestHandl
         if (s->n_requests >= (peer ? 2 : 1) * REQUESTS_MAX)
                 return sd_bus_error_setf(e, SD_BUS_ERROR_LIMITS_EXCEEDED,
                                          "%u requests wait already; try again", s->n_requests);
+        if (!peer && !call_fits(m))
+                return sd_bus_error_set(e, SD_BUS_ERROR_LIMITS_EXCEEDED, "the call is too large");
         q = calloc(1, sizeof(*q));
         if (!q)
                 return -ENOMEM;

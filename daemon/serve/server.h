@@ -6,6 +6,8 @@
 #include "serve/serve.h"
 
 #define REQUESTS_MAX 64
+/* Far above any command with its environment. */
+#define CALL_BYTES_MAX ((size_t) 256 << 10)
 /* Each private peer is root or of group cgd: few, and a person's. */
 #define PEERS_MAX 16
 /* A peer that lets this many messages pile up does not read: it is dropped. */

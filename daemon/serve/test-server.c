@@ -732,6 +732,40 @@ static void test_full_house(void **state) {
         assert_int_equal(bus_refused(b, 1), 0);
 }
 
+/* Who has not yet the right to call does not have a megabyte of his kept in locked memory. */
+static void test_large_call(void **state) {
+        _cleanup_free_ char *large = malloc((1 << 20) + 1);
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        const char *domain;
+        Bus *b = *state;
+
+        assert_non_null(large);
+        memset(large, 'a', 1 << 20);
+        large[1 << 20] = '\0';
+        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "PlaceUnit",
+                                             on_answer, b, "s", large) >= 0);
+        assert_int_equal(bus_refused(b, 1), 1);
+
+        /* Many that are empty. */
+        assert_true(sd_bus_message_new_method_call(b->far, &m, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run") >= 0);
+        assert_true(sd_bus_message_append(m, "sb", "sideload", 0) >= 0 && sd_bus_message_open_container(m, 'a', "s") >= 0);
+        for (int i = 0; i < 1 << 17; i++)
+                assert_true(sd_bus_message_append(m, "s", "") >= 0);
+        assert_true(sd_bus_message_close_container(m) >= 0 && sd_bus_message_append(m, "ass", 0, "/") >= 0);
+        assert_true(sd_bus_call_async(b->far, NULL, m, on_answer, b, 0) >= 0);
+        assert_int_equal(bus_refused(b, 1), 1);
+
+        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", on_answer, b,
+                                             "sbasass", "sideload", 0, 2, "/bin/sleep", "9", 1, "A=b", "/tmp") >= 0);
+        assert_true(sd_bus_call_method_async(b->operator, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "PlaceUnit",
+                                             on_answer, b, "s", large) >= 0);
+        assert_int_equal(bus_refused(b, 1), 0);
+        /* This one waits, and nothing of it has been read. */
+        assert_int_equal(b->server->n_requests, 1);
+        assert_true(sd_bus_message_read(b->server->requests->call, "s", &domain) > 0);
+        assert_string_equal(domain, "sideload");
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_status, setup, teardown),
@@ -748,6 +782,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
+                cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
         };
 
         if (argc == 3 && streq(argv[1], "--serve"))
