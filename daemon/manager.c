@@ -645,6 +645,8 @@ static int manager_start(Manager *m) {
         Policy *p = NULL;
         int r;
 
+        /* A large message of anybody's goes back whole: after the first, malloc would keep as much, and that is locked. */
+        (void) mallopt(M_MMAP_THRESHOLD, 128 * 1024);
         r = signals_block();
         if (r < 0)
                 return fail(r, "cannot block signals");

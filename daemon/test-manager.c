@@ -164,10 +164,42 @@ static void test_busy_bus(void **state _unused_) {
         assert_int_equal(enabled, SD_EVENT_OFF);
 }
 
+static size_t resident_bytes(void) {
+        size_t pages = 0;
+        FILE *f = fopen("/proc/self/statm", "re");
+
+        assert_non_null(f);
+        assert_int_equal(fscanf(f, "%*u %zu", &pages), 1);
+        (void) fclose(f);
+        return pages * (size_t) sysconf(_SC_PAGESIZE);
+}
+
+/* Anybody may send as much as the broker takes: nothing of that is kept. */
+static void test_large_messages(void **state _unused_) {
+        size_t n = 8 << 20, before = resident_bytes();
+        char *large;
+
+#ifdef __SANITIZE_ADDRESS__
+        skip();         /* it keeps what is freed */
+#endif
+        for (unsigned i = 0; i < 3; i++) {
+                large = malloc(n + 1);
+                assert_non_null(large);
+                memset(large, 'a', n);
+                large[n] = '\0';
+                assert_true(sd_bus_emit_signal(broker, "/", "org.example", "Noise", "s", large) >= 0);
+                free(large);
+                while (sd_event_run(event, 100 * USEC_PER_MSEC) > 0)
+                        ;
+        }
+        assert_in_range(resident_bytes(), 0, before + n / 2);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
