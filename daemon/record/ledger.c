@@ -104,7 +104,8 @@ bool ledger_latency(const Ledger *l, size_t i, const char **ret_cgroup, uint64_t
             l->last.slots[i].since_usec > l->older.usec)
                 return false;
         for (size_t k = 0; k < LATENCY_BUCKETS; k++) {
-                window[k] = l->last.latency[i][k] - l->older.latency[i][k];
+                /* The kernel's counts are of 32 bits, and come round. */
+                window[k] = (uint32_t) (l->last.latency[i][k] - l->older.latency[i][k]);
                 n += window[k];
         }
         *ret_cgroup = l->last.slots[i].path;

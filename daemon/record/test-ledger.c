@@ -132,12 +132,32 @@ static void test_latency(void **state) {
         assert_true(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
 }
 
+/* The kernel's program counts in 32 bits, which a fast disk fills within days. */
+static void test_latency_wraps(void **state) {
+        Ledger *l = ((void **) *state)[0];
+        IoCredit *c = ((void **) *state)[1];
+        uint64_t n, p50, p99;
+        const char *cgroup;
+
+        for (int i = 0; i < 3; i++) {
+                c->usec += MINUTE;
+                c->latency[SLOT_WEB][3] = UINT32_MAX;
+                ledger_add(l, c);
+        }
+        c->latency[SLOT_WEB][3] = 4;
+        ledger_add(l, c);
+        assert_true(ledger_latency(l, SLOT_WEB, &cgroup, &n, &p50, &p99));
+        assert_int_equal(n, 5);
+        assert_int_equal(p99, 4);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup(test_minutes, setup),
                 cmocka_unit_test_setup(test_changes, setup),
                 cmocka_unit_test_setup(test_full, setup),
                 cmocka_unit_test_setup(test_latency, setup),
+                cmocka_unit_test_setup(test_latency_wraps, setup),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
