@@ -12,6 +12,9 @@
 #include "base/macro.h"
 #include "sense/ring.h"
 
+/* Messages a turn of the loop: each may mean a look at a process, and the rest wakes us again. */
+#define BATCH_MAX 64
+
 static size_t page_bytes(void) {
         return (size_t) sysconf(_SC_PAGESIZE);
 }
@@ -20,8 +23,9 @@ static int on_readable(sd_event_source *s _unused_, int fd _unused_, uint32_t ev
         Ring *r = userdata;
         unsigned long *read = r->reader, end = __atomic_load_n((unsigned long *) r->writer, __ATOMIC_ACQUIRE);
         const char *data = (const char *) r->writer + page_bytes();
+        unsigned batch = 0;
 
-        for (unsigned long at = *read; at < end;) {
+        for (unsigned long at = *read; at < end && batch < BATCH_MAX; batch++) {
                 const char *message = data + (at & (r->bytes - 1));
                 uint32_t header = __atomic_load_n((const uint32_t *) message, __ATOMIC_ACQUIRE), n;
 
@@ -61,6 +65,9 @@ int ring_open(Ring *r, sd_event *event, int fd, size_t bytes, RingHandler handle
                 goto fail;
         r->writer = p;
         k = sd_event_add_io(event, &r->source, fd, EPOLLIN, on_readable, r);
+        /* In turns with the tick: who starts programs without end must not keep it waiting. */
+        if (k >= 0)
+                k = sd_event_source_set_priority(r->source, SD_EVENT_PRIORITY_IDLE);
         if (k < 0)
                 ring_close(r);
         return k;

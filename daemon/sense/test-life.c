@@ -16,14 +16,20 @@ static ExecEvent told[8];
 static size_t n_told;
 static char base[TEST_DIR_SIZE];
 
+static bool again;                      /* each that is told of is followed by another */
+static pid_t start(const char *name);
+
 static void on_exec(const ExecEvent *e, void *userdata _unused_) {
         if (n_told < ARRAY_SIZE(told))
                 told[n_told] = *e;
         n_told++;
+        if (again)
+                (void) start("other");
 }
 
 static int setup(void **state _unused_) {
         n_told = 0;
+        again = false;
         test_dir_make(base);
         test_sh("cp /bin/true %s/wanted-program; cp /bin/true %s/other", base, base);
         assert_true(sd_event_new(&event) >= 0);
@@ -127,10 +133,37 @@ static void test_lost(void **state _unused_) {
         assert_int_equal(n_told, 1);
 }
 
+static int on_tick(sd_event_source *s _unused_, void *userdata) {
+        ++*(unsigned *) userdata;
+        return 0;
+}
+
+/* Programs start without end: whatever else the loop has to do has its turn, and soon. */
+static void test_turns(void **state _unused_) {
+        char *names[] = { (char *) "other", NULL };
+        ExecFilter f = { .names = names };
+        sd_event_source *tick = NULL;
+        unsigned ticks = 0;
+
+        assert_int_equal(life_set(&life, &f), 0);
+        loaded();
+        for (int i = 0; i < 100; i++)
+                (void) start("other");
+        assert_true(sd_event_add_defer(event, &tick, on_tick, &ticks) >= 0);
+        assert_true(sd_event_source_set_priority(tick, SD_EVENT_PRIORITY_IDLE) >= 0);
+        again = true;
+        for (int i = 0; i < 2; i++)
+                assert_true(sd_event_run(event, 0) > 0);
+        assert_int_equal(ticks, 1);
+        assert_in_range(n_told, 1, 99);
+        sd_event_source_unref(tick);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_names_and_users, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_lost, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_turns, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
