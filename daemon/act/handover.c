@@ -169,6 +169,10 @@ static void tell(Handover *h, HeldLease *l, uint64_t now) {
                         finish(h, l, false);
                         return;
                 }
+                /* For one that is taken anew and drifts before the answer. Where it cannot be written down the end is told
+                 * nevertheless. */
+                if (l->handed_value != value)
+                        (void) leases_hand_over(h->leases, l, value, l->had_dropin);
         } else {
                 /* A unit that was started again has another cgroup, which is not to get the limit of the one before.
                  * What became of the value the next write says. */

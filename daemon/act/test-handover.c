@@ -282,6 +282,28 @@ static void test_taken_again_and_drift(void **state) {
         assert_int_equal(access(dropin, F_OK), -1);
 }
 
+/* … and cgd leaves before the answer: whoever reads the record knows which drop-in may be made. */
+static void test_taken_again_and_drift_at_the_end(void **state) {
+        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+
+        (void) state;
+        event_spin_until(event, h->lease.handed_over && !h->calling);
+        handover_end(handover, h, true);
+        while (!h->calling)
+                assert_true(sd_event_run(event, 5000) >= 0);
+        h->ended = false;
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
+        set_high(12288);
+        handover_end(handover, h, false);
+        assert_int_equal(handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC), 1);
+        event_spin(event, 50 * USEC_PER_MSEC);
+        assert_log(SET_4096 SET_MAX);
+        assert_int_equal(access(dropin, F_OK), 0);
+        test_sh("mkdir '%s/a.slice' && mv '%s/cgroup' '%s/a.slice/hog.service'", base, base, base);
+        assert_int_equal(leases_release_file_at(base, base, file), 0);
+        assert_int_equal(access(dropin, F_OK), -1);
+}
+
 /* What was not answered is told again, in the beginning and at the end. */
 static void test_no_answer(void **state) {
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
@@ -379,7 +401,7 @@ int main(void) {
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
                 TEST(test_changed_before), TEST(test_another_cgroup), TEST(test_drift_while_telling),
                 TEST(test_no_answer),    TEST(test_silence_at_the_end),
-                TEST(test_taken_again_and_drift),
+                TEST(test_taken_again_and_drift), TEST(test_taken_again_and_drift_at_the_end),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
