@@ -39,6 +39,9 @@
 #define RELOAD_MAX_USEC (90 * USEC_PER_SEC)
 /* At the end: for a write that is still inside the kernel. It has set the limit by then; see limit.c. */
 #define QUIESCE_USEC (150 * USEC_PER_MSEC)
+/* For the io priorities then; and for whoever looks last, of the 5 s that systemd gives him (TimeoutStopSec=). */
+#define CLEAR_AT_END_USEC (500 * USEC_PER_MSEC)
+#define CLEAR_LAST_USEC (2 * USEC_PER_SEC)
 
 struct Actor {
         int root_fd;
@@ -52,6 +55,7 @@ struct Actor {
         void *userdata;
         sd_event_source *reassert_timer, *collect_timer;
         bool marked;                    /* threads may have our io priority, in whichever cgroup */
+        bool clearing;                  /* they are being looked for */
         uint64_t reassert_usec;         /* the next interval */
         uint64_t systemd_until_usec;    /* CLOCK_MONOTONIC; until then who puts an original back is systemd */
 };
@@ -142,6 +146,7 @@ static void clear_marks(Actor *a) {
         job->action.type = ACTION_RESTORE;
         worker_submit(a->worker, job);
         a->marked = false;
+        a->clearing = true;
 }
 
 static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
@@ -155,7 +160,7 @@ static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
                 hook_cancel(a->hook);
                 kill_go(a);
         }
-        if (a->marked && !somebody_is_capped(a))
+        if (a->marked && !a->clearing && !somebody_is_capped(a))
                 clear_marks(a);
         if (actor_lease(a, 0) || a->marked)
                 collect_later(a);
@@ -343,9 +348,14 @@ static void on_done(Job *job, void *userdata) {
                 case _ACTION_TYPE_MAX:
                         break;
                 }
-        /* Refused, on the way out. */
-        if (job->clear_all && job->outcome.result == OUTCOME_FAILED)
-                a->marked = true;
+        if (job->clear_all) {
+                a->clearing = false;
+                /* A restore came, or the end. */
+                if (job->outcome.result == OUTCOME_FAILED) {
+                        a->marked = true;
+                        collect_later(a);
+                }
+        }
         if (job->action.type == ACTION_KILL)
                 collect_gone(a);
         if (!job->quiet)
@@ -767,8 +777,8 @@ int actor_release_all(Actor *a, uint64_t deadline_usec) {
                         handover_end(a->handover, h, result != OUTCOME_DRIFTED);
         }
         failed += handover_finish(a->handover, now + deadline_usec);
-        if (a->marked)
-                io_priority_clear_all(a->root_fd);
+        if (a->marked || a->clearing)
+                io_priority_clear_all(a->root_fd, NULL, now_monotonic_usec() + CLEAR_AT_END_USEC);
         leases_remove_if_empty(a->leases);
         return failed;
 }
@@ -829,7 +839,7 @@ int leases_release_file_at(const char *root, const char *run, const char *lease_
         if (rel.root_fd < 0)
                 return -errno;
         r = leases_read(lease_file, release_one, &rel);
-        io_priority_clear_all(rel.root_fd);
+        io_priority_clear_all(rel.root_fd, NULL, now_monotonic_usec() + CLEAR_LAST_USEC);
         if (r >= 0)
                 r = rel.error;
         /* What could not be given back stays written down. */

@@ -285,7 +285,11 @@ void limit_run_restore(Job *job) {
         OutcomeResult io;
 
         if (job->clear_all) {
-                io_priority_clear_all(job->dir_fd);
+                io_priority_clear_all(job->dir_fd, &job->cancelled, UINT64_MAX);
+                if (atomic_load(&job->cancelled)) {
+                        o->result = OUTCOME_FAILED;
+                        o->error = -ECANCELED;
+                }
                 return;
         }
         wait_for_overtaken(job);

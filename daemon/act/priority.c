@@ -21,7 +21,6 @@
 #include "act/priority.h"
 #include "act/worker.h"
 #include "base/macro.h"
-#include "base/units.h"
 
 #define IOPRIO_WHO_PROCESS 1
 #define NOBODYS 0
@@ -30,8 +29,6 @@
 /* Threads that start meanwhile inherit of one that was not reached yet. */
 #define ROUNDS_MAX 4
 #define DEPTH_MAX 16
-/* A restore may wait behind it. Enough for many thousands of cgroups; what it does not get to the next time finds. */
-#define CLEAR_ALL_USEC (500 * USEC_PER_MSEC)
 
 /* How many were changed. A thread that has ended meanwhile, or has none of the two, is passed over. */
 static unsigned change_threads(int dir_fd, int from, int to) {
@@ -51,7 +48,8 @@ static unsigned change_threads(int dir_fd, int from, int to) {
         return changed;
 }
 
-static unsigned change_below(int dir_fd, int from, int to, unsigned depth, uint64_t deadline_usec) {
+static unsigned change_below(int dir_fd, int from, int to, unsigned depth, const atomic_bool *cancelled,
+                             uint64_t deadline_usec) {
         unsigned changed = change_threads(dir_fd, from, to);
         int copy = depth < DEPTH_MAX ? openat(dir_fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC) : -EBADF;
         DIR *d = copy < 0 ? NULL : fdopendir(copy);
@@ -61,14 +59,14 @@ static unsigned change_below(int dir_fd, int from, int to, unsigned depth, uint6
                 (void) safe_close(copy);
                 return changed;
         }
-        while (now_monotonic_usec() < deadline_usec && (e = readdir(d))) {
+        while (!(cancelled && atomic_load(cancelled)) && now_monotonic_usec() < deadline_usec && (e = readdir(d))) {
                 _cleanup_close_ int child = -EBADF;
 
                 if (e->d_type != DT_DIR || e->d_name[0] == '.')
                         continue;
                 child = openat(dir_fd, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
                 if (child >= 0)
-                        changed += change_below(child, from, to, depth + 1, deadline_usec);
+                        changed += change_below(child, from, to, depth + 1, cancelled, deadline_usec);
         }
         (void) closedir(d);
         return changed;
@@ -77,14 +75,14 @@ static unsigned change_below(int dir_fd, int from, int to, unsigned depth, uint6
 void io_priority_set(int dir_fd, bool idle) {
         unsigned rounds = 0;
 
-        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0, UINT64_MAX) > 0 && ++rounds < ROUNDS_MAX)
+        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0, NULL, UINT64_MAX) > 0 &&
+               ++rounds < ROUNDS_MAX)
                 ;
 }
 
-void io_priority_clear_all(int root_fd) {
-        uint64_t deadline = now_monotonic_usec() + CLEAR_ALL_USEC;
+void io_priority_clear_all(int root_fd, const atomic_bool *cancelled, uint64_t deadline_usec) {
         unsigned rounds = 0;
 
-        while (change_below(root_fd, OURS, NOBODYS, 0, deadline) > 0 && ++rounds < ROUNDS_MAX)
+        while (change_below(root_fd, OURS, NOBODYS, 0, cancelled, deadline_usec) > 0 && ++rounds < ROUNDS_MAX)
                 ;
 }

@@ -404,6 +404,73 @@ static void test_io_priority_moved(void **state) {
         }
 }
 
+/* A file that keeps its reader until somebody writes; the reader after him finds it empty. */
+static int reader_waits_at(const char *path) {
+        int fd = -1;
+
+        for (int i = 0; i < 10000 && fd < 0; i++) {
+                assert_true(sd_event_run(event, USEC_PER_MSEC) >= 0);
+                fd = openat(hog_fd, path, O_WRONLY | O_NONBLOCK | O_CLOEXEC);
+        }
+        assert_true(fd >= 0);
+        test_sh("cd '%s%s' && rm '%s' && touch '%s'", root, HOG, path, path);
+        return fd;
+}
+
+/* The looking takes long, where there are many cgroups, and a restore does not wait for its end. */
+static void test_io_priority_of_many(void **state) {
+        enum { IDLE = 3, OURS = IDLE << 13 | 5 };
+
+        (void) state;
+        test_sh("mkdir -p '%s%s/a/b'", root, HOG);
+        for (int restored = 0; restored < 2; restored++) {
+                Action a = action(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+                size_t n = n_outcomes;
+                int fd;
+                pid_t pid;
+
+                actor = actor_free(actor);
+                test_sh("cd '%s%s' && rm -f cgroup.threads a/cgroup.threads a/b/cgroup.threads && mkfifo cgroup.threads && touch "
+                        "a/b/cgroup.threads && %s a/cgroup.threads", root, HOG, restored ? "mkfifo" : "touch");
+                pid = idler("a/b/cgroup.threads", OURS);
+                start();
+                fd = reader_waits_at("cgroup.threads");
+                if (restored)
+                        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+                usleep(600 * 1000);
+                close(fd);
+                if (restored) {
+                        await(n + 1);
+                        assert_int_equal(CLASS_OF(pid), IDLE);
+                        close(reader_waits_at("a/cgroup.threads"));
+                }
+                event_spin_until(event, CLASS_OF(pid) == 0);
+                (void) kill(pid, SIGKILL);
+                assert_int_equal(waitpid(pid, NULL, 0), pid);
+        }
+}
+
+/* Nor does the end. */
+static void test_io_priority_of_many_at_the_end(void **state) {
+        pid_t pid;
+        int fd;
+
+        (void) state;
+        test_sh("mkdir '%s%s/a' && cd '%s%s' && mkfifo cgroup.threads a/cgroup.threads", root, HOG, root, HOG);
+        fd = reader_waits_at("cgroup.threads");
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+                usleep(50 * 1000);
+                _exit(0);
+        }
+        close(fd);
+        (void) alarm(10);
+        actor = actor_free(actor);
+        (void) alarm(0);
+        assert_int_equal(waitpid(pid, NULL, 0), pid);
+}
+
 /* The looking for it waits behind others when all comes to its end. */
 static void test_io_priority_at_the_end(void **state) {
         enum { IDLE = 3, OURS = IDLE << 13 | 5 };
@@ -437,6 +504,8 @@ int main(void) {
                 TEST(test_io_reassert),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
+                TEST(test_io_priority_of_many),
+                TEST(test_io_priority_of_many_at_the_end),
                 TEST(test_io_priority_at_the_end),
         };
 

@@ -353,10 +353,11 @@ static void interrupt_all(Worker *w, bool kills) {
 
                 if (t->running && t->lane == LANE_KILL)
                         atomic_store(&t->running->given_back, true);
-                if (!t->running || (t->lane == LANE_KILL && !kills) || t->lane == LANE_LIFT)
+                if (!t->running || (t->lane == LANE_KILL && !kills))
                         continue;
                 atomic_store(&t->running->cancelled, true);
-                (void) pthread_kill(t->id, SIGNAL_INTERRUPT);
+                if (t->lane != LANE_LIFT)
+                        (void) pthread_kill(t->id, SIGNAL_INTERRUPT);
         }
 }
 
@@ -468,6 +469,9 @@ void worker_submit(Worker *w, Job *job) {
                 for (size_t i = 0; i < JOBS_MAX; i++) {
                         Job *other = &w->jobs[i];
 
+                        /* It may look through many cgroups, and begins again when it is asked for again. */
+                        if (job_lane(job) == LANE_LIFT && other->clear_all && other != job)
+                                atomic_store(&other->cancelled, true);
                         if (other == job || other->action.cgroup_id != job->action.cgroup_id)
                                 continue;
                         if (job_lane(job) == LANE_LIFT && job_lane(other) == LANE_KILL)

@@ -32,10 +32,10 @@ typedef struct Job {
         IoLine io_accept[IO_DEVICES_MAX][JOB_IO_ACCEPT];        /* … and of io.max, for each of action.io */
         uint64_t lease_serial;
         bool quiet;             /* nobody outside waits for the outcome */
-        bool clear_all;         /* of io priorities, and nothing else; dir_fd is the root's */
+        bool clear_all;         /* of io priorities, and nothing else, until a restore comes; dir_fd is the root's */
         int dir_fd;             /* the cgroup's, the worker's own */
         Outcome outcome;
-        atomic_bool cancelled;  /* a restore or a kill of the same cgroup came after it */
+        atomic_bool cancelled;  /* a restore or a kill of the same cgroup came after it; of clear_all: any restore */
         atomic_bool given_back; /* of a kill: a restore came after it or had not ended, or the end */
         atomic_bool finished;   /* set by the thread as its last touch of the cgroup */
         /* The worker's, under its lock: */
