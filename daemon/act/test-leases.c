@@ -175,6 +175,23 @@ static void test_many(void **state) {
         leases_free(l);
 }
 
+/* The file is written anew just when a lease ends: what comes after that is read nevertheless. */
+static void test_full_at_an_end(void **state) {
+        Leases *l;
+
+        (void) state;
+        assert_int_equal(leases_new(file, &l), 0);
+        (void) take(l, 1);
+        for (int i = 0; i < 1000; i++) {
+                HeldLease *h = take(l, 2);
+
+                assert_int_equal(read_back(), 2);
+                leases_end(l, h);
+                assert_int_equal(read_back(), 1);
+        }
+        leases_free(l);
+}
+
 static void test_no_room(void **state) {
         struct rlimit old, none;
         Lease lease = lease_of(1);
@@ -244,6 +261,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_round_trip, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_full_at_an_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
         };
