@@ -234,6 +234,13 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                         return r;
                 worst = MAX(worst, r);
         }
+        /* A step that failed has changed nothing, and so its lease says. */
+        for (size_t i = 0; i < job->action.n_io && !original && !job->quiet && worst == OUTCOME_FAILED; i++) {
+                const IoCap *cap = &job->action.io[i];
+                int error;
+
+                (void) limit_io_change(job->dir_fd, job->action.cgroup_id, &cap->value, 1, &cap->expect, &job->cancelled, &error);
+        }
         if (job->action.n_io > 0)
                 io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && !atomic_load(&job->cancelled) &&
                                              io_caps_reads_alone(&job->action));

@@ -7,6 +7,14 @@
 
 #include "act/test-actor.h"
 
+int __real_file_write_at(int dir_fd, const char *name, const char *text);
+int __wrap_file_write_at(int dir_fd, const char *name, const char *text);
+/* The device that io.max does not take. */
+static const char *refused;
+int __wrap_file_write_at(int dir_fd, const char *name, const char *text) {
+        return refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
+}
+
 /* io.max: in the fake tree the file holds the one line that was written last. */
 static IoLine io_line(uint64_t rbps, uint64_t riops) {
         return (IoLine) { 254, 16, { rbps, LIMIT_MAX, riops, LIMIT_MAX } };
@@ -148,6 +156,29 @@ static void test_io_fails_and_memory_drifts(void **state) {
                 assert_int_equal(leases_in_file(NULL), 0);
                 assert_true(high() == 50 * MIB);
         }
+}
+
+/* Two devices, and the second's line cannot be written: the first has the one of before again. */
+static void test_io_fails_for_one_of_two(void **state) {
+        Action a = action(ACTION_SET_IO_MAX, LIMIT_MAX, LIMIT_MAX);
+        size_t n = n_outcomes;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        a.step = STEP_IO_CAP;
+        a.io_only = true;
+        for (a.n_io = 0; a.n_io < 2; a.n_io++)
+                a.io[a.n_io] = (IoCap) { .value = io_line(1600000, 400), .expect = io_line(LIMIT_MAX, LIMIT_MAX),
+                                         .original = io_line(LIMIT_MAX, LIMIT_MAX) };
+        a.io[1].value.minor = a.io[1].expect.minor = a.io[1].original.minor = 32;
+        refused = "254:32 ";
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n + 1)->result, OUTCOME_FAILED);
+        refused = NULL;
+        assert_int_equal(outcomes[n].error, -ENOMEM);
+        assert_io_max(NO_CAP);
+        assert_null(actor_lease(actor, 0));
+        assert_int_equal(leases_in_file(NULL), 0);
 }
 
 /* The same found by a step: either value is somebody else's, and the other cannot be given back. */
@@ -497,6 +528,7 @@ int main(void) {
                 TEST(test_io_drift),
                 TEST(test_io_and_memory),
                 TEST(test_io_fails_and_memory_drifts),
+                TEST(test_io_fails_for_one_of_two),
                 TEST(test_step_drifts_and_giving_back_fails),
                 TEST(test_io_crash),
                 TEST(test_io_kill),
