@@ -99,9 +99,9 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
                 r = limit_write(dir_fd, value);
                 if (r < 0)
                         goto fail;
-                r = file_read_limit_at(dir_fd, "memory.high", &after);
-                if (r < 0)
-                        goto fail;
+                /* It is written: a step that is said to have failed would leave it there without a lease. */
+                if (file_read_limit_at(dir_fd, "memory.high", &after) < 0)
+                        after = value;
                 /* The write may have reclaimed for a second, in which systemd wrote what it was told of the value
                  * before: that is no drift but ours come late. Where it was given back meanwhile, that is the end. */
                 if (limit_equal(after, value) || !limit_in(after, accept, n_accept) ||
@@ -191,11 +191,9 @@ OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, siz
                 return OUTCOME_FAILED;
         }
         r = limit_io_write(dir_fd, value);
-        if (r >= 0)
-                r = io_max_read(dir_fd, value, &there);
         if (r < 0)
                 goto fail;
-        return io_equal(&there, value) ? OUTCOME_DONE : OUTCOME_DRIFTED;
+        return io_max_read(dir_fd, value, &there) < 0 || io_equal(&there, value) ? OUTCOME_DONE : OUTCOME_DRIFTED;
 
 fail:
         if (is_gone(r) && !cgroup_is_alive(dir_fd, id))
@@ -239,7 +237,8 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                 const IoCap *cap = &job->action.io[i];
                 int error;
 
-                (void) limit_io_change(job->dir_fd, job->action.cgroup_id, &cap->value, 1, &cap->expect, &job->cancelled, &error);
+                (void) limit_io_change(job->dir_fd, job->action.cgroup_id, &cap->value, 1, &cap->expect,
+                                       &job->cancelled, &error);
         }
         if (job->action.n_io > 0)
                 io_priority_set(job->dir_fd, !original && worst == OUTCOME_DONE && !atomic_load(&job->cancelled) &&

@@ -11,8 +11,14 @@ int __real_file_write_at(int dir_fd, const char *name, const char *text);
 int __wrap_file_write_at(int dir_fd, const char *name, const char *text);
 /* The device that io.max does not take. */
 static const char *refused;
+/* What is written cannot be looked at. */
+static bool hides;
 int __wrap_file_write_at(int dir_fd, const char *name, const char *text) {
-        return refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
+        int r = refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
+
+        if (hides)
+                assert_int_equal(renameat(dir_fd, name, dir_fd, "hidden"), 0);
+        return r;
 }
 
 /* io.max: in the fake tree the file holds the one line that was written last. */
@@ -156,6 +162,18 @@ static void test_io_fails_and_memory_drifts(void **state) {
                 assert_int_equal(leases_in_file(NULL), 0);
                 assert_true(high() == 50 * MIB);
         }
+}
+
+static void test_io_no_look_after(void **state) {
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        hides = true;
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        hides = false;
+        assert_int_equal(renameat(hog_fd, "hidden", hog_fd, "io.max"), 0);
+        assert_int_equal(leases_in_file(NULL), 1);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
 }
 
 /* Two devices, and the second's line cannot be written: the first has the one of before again. */
@@ -528,6 +546,7 @@ int main(void) {
                 TEST(test_io_drift),
                 TEST(test_io_and_memory),
                 TEST(test_io_fails_and_memory_drifts),
+                TEST(test_io_no_look_after),
                 TEST(test_io_fails_for_one_of_two),
                 TEST(test_step_drifts_and_giving_back_fails),
                 TEST(test_io_crash),

@@ -73,12 +73,15 @@ int __real_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
 int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret);
 /* Once: when the file shows `when`, somebody writes `late_value` in that moment. */
 static uint64_t late_when, late_value;
+static int late_error;          /* … or it cannot be read */
 static atomic_bool *late_cancels;
 int __wrap_file_read_limit_at(int dir_fd, const char *name, uint64_t *ret) {
         int r = __real_file_read_limit_at(dir_fd, name, ret);
 
         if (r >= 0 && late_when != 0 && *ret == late_when) {
                 late_when = 0;
+                if (late_error < 0)
+                        return late_error;
                 assert_int_equal(file_write_limit_at(dir_fd, name, late_value), 0);
                 *ret = late_value;
                 if (late_cancels)
@@ -103,6 +106,19 @@ static void test_told_late(void **state) {
         late_when = 16 * MIB;
         assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 16 * MIB, 32 * MIB)->result, OUTCOME_DRIFTED);
         assert_true(high() == 50 * MIB);
+}
+
+/* Written, and cannot be looked at: it is given back in any case. */
+static void test_no_look_after(void **state) {
+        (void) state;
+        late_when = 64 * MIB;
+        late_error = -ENOMEM;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        late_error = 0;
+        assert_true(high() == 64 * MIB);
+        assert_int_equal(leases_in_file(NULL), 1);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_true(high() == LIMIT_MAX);
 }
 
 static uint64_t swap_high(void) {
@@ -704,6 +720,7 @@ int main(void) {
                 TEST(test_hold_and_restore),
                 TEST(test_drift),
                 TEST(test_told_late),
+                TEST(test_no_look_after),
                 TEST(test_given_back_meanwhile),
                 TEST(test_swap_given_back_meanwhile),
                 TEST(test_told_twice),
