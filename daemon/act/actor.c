@@ -253,7 +253,8 @@ static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
 
         switch (o->result) {
         case OUTCOME_DONE:
-                for (size_t i = 0; i < h->lease.n_io; i++)
+                /* Written once more: a step may wait by now, and what is there is what it expects. */
+                for (size_t i = 0; i < h->lease.n_io && !job->quiet; i++)
                         h->lease.io[i].expect = h->lease.io[i].value;
                 return;
         case OUTCOME_GONE:

@@ -13,9 +13,19 @@ int __wrap_file_write_at(int dir_fd, const char *name, const char *text);
 static const char *refused;
 /* What is written cannot be looked at. */
 static bool hides;
+/* Caps of the hog, or of others, stay inside their write; so many do. */
+static atomic_bool holds_hog, holds_others;
+static atomic_uint held;
 int __wrap_file_write_at(int dir_fd, const char *name, const char *text) {
-        int r = refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
+        const atomic_bool *holds = startswith(text, "254:16 ") ? &holds_hog : startswith(text, "8:0 ") ? &holds_others : NULL;
+        int r;
 
+        if (holds && atomic_load(holds)) {
+                (void) atomic_fetch_add(&held, 1);
+                while (atomic_load(holds))
+                        usleep(1000);
+        }
+        r = refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
         if (hides)
                 assert_int_equal(renameat(dir_fd, name, dir_fd, "hidden"), 0);
         return r;
@@ -345,6 +355,53 @@ static void test_io_reassert(void **state) {
         assert_io_max(NO_CAP);
 }
 
+/* The cap is written once more while its next step waits, for others are being written; and then it is given back. */
+static void test_io_reassert_before_a_step(void **state) {
+        static const char *const paths[] = { "/other.service", "/third.service" };
+        Action a = action(ACTION_SET_IO_MAX, LIMIT_MAX, LIMIT_MAX);
+        size_t n;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", NO_CAP), 0);
+        n = n_outcomes;
+        held = 0;
+        holds_hog = holds_others = true;
+        actor_reassert(actor);
+        event_spin_until(event, held == 1);
+        a.io_only = true;
+        a.n_io = 1;
+        for (unsigned i = 0; i < 2; i++) {
+                char path[256];
+                int fd;
+
+                make_cgroup(paths[i]);
+                (void) snprintf(path, sizeof path, "%s%s", root, paths[i]);
+                fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+                assert_int_equal(cgroup_id(fd, &a.cgroup_id), 0);
+                a.io[0].value = (IoLine) { 8, 0, { 1024, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+                a.io[0].expect = a.io[0].original = (IoLine) { 8, 0, { 4096, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+                assert_int_equal(actor_submit(actor, &a, fd, paths[i]), 0);
+                close(fd);
+        }
+        a.cgroup_id = hog_id;
+        a.io[0] = (IoCap) { .value = io_line(1048576, 200), .expect = io_line(1600000, 400),
+                            .original = io_line(LIMIT_MAX, LIMIT_MAX) };
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        holds_hog = false;
+        event_spin_until(event, held == 3);
+        event_spin(event, 20 * USEC_PER_MSEC);
+        a = action(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        await(n + 2);
+        holds_others = false;
+        assert_int_equal(outcomes[n].error, -ECANCELED);
+        assert_int_equal(outcomes[n + 1].result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+        await(n + 4);
+}
+
 /* A process that does nothing, with that io priority, as a thread of the cgroup at path. */
 static pid_t idler(const char *path, int priority) {
         char text[128];
@@ -553,6 +610,7 @@ int main(void) {
                 TEST(test_io_kill),
                 TEST(test_io_kill_and_earlier_restore),
                 TEST(test_io_reassert),
+                TEST(test_io_reassert_before_a_step),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
                 TEST(test_io_priority_of_many),
