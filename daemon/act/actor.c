@@ -811,8 +811,8 @@ static void release_one(const HeldLease *h, void *userdata) {
         Release *rel = userdata;
         _cleanup_close_ int fd = cgroup_open(rel->root_fd, h->lease.path);
         OutcomeResult result = fd < 0 ? OUTCOME_GONE : give_back(h, fd);
-        uint64_t values[3] = { h->handed_value, h->handed_before, h->lease.original };
         char unit[UNIT_NAME_SIZE];
+        int r = -ENXIO;
 
         if (result == OUTCOME_FAILED) {
                 rel->error = -EIO;
@@ -822,14 +822,14 @@ static void release_one(const HeldLease *h, void *userdata) {
         if (!h->lease.handed_over || unit_of_cgroup(h->lease.path, unit) < 0)
                 return;
         /* Where there is no systemd, or no such unit, there is nothing to be told. */
-        if (result != OUTCOME_DRIFTED && unit_is_silence(release_tell(rel, unit, h->lease.original))) {
+        if (result != OUTCOME_DRIFTED)
+                r = release_tell(rel, unit, h->lease.original);
+        if (unit_is_silence(r)) {
                 rel->error = -ETIMEDOUT;
                 (void) fprintf(stderr, "<4>cgd: %s: systemd did not answer; it may still keep the value that was set.\n",
                                h->lease.path);
         }
-        if (!h->had_dropin)
-                (void) unit_memory_high_dropin_remove(rel->run, unit, values,
-                                                      result == OUTCOME_DRIFTED ? 2 : 3);
+        handover_dropin_remove(rel->run, h, r >= 0 || unit_is_silence(r));
 }
 
 int leases_release_file_at(const char *root, const char *run, const char *lease_file) {

@@ -9,7 +9,7 @@
  * Invariants: systemd is told after the raw write, never before, so PID 1 finds the value in place and does
  * not reclaim on its own time; the lease file says that it will be told before it is. At the end the raw
  * value goes back first, then systemd is told, then the drop-in that it made for us is removed; one that was
- * there before us stays, with its value in it again.
+ * there before us stays, with its value in it again, and never with ours.
  *
  * Left on purpose: systemd then shows the unit as changed on disk until its next reload (the drop-in it
  * knows is gone). To leave the file would be worse: it would override what the administrator later writes in
@@ -49,23 +49,25 @@ struct Handover {
         Call calls[LEASES_MAX]; /* a call a lease at most; slot NULL = free */
 };
 
-static void dropin_remove(Handover *h, const HeldLease *l, bool tell_original) {
+void handover_dropin_remove(const char *run, const HeldLease *l, bool told) {
+        const uint64_t handed[] = { l->handed_value, l->handed_before };
         char unit[UNIT_NAME_SIZE];
         uint64_t values[3];
         size_t n = 0;
 
-        if (l->had_dropin || unit_of_cgroup(l->lease.path, unit) < 0)
+        if ((l->had_dropin && told) || unit_of_cgroup(l->lease.path, unit) < 0)
                 return;
-        values[n++] = l->handed_value;
-        values[n++] = l->handed_before;
-        if (tell_original)
+        for (size_t i = 0; i < ARRAY_SIZE(handed); i++)
+                if (!l->had_dropin || handed[i] != l->lease.original)
+                        values[n++] = handed[i];
+        if (told)
                 values[n++] = l->lease.original;
-        (void) unit_memory_high_dropin_remove(h->run, unit, values, n);
+        (void) unit_memory_high_dropin_remove(run, unit, values, n);
 }
 
 /* Systemd has been told all that it is to be told. */
-static void finish(Handover *h, HeldLease *l, bool told_original) {
-        dropin_remove(h, l, told_original);
+static void finish(Handover *h, HeldLease *l, bool told) {
+        handover_dropin_remove(h->run, l, told);
         leases_end(h->leases, l);
 }
 
@@ -86,7 +88,7 @@ static void on_answer(int r, const char *message, void *userdata) {
                 /* A unit that is gone for good (-ENOENT) needs no telling; one that systemd would not
                  * change keeps the value in memory until its next reload. Either way the file must go. It
                  * has made one of .original also for a lease that was taken anew and has drifted since. */
-                finish(h, l, !l->drifted || r >= 0);
+                finish(h, l, r >= 0);
                 return;
         } else if (c->last) {
                 /* It may do it any time, and make the drop-in anew: ours goes when it answers a later call. */
@@ -263,7 +265,7 @@ int handover_finish(Handover *h, uint64_t deadline_usec) {
                         r = now >= deadline_usec ? -ETIMEDOUT :
                                                    unit_set_memory_high_sync(bus, unit, l->lease.original,
                                                                              MIN(deadline_usec - now, USEC_PER_SEC));
-                dropin_remove(h, l, !l->drifted);
+                handover_dropin_remove(h->run, l, !l->drifted && (r >= 0 || unit_is_silence(r)));
                 /* Whoever reads the record does it then. */
                 if (unit_is_silence(r))
                         left++;

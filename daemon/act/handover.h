@@ -30,6 +30,10 @@ void handover_wake(Handover *h);
  * (drift): only our drop-in goes. Ends the lease, now or once systemd has answered. */
 void handover_end(Handover *h, HeldLease *l, bool tell_original);
 
+/* Removes the drop-in that systemd made for us, below run. One that was there before us stays with .original in it (told:
+ * systemd was told of that), and goes where it would keep our value. */
+void handover_dropin_remove(const char *run, const HeldLease *l, bool told);
+
 /* For the way out: does what handover_end() left for later, waiting at most until deadline_usec
  * (CLOCK_MONOTONIC). Returns of how many systemd could not be told: their records stay. */
 int handover_finish(Handover *h, uint64_t deadline_usec);

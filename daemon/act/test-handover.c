@@ -34,6 +34,8 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
         (void) call;
         (void) reply;
         assert_non_null(value);
+        if (refused == -EINVAL)
+                return refused;
         (void) snprintf(
                 command, sizeof command,
                 "mkdir -p %s/system.control/hog.service.d && "
@@ -160,6 +162,32 @@ static void test_theirs_stays(void **state) {
         assert_log(SET_MAX);
         event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), 0);
+}
+
+/* … but not with our value in it, where systemd is told of the end nothing, or does not want to hear it. */
+static void test_theirs_goes(void **state) {
+        (void) state;
+        for (int i = 0; i < 3; i++) {
+                HeldLease *h;
+
+                refused = 0;
+                test_sh("mkdir -p '%s/system.control/hog.service.d' && echo >'%s'", base, dropin);
+                h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+                event_spin_until(event, h->told);
+                assert_true(h->had_dropin);
+                if (i < 2) {
+                        refused = -EINVAL;
+                        handover_end(handover, h, i == 1);
+                        event_spin_until(event, !leases_find_ended(leases, id));
+                        assert_int_equal(access(dropin, F_OK), -1);
+                        continue;
+                }
+                /* And without a daemon. */
+                set_high(12288);
+                test_sh("mkdir '%s/a.slice' && mv '%s/cgroup' '%s/a.slice/hog.service'", base, base, base);
+                assert_int_equal(leases_release_file_at(base, base, file), 0);
+                assert_int_equal(access(dropin, F_OK), -1);
+        }
 }
 
 static void test_drift(void **state) {
@@ -397,7 +425,7 @@ static void test_no_bus(void **state) {
 
 int main(void) {
         const struct CMUnitTest tests[] = {
-                TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_drift),
+                TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_theirs_goes), TEST(test_drift),
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
                 TEST(test_changed_before), TEST(test_another_cgroup), TEST(test_drift_while_telling),
                 TEST(test_no_answer),    TEST(test_silence_at_the_end),
