@@ -494,8 +494,11 @@ int actor_submit(Actor *a, const Action *action, int cgroup_fd, const char *path
                         io_of_lease(a, h, job);
                         job->lease_serial = h->serial;
                         h->jobs++;
-                } else
+                } else {
+                        /* No lease says that these are ours. */
+                        job->swap_accept[0] = job->swap_accept[1] = action->swap_original;
                         job->action.n_io = 0;
+                }
                 break;
         case ACTION_KILL:
                 if (h)

@@ -244,6 +244,10 @@ static void test_swap(void **state) {
         test_sh("echo 12288 >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB, 0), OUTCOME_DONE);
         assert_true(swap_high() == 12288 && high() == LIMIT_MAX);
+        /* … whatever it is, where no lease is left. */
+        test_sh("echo %d >'%s%s/memory.swap.high'", (int) (8 * MIB), root, HOG);
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB, 0), OUTCOME_DONE);
+        assert_true(swap_high() == 8 * MIB);
         /* Without a daemon. */
         test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
         assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
