@@ -81,6 +81,15 @@ static size_t record_take(char *buf, uint64_t sequence, const HeldLease *h) {
         return record_seal(buf, (size_t) n);
 }
 
+static size_t record_set(char *buf, uint64_t sequence, const HeldLease *h) {
+        int n = snprintf(buf + 9, RECORD_MAX - 10,
+                         "%" PRIu64 " set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
+                         sequence, h->serial, step_to_string(h->lease.step), h->previous, h->lease.value,
+                         h->swap_previous, h->lease.swap_value, h->lease.expires_usec);
+
+        return record_seal(buf, (size_t) n);
+}
+
 static size_t record_cap(char *buf, uint64_t sequence, uint64_t serial, Step step, uint64_t expires_usec,
                          const IoCap *cap) {
         const IoLine *const lines[] = { &cap->original, &cap->expect, &cap->value };
@@ -129,10 +138,13 @@ static int leases_rewrite(Leases *l) {
                 goto fail;
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 const HeldLease *h = &l->held[i];
+                /* A take does not say what memory.swap.high may hold still. */
+                bool swap_open = h->swap_previous != h->lease.swap_value && h->swap_previous != h->lease.swap_original;
 
                 /* The lease, then its devices. */
-                for (size_t k = 0; h->serial != 0 && k <= h->lease.n_io; k++) {
+                for (size_t k = 0; h->serial != 0 && k <= h->lease.n_io + swap_open; k++) {
                         size_t n = k == 0 ? record_take(buf, sequence++, h) :
+                                   k > h->lease.n_io ? record_set(buf, sequence++, h) :
                                             record_cap(buf, sequence++, h->serial, h->lease.step, h->lease.expires_usec,
                                                        &h->lease.io[k - 1]);
 
@@ -244,22 +256,23 @@ static int leases_note(Leases *l, const char *format, ...) {
 
 int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step,
                uint64_t expires_usec) {
+        HeldLease next = *h;
+        char buf[RECORD_MAX];
         int r = leases_ready(l);
 
         if (r < 0)
                 return r;
-        r = leases_note(l, "set %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64,
-                        h->serial, step_to_string(step), h->lease.value, value, h->lease.swap_value,
-                        swap_value, expires_usec);
+        next.previous = h->lease.value;
+        next.lease.value = value;
+        next.swap_previous = h->lease.swap_value;
+        next.lease.swap_value = swap_value;
+        next.lease.step = step;
+        next.lease.expires_usec = expires_usec;
+        next.lease.io_only = false;
+        r = leases_append(l, buf, record_set(buf, l->sequence, &next));
         if (r < 0)
                 return r;
-        h->previous = h->lease.value;
-        h->lease.value = value;
-        h->swap_previous = h->lease.swap_value;
-        h->lease.swap_value = swap_value;
-        h->lease.step = step;
-        h->lease.expires_usec = expires_usec;
-        h->lease.io_only = false;
+        *h = next;
         return 0;
 }
 

@@ -192,6 +192,25 @@ static void test_full_at_an_end(void **state) {
         leases_free(l);
 }
 
+/* … or while a write is under way: what was there before it is still known. */
+static void test_full_in_a_set(void **state) {
+        HeldLease *a, *b;
+        Leases *l;
+
+        (void) state;
+        assert_int_equal(leases_new(file, &l), 0);
+        a = take(l, 1);
+        b = take(l, 2);
+        assert_int_equal(leases_set(l, a, 8192, 8192, STEP_SQUEEZE, 300), 0);
+        assert_int_equal(leases_set(l, a, 4096, 4096, STEP_SQUEEZE, 300), 0);
+        for (uint64_t i = 0; i < 1000; i++)
+                assert_int_equal(leases_set(l, b, 4096 * (i + 1), LIMIT_MAX, STEP_SQUEEZE, i), 0);
+        assert_int_equal(read_back(), 2);
+        assert_true(seen.held[0].previous == 8192 && seen.held[0].lease.value == 4096);
+        assert_true(seen.held[0].swap_previous == 8192 && seen.held[0].lease.swap_value == 4096);
+        leases_free(l);
+}
+
 static void test_no_room(void **state) {
         struct rlimit old, none;
         Lease lease = lease_of(1);
@@ -262,6 +281,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_torn, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full_at_an_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_full_in_a_set, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_room, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_foreign, setup, teardown),
         };
