@@ -58,10 +58,13 @@ void *table_line(Table *t, void *parent) {
 }
 
 void table_set(Table *t, void *line, unsigned column, const char *text) {
-        _cleanup_str_ Str safe = {};
+        _cleanup_str_ Str plain = {}, safe = {};
 
-        view_text(&safe, text);
-        if (!line || safe.error < 0 || scols_line_set_data(line, column, safe.data ? safe.data : "") != 0)
+        /* Over a character that the locale does not have libsmartcols never comes to an end. */
+        for (const char *p = text; !t->view->unicode && *p; p++)
+                str_appendf(&plain, (unsigned char) *p < 0x80 ? "%c" : "\\x%02x", (unsigned char) *p);
+        view_text(&safe, plain.data ? plain.data : text);
+        if (!line || plain.error < 0 || safe.error < 0 || scols_line_set_data(line, column, safe.data ? safe.data : "") != 0)
                 t->failed = true;
 }
 
