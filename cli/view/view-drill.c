@@ -72,10 +72,13 @@ static void tell_misses(const View *v, Str *out, const json_t *scenario) {
                         str_append(out, " was not measured.\n");
                         continue;
                 }
+                /* Exactly: of two that are rounded the one may not tell from the other. */
                 str_appendf(out, " is %s, and should be %s %s.\n",
-                            time ? view_duration(field_u64(o, "measured") * USEC_PER_MSEC, is) : view_percent(field_u64(o, "measured"), is),
+                            time ? usec_format(field_u64(o, "measured") * USEC_PER_MSEC, is) :
+                                   permyriad_format((unsigned) field_u64(o, "measured"), is),
                             field_true(o, "at_most") ? "at most" : "at least",
-                            time ? view_duration(field_u64(o, "wanted") * USEC_PER_MSEC, want) : view_percent(field_u64(o, "wanted"), want));
+                            time ? usec_format(field_u64(o, "wanted") * USEC_PER_MSEC, want) :
+                                   permyriad_format((unsigned) field_u64(o, "wanted"), want));
         }
         if (field_true(scenario, "proves_nothing")) {
                 view_text(out, field_text(scenario, "scenario"));
