@@ -75,18 +75,22 @@ static const char *const units[] = { DRILL_CULPRIT ".service", DRILL_CULPRIT "-2
 
 int drill_run(const char *const argv[], bool quiet) {
         posix_spawn_file_actions_t actions;
+        posix_spawnattr_t attr;
         extern char **environ;
         int status;
         pid_t pid;
 
-        if (posix_spawn_file_actions_init(&actions) != 0)
+        if (posix_spawn_file_actions_init(&actions) != 0 || posix_spawnattr_init(&attr) != 0)
                 return -1;
+        /* A ^C at the terminal is for cgctl, which clears up then: it is not to take away what does so. */
+        (void) posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSID);
         (void) posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
         (void) posix_spawn_file_actions_addopen(&actions, STDOUT_FILENO, "/dev/null", O_WRONLY, 0);
         if (quiet)
                 (void) posix_spawn_file_actions_addopen(&actions, STDERR_FILENO, "/dev/null", O_WRONLY, 0);
-        errno = posix_spawnp(&pid, argv[0], &actions, NULL, (char *const *) argv, environ);
+        errno = posix_spawnp(&pid, argv[0], &actions, &attr, (char *const *) argv, environ);
         (void) posix_spawn_file_actions_destroy(&actions);
+        (void) posix_spawnattr_destroy(&attr);
         if (errno != 0) {
                 cli_error("drill: cannot run %s: %s", argv[0], strerror(errno));
                 return -1;

@@ -73,6 +73,25 @@ static void test_nohup(void **state _unused_) {
         assert_false(stops_in_order(hung_up_under_nohup));
 }
 
+/* A ^C is for all who belong to the terminal, and what clears up is not to be among them. */
+static bool interrupted_with_all(void) {
+        pid_t pid;
+
+        if (setpgid(0, 0) < 0 || (pid = fork()) < 0)
+                return false;
+        if (pid == 0) {
+                (void) usleep(300000);
+                (void) signal(SIGINT, SIG_IGN);
+                (void) kill(0, SIGINT);
+                _exit(0);
+        }
+        return drill_run((const char *[]){ "sleep", "1", NULL }, true) == 0 && waitpid(pid, NULL, 0) == pid;
+}
+
+static void test_what_clears_up_is_not_interrupted(void **state _unused_) {
+        assert_true(stops_in_order(interrupted_with_all));
+}
+
 /* The service is there, and does not come to tell. */
 int access(_unused_ const char *path, _unused_ int mode) {
         return 0;
@@ -121,6 +140,7 @@ int main(void) {
                 cmocka_unit_test(test_signals),
                 cmocka_unit_test(test_nobody_reads_what_it_says),
                 cmocka_unit_test(test_nohup),
+                cmocka_unit_test(test_what_clears_up_is_not_interrupted),
                 cmocka_unit_test(test_report_is_waited_for_no_longer),
                 cmocka_unit_test(test_others_wait_while_a_slice_goes),
         };
