@@ -184,18 +184,19 @@ static uint64_t cgd_pid(Cli *cli) {
         return 0;
 }
 
-/* Processor time and memory of cgd, which is one thread. */
+/* Processor time, that of all its threads, and memory of cgd. */
 static void cgd_usage(uint64_t pid, uint64_t *ret_cpu_usec, uint64_t *ret_bytes) {
         char path[64], text[4096], *p;
-        uint64_t nsec = 0, kib = 0;
+        struct timespec ts = {};
+        uint64_t kib = 0;
+        clockid_t clock;
 
-        (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/schedstat", pid);
-        if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0)
-                (void) sscanf(text, "%" SCNu64, &nsec);
+        if (clock_getcpuclockid((pid_t) pid, &clock) == 0)
+                (void) clock_gettime(clock, &ts);
+        *ret_cpu_usec = (uint64_t) ts.tv_sec * USEC_PER_SEC + (uint64_t) ts.tv_nsec / 1000;
         (void) snprintf(path, sizeof(path), "/proc/%" PRIu64 "/status", pid);
         if (file_read_at(AT_FDCWD, path, text, sizeof(text)) >= 0 && (p = strstr(text, "VmRSS:")))
                 (void) sscanf(p, "VmRSS: %" SCNu64, &kib);
-        *ret_cpu_usec = nsec / 1000;
         *ret_bytes = kib << 10;
 }
 
