@@ -44,7 +44,7 @@ _cgctl() {
                                         words="off monitor contain enforce policy"
                                 fi ;;
                         why)
-                                words=$(cgctl incidents --no-legend --limit=0 2>/dev/null | awk '{ print $1 }') ;;
+                                words=$(cgctl incidents --no-legend --limit=0 2>/dev/null | awk '/^ *[0-9]/ { print $1 }') ;;
                         place|release)
                                 words=$(systemctl list-units --full --all --plain --no-legend --type=service 2>/dev/null |
                                         awk '{ print $1 }') ;;

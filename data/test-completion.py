@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 cgctl, bash_file, zsh_file = (Path(p).resolve() for p in sys.argv[1:4])
@@ -52,6 +53,20 @@ def in_zsh(*words: str) -> list[str]:
     return [w for w in run("zsh", "-f", "-c", ZSH, "zsh", zsh_file, *words).splitlines() if w]
 
 
+def nothing_happened() -> None:
+    """What is said where there is no incident names none."""
+    before = environment["PATH"]
+    with tempfile.TemporaryDirectory() as work:
+        stub = Path(work) / "cgctl"
+        stub.write_text(f"#!/bin/sh\necho [] | exec {cgctl} \"$@\" --from=-\n")
+        stub.chmod(0o755)
+        environment["PATH"] = f"{work}:{before}"
+        expect("bash: no incident", in_bash("cgctl", "why", ""), [])
+        if shutil.which("zsh"):
+            expect("zsh: no incident", in_zsh("cgctl", "why", ""), [])
+    environment["PATH"] = before
+
+
 def sed_lines(part: str) -> str:
     """The one expression of _cgctl that has this in it."""
     found = [e for e in re.findall(r"sed -n '([^']*)'", zsh_file.read_text()) if part in e]
@@ -80,6 +95,8 @@ def main() -> int:
                       ("cgctl run --domain=side cgctl run --domain=side make", 5)):
         expect(f"bash: {words}", in_bash(*words.split()), [f"command at {at}"])
     expect("bash: the domain is no command", in_bash("cgctl", "run", "--domain=si"), [])
+
+    nothing_happened()
 
     said = {v: [f"{o}:{text}" for o, text in there.items()] for v, there in options.items()}
     of_verbs, of_options = sed_lines("Verbs"), sed_lines("(--[a-z")
