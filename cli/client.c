@@ -119,16 +119,18 @@ CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, v
 }
 
 static CliExit document_from_file(const Cli *cli, json_t **ret) {
-        _cleanup_free_ char *shown = str_escape(cli->from);
+        _cleanup_free_ char *shown = str_escape(cli->from), *why = NULL;
         json_error_t e;
 
         *ret = streq(cli->from, "-") ? json_loadf(stdin, 0, &e) : json_load_file(cli->from, 0, &e);
         if (*ret)
                 return CLI_DONE;
+        /* It quotes what stands there. */
+        why = str_escape(e.text);
         if (e.line > 0)
-                cli_error("%s:%d:%d: no JSON: %s", shown ? shown : "", e.line, e.column, e.text);
+                cli_error("%s:%d:%d: no JSON: %s", shown ? shown : "", e.line, e.column, why ? why : "");
         else
-                cli_error("%s", e.text);
+                cli_error("%s", why ? why : "");
         return CLI_FAILED;
 }
 

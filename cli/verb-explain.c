@@ -49,7 +49,9 @@ static void view_keys(const View *v, _unused_ const json_t *j, Str *out) {
 
                 if (!streq(section, k->section)) {
                         section = k->section;
-                        view_colored(v, out, COLOR_BOLD, "%s[%s]\n", i > 0 ? "\n" : "", section);
+                        str_append(out, i > 0 ? "\n" : "");
+                        view_colored(v, out, COLOR_BOLD, "[%s]", section);
+                        str_append(out, "\n");
                 }
                 str_appendf(out, "  %s=%s\n", k->name, k->inactive ? "  (not active)" : "");
         }

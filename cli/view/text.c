@@ -35,7 +35,7 @@ void view_colored(const View *v, Str *out, Color c, const char *format, ...) {
                 return;
         }
         str_append(out, view_color(v, c));
-        str_append(out, text);
+        view_text(out, text);
         str_append(out, view_color(v, COLOR_NORMAL));
 }
 
@@ -70,11 +70,11 @@ void view_pad(Str *out, const char *text, int columns) {
         unsigned want = (unsigned) abs(columns), n = view_columns(text);
 
         if (columns > 0)
-                str_append(out, text);
+                view_text(out, text);
         for (; n < want; n++)
                 str_append_n(out, " ", 1);
         if (columns <= 0)
-                str_append(out, text);
+                view_text(out, text);
 }
 
 void view_wrap(const View *v, Str *out, unsigned indent, const char *text) {
@@ -101,7 +101,7 @@ void view_wrap(const View *v, Str *out, unsigned indent, const char *text) {
                         str_append_n(out, " ", 1);
                         column++;
                 }
-                str_append(out, word);
+                view_text(out, word);
                 column += w;
                 text += n;
                 if (*text == '\n') {

@@ -16,8 +16,11 @@ void view_check(const View *v, const json_t *j, Str *out) {
 
                 if (!streq(group, field_text(item, "group"))) {
                         group = field_text(item, "group");
-                        if (v->legend)
-                                view_colored(v, out, COLOR_BOLD, "%s%s\n", i > 0 ? "\n" : "", group);
+                        if (v->legend) {
+                                str_append(out, i > 0 ? "\n" : "");
+                                view_colored(v, out, COLOR_BOLD, "%s", group);
+                                str_append(out, "\n");
+                        }
                 }
                 if (streq(state, "ok")) {
                         mark = v->unicode ? "✓" : "+";

@@ -287,7 +287,9 @@ static void print_before(const json_t *e, Str *out) {
                 return;
         }
         view_text(out, field_text(e, "device"));
-        str_appendf(out, " %ss ", field_text(e, "direction"));
+        str_append(out, " ");
+        view_text(out, field_text(e, "direction"));
+        str_append(out, "s ");
         str_append(out, view_bytes(json_object_get(e, "before"), a));
         str_appendf(out, "/s, %s IOPS", operations_text(e, "operations_before", a));
 }
