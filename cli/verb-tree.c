@@ -115,7 +115,7 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
         copy = depth < DEPTH_MAX ? fcntl(fd, F_DUPFD_CLOEXEC, 3) : -1;
         dir = copy >= 0 ? fdopendir(copy) : NULL;
         while (dir && (e = readdir(dir)))
-                if (e->d_type == DT_DIR && e->d_name[0] != '.')
+                if (e->d_type == DT_DIR && !streq(e->d_name, ".") && !streq(e->d_name, ".."))
                         (void) strv_extend(&names, e->d_name);
         if (dir)
                 (void) closedir(dir);
@@ -182,9 +182,12 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
         else
                 w.domains = domains = domains_of_files(cli);
 
-        if (argc > 0 && argv[0][0] == '/')
+        if (argc > 0 && argv[0][0] == '/') {
+                /* As a shell completes a directory: no name ends in one. */
+                for (size_t n = strlen(argv[0]); n > 1 && argv[0][n - 1] == '/'; n--)
+                        argv[0][n - 1] = '\0';
                 path = argv[0];
-        else if (argc > 0) {
+        } else if (argc > 0) {
                 unit = unit_name_complete(argv[0]);
                 if (!unit)
                         return CLI_FAILED;
