@@ -33,6 +33,7 @@ static struct {
         uint64_t stopped_usec, ended_usec;
         bool complete, met;             /* the result, if any */
         size_t n_scenarios;
+        json_int_t for_usec;
         json_int_t cpu_usec;            /* of cgd in the first run */
 } *seen;
 
@@ -117,6 +118,7 @@ CliExit output_document(_unused_ const Cli *cli, json_t *j, _unused_ void (*view
         seen->complete = field_true(j, "complete");
         seen->met = field_true(j, "met");
         seen->n_scenarios = json_array_size(json_object_get(j, "scenarios"));
+        seen->for_usec = field_i64(j, "for_usec");
         (void) json_unpack(j, "{s:[{s:[{s:{s:{s:I}}}]}]}", "scenarios", "runs", "without", "cgd", "cpu_usec", &seen->cpu_usec);
         json_decref(j);
         return CLI_DONE;
@@ -226,7 +228,7 @@ bool drill_disk_done(_unused_ const DrillDisk *d, _unused_ const char *cgroup, _
 
 static void drill(const char *scenario) {
         const char *argv[] = { scenario };
-        Cli cli = { .for_usec = 5 * USEC_PER_SEC, .repeat = 1 };
+        Cli cli = { .for_usec = 5900 * USEC_PER_MSEC, .repeat = 1 };
         pid_t pid;
         int status;
 
@@ -263,6 +265,8 @@ static void test_done(void **state _unused_) {
         assert_int_equal(seen->n_scenarios, 1);
         assert_int_equal(seen->reloads, 2);
         assert_false(seen->changed);
+        /* Harm is done for whole seconds. */
+        assert_int_equal(seen->for_usec, 5 * USEC_PER_SEC);
         /* What writes limits is a thread of its own. */
         assert_in_range(seen->cpu_usec, COMPUTED_NSEC / 1000, USEC_PER_MINUTE);
 }

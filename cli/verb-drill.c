@@ -3,6 +3,7 @@
 /* `cgctl drill`: each scenario once while cgd looks on and once while it contains, so that both are measured on the same
  * machine at the same time of day (drill/rehearsal.c); then what came out, judged. */
 
+#include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
 
@@ -159,8 +160,8 @@ static CliExit drill(Cli *cli, const DrillStage *stage, int argc, char **argv, c
                 json_decref(results);
         else
                 *ret = json_pack("{s:I, s:I, s:I, s:b, s:b, s:o}", "bound_bytes", (json_int_t) stage->bound_bytes, "for_usec",
-                                 (json_int_t) cli->for_usec, "repeat", (json_int_t) cli->repeat, "complete", all, "met", met && all,
-                                 "scenarios", results);
+                                 (json_int_t) (cli->for_usec / USEC_PER_SEC * USEC_PER_SEC), "repeat", (json_int_t) cli->repeat,
+                                 "complete", all, "met", met && all, "scenarios", results);
         return !all ? CLI_FAILED : met ? CLI_DONE : CLI_FALSE;
 }
 
