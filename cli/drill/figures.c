@@ -6,7 +6,7 @@
  * whose time passed while the service stood still counts as lost, however fast it would have been after that: so the
  * figures do not leave out what nobody could ask (Tene, "How NOT to Measure Latency", on coordinated omission). Latency
  * impact is how much a second's 95th percentile of latency exceeds that of the calm before, in 1/10000 of it; a second
- * in which nothing was done counts as a latency of a second. */
+ * in which nothing was done counts as a latency of a second. What was kept in that calm says what the machine had to give. */
 
 #include "base/macro.h"
 #include "base/units.h"
@@ -69,6 +69,13 @@ static size_t isolation(const json_t *report, uint64_t begin, uint64_t end, uint
         return n;
 }
 
+/* What was kept in the whole seconds before begin; the first one warms up. */
+static uint64_t calm(const json_t *report, uint64_t begin) {
+        uint64_t v[SECONDS_MAX], t0 = number(report, "t0_usec"), seconds = (begin - MIN(t0, begin)) / USEC_PER_SEC;
+
+        return mean(v, isolation(report, begin - (seconds - MIN(seconds, UINT64_C(1))) * USEC_PER_SEC, begin, v));
+}
+
 /* Whole seconds of the report in [begin, end), and of those before it for the base; the first one warms up. */
 static size_t impact(const json_t *report, uint64_t begin, uint64_t end, uint64_t ret[static SECONDS_MAX]) {
         const json_t *p95 = json_object_get(report, "p95_usec");
@@ -107,6 +114,7 @@ json_t *drill_figures(const json_t *report, uint64_t begin_usec, uint64_t end_us
                       (json_int_t) relief);
         if (!report)
                 return j;
+        (void) json_object_set_new(j, "calm", json_integer((json_int_t) calm(report, begin_usec)));
         n = impact(report, begin_usec, end_usec, v);
         qsort(v, n, sizeof(*v), compare);
         (void) json_object_set_new(j, "latency_impact",

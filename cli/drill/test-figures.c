@@ -45,6 +45,20 @@ static void test_isolation_and_impact(void **state _unused_) {
         json_decref(report);
 }
 
+/* The seconds before the harm, but for the first. */
+static void test_calm(void **state _unused_) {
+        json_t *report = report_of(3, 4, 5000), *buckets = json_object_get(report, "buckets"), *j;
+
+        for (size_t i = 0; i < 10; i++)
+                assert_int_equal(json_array_set_new(buckets, i, json_integer(0)), 0);
+        for (size_t i = 10; i < 14; i++)
+                assert_int_equal(json_array_set_new(buckets, i, json_integer(5)), 0);
+        j = drill_figures(report, T0 + 5 * USEC_PER_SEC, T0 + 15 * USEC_PER_SEC);
+        assert_int_equal(figure(j, NULL, "calm"), 9500);
+        json_decref(j);
+        json_decref(report);
+}
+
 static void test_nothing_done_is_a_second(void **state _unused_) {
         json_t *report = report_of(0, 10, 0), *j = drill_figures(report, T0 + 5 * USEC_PER_SEC, T0 + 15 * USEC_PER_SEC);
 
@@ -165,6 +179,7 @@ static void test_objectives(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_isolation_and_impact),
+                cmocka_unit_test(test_calm),
                 cmocka_unit_test(test_nothing_done_is_a_second),
                 cmocka_unit_test(test_dead_service),
                 cmocka_unit_test(test_median),

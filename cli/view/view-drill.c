@@ -8,6 +8,8 @@
 #include "view/view.h"
 
 #define SPARK_MAX 20
+/* What the service keeps with nobody beside it, where the machine has time for it. */
+#define WELL_PERMYRIAD 9800
 
 /* The seconds of the first run, each column the worst of its part. */
 static void sparkline(const View *v, Str *out, const json_t *seconds) {
@@ -47,6 +49,25 @@ static void set_half(const View *v, Table *t, void *line, unsigned column, const
 
 static const char *msec(const json_t *run, const char *key, char buf[static VIEW_TEXT_MAX]) {
         return json_is_integer(json_object_get(run, key)) ? view_duration(field_u64(run, key) * USEC_PER_MSEC, buf) : "-";
+}
+
+/* Whatever was lost in the calm was not lost to the harm. */
+static void tell_calm(Str *out, const json_t *scenario) {
+        static const char *const halves[] = { "without", "with" };
+        uint64_t calm = PERMYRIAD;
+        char text[VIEW_TEXT_MAX];
+
+        for (size_t i = 0; i < ARRAY_SIZE(halves); i++) {
+                const json_t *half = json_object_get(scenario, halves[i]);
+
+                if (json_is_integer(json_object_get(half, "calm")))
+                        calm = MIN(calm, field_u64(half, "calm"));
+        }
+        if (calm >= WELL_PERMYRIAD)
+                return;
+        view_text(out, field_text(scenario, "scenario"));
+        str_appendf(out, ": with nobody beside it the service kept no more than %s; what else this machine does is in all figures.\n",
+                    view_percent(calm, text));
 }
 
 static void tell_misses(const View *v, Str *out, const json_t *scenario) {
@@ -127,8 +148,10 @@ void view_drill(const View *v, const json_t *j, Str *out) {
         }
         table_print(t, out);
         str_append(out, "\n");
-        json_array_foreach(scenarios, i, s)
+        json_array_foreach(scenarios, i, s) {
                 tell_misses(v, out, s);
+                tell_calm(out, s);
+        }
         str_append(out, "The service's requests that were kept, second by second, without containment and with it;\n"
                         "the worst second in a hundred, and all. WORK: what the culprit had of what the service left of the\n"
                         "disk. Within ");

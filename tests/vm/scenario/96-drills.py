@@ -39,10 +39,11 @@ def wrong(scenario: dict) -> list[str]:
         elif scenario["harmless"] and run["culprit"]:
             found.append(f"{name}: harmless, and contained: {run['culprit']}")
         elif not scenario["harmless"] and not (run["culprit"] or "").startswith(CULPRIT):
-            # Without containment it did no harm either: there was nobody to blame.
-            kept = pair["without"]["isolation"]["mean"]
-            if "alarm_ms" in run or kept < 9900:
-                found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without")
+            # Without containment it did no harm either: there was nobody to blame. What is lost with nobody beside the
+            # service is nobody's harm.
+            kept, calm = pair["without"]["isolation"]["mean"], pair["without"].get("calm", 10000)
+            if "alarm_ms" in run or kept < calm - 100:
+                found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without, {calm / 100} % in the calm")
         if not run["given_back"]:
             found.append(f"{name}: not everything was given back")
     return found
@@ -95,8 +96,8 @@ def test_culprits(vm: VM) -> None:
             if not scenario["harmless"] and "alarm_ms" in run:
                 alarms += 1
                 right += not bad
-            vm.log(f"{drills:3} {name:12} kept {without['isolation']['mean'] / 100:5.1f} % without and"
-                   f" {run['isolation']['mean'] / 100:5.1f} % with, alarm {run.get('alarm_ms', '-')} ms,"
+            vm.log(f"{drills:3} {name:12} kept {without.get('calm', 10000) / 100:5.1f} % in the calm, {without['isolation']['mean'] / 100:5.1f} %"
+                   f" without and {run['isolation']['mean'] / 100:5.1f} % with, alarm {run.get('alarm_ms', '-')} ms,"
                    f" first step {run.get('first_step_ms', '-')} ms, {run['culprit'] or 'nobody'}"
                    f"{'; WRONG: ' + '; '.join(bad) if bad else ''}")
     vm.figure("drills", drills)
