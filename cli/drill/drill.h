@@ -142,6 +142,11 @@ bool drill_may_begin(Cli *cli, const DrillStage *stage, bool disk);
 /* --repeat= times: an array of {"without", "with"}, a new reference. *ret_cut: it was not done as often, and why was told; what was
  * done before that counts all the same. NULL: nothing was done. *pid: cgd's, which is another where it died. */
 json_t *drill_rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, uint64_t *pid, bool *ret_cut);
+/* What cgd did since then (CLOCK_MONOTONIC) in the drill's incidents, which are as ListIncidents has them: the first alarm, 0 ms where
+ * it was raised already, the first step and whom it blamed go into run, and with them `touched`, which whoever has no part in the harm
+ * and was contained is added to. */
+void drill_tell_incidents(const json_t *incidents, uint64_t begin_usec, json_t *run, json_t *touched);
+
 /* A cgroup's path is of those who do the harm. */
 bool drill_is_culprit(const char *cgroup);
 

@@ -261,37 +261,43 @@ static void look_at_contained(Cli *cli, Sight *sight) {
         json_decref(status);
 }
 
-/* What cgd did since `begin` in the drill's incidents: the first alarm and step, and whom it blamed. */
-static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin, Sight *sight) {
+void drill_tell_incidents(const json_t *incidents, uint64_t begin_usec, json_t *run, json_t *touched) {
         uint64_t alarm = 0, step = 0;
         const char *culprit = NULL;
-        json_t *incidents, *i;
-        CliExit r;
+        json_t *i;
         size_t k;
 
-        r = client_json(cli, &incidents, "ListIncidents", fill_incidents, NULL);
-        if (r != CLI_DONE)
-                return r;
         /* Newest first: the last one here is the first one. */
         json_array_foreach(incidents, k, i) {
-                uint64_t started = field_usec(i, "started"), first = json_is_null(json_object_get(i, "first_step")) ? 0 :
-                                                                     field_usec(i, "first_step");
+                uint64_t first = field_usec(i, "first_step");
                 const char *who = field_text(i, "culprit");
 
-                if (started < begin || !(is_drill(field_text(i, "domain")) || in_drill(who)))
+                if (!is_drill(field_text(i, "domain")) && !in_drill(who))
                         continue;
-                alarm = started;
-                if (first == 0)
+                /* What began in the calm and was not over is about the harm as well. */
+                if (!json_is_null(json_object_get(i, "ended")) && field_usec(i, "ended") < begin_usec)
+                        continue;
+                alarm = MAX(field_usec(i, "started"), begin_usec);
+                if (first < begin_usec)
                         continue;
                 step = step == 0 ? first : MIN(step, first);
                 culprit = who;
                 if (!drill_is_culprit(who))
-                        note_touched(sight->touched, who);
+                        note_touched(touched, who);
         }
-        set_msec(run, "alarm_ms", alarm, begin);
-        set_msec(run, "first_step_ms", step, begin);
+        set_msec(run, "alarm_ms", alarm, begin_usec);
+        set_msec(run, "first_step_ms", step, begin_usec);
         (void) json_object_set_new(run, "culprit", culprit ? json_string(culprit) : json_null());
-        (void) json_object_set(run, "others_touched", sight->touched);
+        (void) json_object_set(run, "others_touched", touched);
+}
+
+static CliExit tell_incidents(Cli *cli, json_t *run, uint64_t begin, const Sight *sight) {
+        json_t *incidents;
+        CliExit r = client_json(cli, &incidents, "ListIncidents", fill_incidents, NULL);
+
+        if (r != CLI_DONE)
+                return r;
+        drill_tell_incidents(incidents, begin, run, sight->touched);
         json_decref(incidents);
         return CLI_DONE;
 }

@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "base/test-dir.h"
+#include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
 
@@ -135,6 +136,61 @@ static void test_others_wait_while_a_slice_goes(void **state _unused_) {
         test_dir_remove(dir);
 }
 
+static json_t *incident(const char *domain, const char *culprit, uint64_t started, uint64_t first_step, uint64_t ended) {
+        json_t *j = json_pack("{s:s, s:s, s:{s:I}, s:n, s:n}", "domain", domain, "culprit", culprit, "started", "usec", (json_int_t) started,
+                              "first_step", "ended");
+
+        if (first_step != 0)
+                assert_int_equal(json_object_set_new(j, "first_step", json_pack("{s:I}", "usec", (json_int_t) first_step)), 0);
+        if (ended != 0)
+                assert_int_equal(json_object_set_new(j, "ended", json_pack("{s:I}", "usec", (json_int_t) ended)), 0);
+        return j;
+}
+
+static json_t *told_of(json_t *incidents) {
+        json_t *run = json_object(), *touched = json_array();
+
+        drill_tell_incidents(incidents, 100 * USEC_PER_SEC, run, touched);
+        json_decref(touched);
+        json_decref(incidents);
+        return run;
+}
+
+#define CULPRIT "/" DRILL_SLICE "/" DRILL_CULPRIT_SLICE "/" DRILL_CULPRIT ".service"
+
+static void test_incidents(void **state _unused_) {
+        /* Newest first; the one about the service's start is over. */
+        json_t *run = told_of(json_pack("[o, o, o, o]",
+                                        incident(DRILL_VICTIM, CULPRIT, 103 * USEC_PER_SEC, 104 * USEC_PER_SEC, 0),
+                                        incident(DRILL_VICTIM, CULPRIT, 101 * USEC_PER_SEC, 102 * USEC_PER_SEC, 103 * USEC_PER_SEC),
+                                        incident("workload", "/sideload.slice/x.service", 101 * USEC_PER_SEC, 101 * USEC_PER_SEC, 0),
+                                        incident(DRILL_VICTIM, "", 97 * USEC_PER_SEC, 0, 99 * USEC_PER_SEC)));
+
+        assert_int_equal(json_integer_value(json_object_get(run, "alarm_ms")), 1000);
+        assert_int_equal(json_integer_value(json_object_get(run, "first_step_ms")), 2000);
+        assert_string_equal(json_string_value(json_object_get(run, "culprit")), CULPRIT);
+        assert_int_equal(json_array_size(json_object_get(run, "others_touched")), 0);
+        json_decref(run);
+}
+
+/* On a busy machine the service may have called for help in the calm already: who is contained for that is contained for the harm. */
+static void test_incident_of_before(void **state _unused_) {
+        json_t *run = told_of(json_pack("[o]", incident(DRILL_VICTIM, CULPRIT, 98 * USEC_PER_SEC, 101 * USEC_PER_SEC, 109 * USEC_PER_SEC)));
+
+        assert_true(json_is_integer(json_object_get(run, "alarm_ms")));
+        assert_int_equal(json_integer_value(json_object_get(run, "alarm_ms")), 0);
+        assert_int_equal(json_integer_value(json_object_get(run, "first_step_ms")), 1000);
+        assert_string_equal(json_string_value(json_object_get(run, "culprit")), CULPRIT);
+        json_decref(run);
+}
+
+static void test_others_touched(void **state _unused_) {
+        json_t *run = told_of(json_pack("[o]", incident(DRILL_VICTIM, "/" DRILL_SLICE "/x.service", 101 * USEC_PER_SEC, 102 * USEC_PER_SEC, 0)));
+
+        assert_int_equal(json_array_size(json_object_get(run, "others_touched")), 1);
+        json_decref(run);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_signals),
@@ -143,6 +199,9 @@ int main(void) {
                 cmocka_unit_test(test_what_clears_up_is_not_interrupted),
                 cmocka_unit_test(test_report_is_waited_for_no_longer),
                 cmocka_unit_test(test_others_wait_while_a_slice_goes),
+                cmocka_unit_test(test_incidents),
+                cmocka_unit_test(test_incident_of_before),
+                cmocka_unit_test(test_others_touched),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -42,7 +42,8 @@ def wrong(scenario: dict) -> list[str]:
             # Without containment it did no harm either: there was nobody to blame. What is lost with nobody beside the
             # service is nobody's harm.
             kept, calm = pair["without"]["isolation"]["mean"], pair["without"].get("calm", 10000)
-            if "alarm_ms" in run or kept < calm - 100:
+            # Nor is an alarm that the service raised in the calm about anybody's.
+            if run.get("alarm_ms", 0) > 0 or kept < calm - 100:
                 found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without, {calm / 100} % in the calm")
         if not run["given_back"]:
             found.append(f"{name}: not everything was given back")
@@ -93,7 +94,7 @@ def test_culprits(vm: VM) -> None:
             bad = wrong(scenario)
             found += bad
             drills += 1
-            if not scenario["harmless"] and "alarm_ms" in run:
+            if not scenario["harmless"] and (run["culprit"] or run.get("alarm_ms", 0) > 0):
                 alarms += 1
                 right += not bad
             vm.log(f"{drills:3} {name:12} kept {without.get('calm', 10000) / 100:5.1f} % in the calm, {without['isolation']['mean'] / 100:5.1f} %"
