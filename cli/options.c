@@ -111,7 +111,7 @@ static CliExit option_take(Cli *cli, const Option *o, const char *value) {
                 return CLI_DONE;
         case OPTION_LIMIT:
                 if (u64_parse(value, &n) < 0 || n > 100000) {
-                        cli_error("--limit=%s: not a number", value);
+                        cli_error("--limit=%s: a number from 0, for all, to 100000", value);
                         return CLI_USAGE;
                 }
                 cli->limit = (unsigned) n;
