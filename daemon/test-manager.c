@@ -112,7 +112,7 @@ static int whole_setup(void **state _unused_) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         ManagerConfig config = { .cgroup_root = dir, .proc = "/proc", .runtime_dir = dir, .bpf_loader = "/nowhere",
                                  .heartbeat_usec = 10 * USEC_PER_MINUTE };
-        char text[TEST_DIR_SIZE + 32];
+        char text[sizeof(address.sun_path) + 16];
         sd_id128_t id;
         int fd, peer;
 
