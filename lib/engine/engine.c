@@ -606,7 +606,8 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                         if (raised && i->result != RESULT_NOT_ALLOWED) {
                                 i->state = INCIDENT_LOOKING;
                                 o->look_until_usec = e->now + LOOK_USEC;
-                        } else if (raised)
+                        } else if (i->result == RESULT_NOT_ALLOWED)
+                                /* Raised or not: a moment later is no new trouble. */
                                 incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD);
                         else
                                 incident_end(e, o, i, i->result != RESULT_NONE ? i->result : RESULT_RECOVERED);

@@ -693,6 +693,29 @@ static void test_drift_is_left_alone(void **state _unused_) {
         assert_int_equal(w.kills, 0);
 }
 
+/* Also where the trouble was over in the moment when it was seen: what he takes until he is at their limit is theirs to give. */
+static void test_drift_is_left_alone_for_a_while(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        uint64_t theirs, until = 0;
+        EngineStatus status;
+
+        for (int k = 0; k < 400 && !(w.c[hog].high < LIMIT_MAX); k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        world_run(&w, 3 * USEC_PER_SEC);
+        theirs = w.c[hog].high = w.c[hog].current + 48 * MIB;
+        for (int k = 0; k < 200; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                engine_status(w.engine, &status);
+                assert_int_equal(w.c[hog].high, theirs);
+                if (until == 0 && status.contained == 0)
+                        until = w.now + 900 * USEC_PER_MSEC;
+                if (w.now < until)
+                        assert_int_equal(status.contained, 0);
+        }
+        assert_true(until > 0);
+}
+
 static void test_writes_that_fail_are_given_up(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
 
@@ -765,6 +788,7 @@ int main(void) {
                 T(test_left_from_before),
                 T(test_half_left_from_before),
                 T(test_drift_is_left_alone),
+                T(test_drift_is_left_alone_for_a_while),
                 T(test_writes_that_fail_are_given_up),
                 T(test_first_write_that_fails_limits_nothing),
         };
