@@ -179,9 +179,6 @@ static void test_large_messages(void **state _unused_) {
         size_t n = 8 << 20, before = resident_bytes();
         char *large;
 
-#ifdef __SANITIZE_ADDRESS__
-        skip();         /* it keeps what is freed */
-#endif
         for (unsigned i = 0; i < 3; i++) {
                 large = malloc(n + 1);
                 assert_non_null(large);
@@ -192,6 +189,9 @@ static void test_large_messages(void **state _unused_) {
                 while (sd_event_run(event, 100 * USEC_PER_MSEC) > 0)
                         ;
         }
+#ifdef __SANITIZE_ADDRESS__
+        before = SIZE_MAX / 2;  /* it keeps what is freed */
+#endif
         assert_in_range(resident_bytes(), 0, before + n / 2);
 }
 
