@@ -273,10 +273,10 @@ static void test_not_systemds(void **state) {
         assert_null(leases_find_ended(leases, id));
 }
 
-static void test_taken_again(void **state) {
+/* A lease of which systemd was told the end, and did not answer yet, is taken anew. */
+static HeldLease *take_again(void) {
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
 
-        (void) state;
         event_spin_until(event, h->lease.handed_over && !h->calling);
         handover_end(handover, h, true);
         /* The call is on its way: sent, not answered. */
@@ -285,6 +285,13 @@ static void test_taken_again(void **state) {
         assert_true(h->calling);
         h->ended = false;
         assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
+        return h;
+}
+
+static void test_taken_again(void **state) {
+        HeldLease *h = take_again();
+
+        (void) state;
         assert_log(SET_4096 SET_MAX SET_8192);
         assert_int_equal(lost, 1);
         event_spin_until(event, h->handed_value == 8192 && !h->calling);
@@ -293,15 +300,9 @@ static void test_taken_again(void **state) {
 
 /* … and changed by somebody before the answer: the drop-in that the call makes goes. */
 static void test_taken_again_and_drift(void **state) {
-        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        HeldLease *h = take_again();
 
         (void) state;
-        event_spin_until(event, h->lease.handed_over && !h->calling);
-        handover_end(handover, h, true);
-        while (!h->calling)
-                assert_true(sd_event_run(event, 5000) >= 0);
-        h->ended = false;
-        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
         set_high(12288);
         handover_end(handover, h, false);
         event_spin_until(event, !leases_find_ended(leases, id));
@@ -312,15 +313,9 @@ static void test_taken_again_and_drift(void **state) {
 
 /* … and cgd leaves before the answer: whoever reads the record knows which drop-in may be made. */
 static void test_taken_again_and_drift_at_the_end(void **state) {
-        HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        HeldLease *h = take_again();
 
         (void) state;
-        event_spin_until(event, h->lease.handed_over && !h->calling);
-        handover_end(handover, h, true);
-        while (!h->calling)
-                assert_true(sd_event_run(event, 5000) >= 0);
-        h->ended = false;
-        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
         set_high(12288);
         handover_end(handover, h, false);
         assert_int_equal(handover_finish(handover, now_monotonic_usec() + USEC_PER_SEC), 1);

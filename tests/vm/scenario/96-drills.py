@@ -39,11 +39,10 @@ def wrong(scenario: dict) -> list[str]:
         elif scenario["harmless"] and run["culprit"]:
             found.append(f"{name}: harmless, and contained: {run['culprit']}")
         elif not scenario["harmless"] and not (run["culprit"] or "").startswith(CULPRIT):
-            # Without containment it did no harm either: there was nobody to blame. What is lost with nobody beside the
-            # service is nobody's harm.
+            # Without containment it did no harm either: there was nobody to blame. What the machine's other work costs
+            # the service counts as harm here; the calm beside it tells it apart.
             kept, calm = pair["without"]["isolation"]["mean"], pair["without"].get("calm", 10000)
-            # Nor is an alarm that the service raised in the calm about anybody's.
-            if run.get("alarm_ms", 0) > 0 or kept < calm - 100:
+            if "alarm_ms" in run or kept < 9900:
                 found.append(f"{name}: nobody was contained, and {kept / 100} % were kept without, {calm / 100} % in the calm")
         if not run["given_back"]:
             found.append(f"{name}: not everything was given back")
@@ -94,7 +93,7 @@ def test_culprits(vm: VM) -> None:
             bad = wrong(scenario)
             found += bad
             drills += 1
-            if not scenario["harmless"] and (run["culprit"] or run.get("alarm_ms", 0) > 0):
+            if not scenario["harmless"] and "alarm_ms" in run:
                 alarms += 1
                 right += not bad
             vm.log(f"{drills:3} {name:12} kept {without.get('calm', 10000) / 100:5.1f} % in the calm, {without['isolation']['mean'] / 100:5.1f} %"
