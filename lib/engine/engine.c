@@ -602,14 +602,14 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         case INCIDENT_CONTAINING:
         case INCIDENT_LIFTING:
                 if (!contained) {
+                        /* Raised or not: that it comes back a moment later is no new trouble. */
+                        if (i->result == RESULT_NOT_ALLOWED)
+                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD);
                         /* Ended, and the trouble with it? Else look anew for who is to blame now. */
-                        if (raised && i->result != RESULT_NOT_ALLOWED) {
+                        else if (raised) {
                                 i->state = INCIDENT_LOOKING;
                                 o->look_until_usec = e->now + LOOK_USEC;
-                        } else if (i->result == RESULT_NOT_ALLOWED)
-                                /* Raised or not: a moment later is no new trouble. */
-                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD);
-                        else
+                        } else
                                 incident_end(e, o, i, i->result != RESULT_NONE ? i->result : RESULT_RECOVERED);
                         return;
                 }
