@@ -141,7 +141,7 @@ void manager_recheck_kill(Manager *m) {
         if (!a || sensor_cgroup(m->sensor, a->cgroup_id, &fd, &path) < 0)
                 return;
         d = policy_domain_of(m->policy, path);
-        if (!d || !d->contain.steps[STEP_KILL] || engine_mode(m->engine, d) != MODE_ENFORCE)
+        if (!d || !d->contain.steps[STEP_KILL] || !engine_may_contain(m->engine, path, MODE_ENFORCE))
                 actor_call_off_kill(m->actor);
 }
 

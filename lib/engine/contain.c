@@ -626,7 +626,7 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
                 plan_restore(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
-        if (!d || !d->contain.present || engine_mode(e, d) < MODE_CONTAIN) {
+        if (!contain_goes_on(e, c->path, row)) {
                 plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }

@@ -52,6 +52,8 @@ int engine_adopt(Engine *e, uint64_t now_usec, const Lease *lease, const char *p
  * -ENOENT: no such domain with a [Contain] section. */
 int engine_set_mode(Engine *e, const Policy *policy, const char *domain, Mode mode);
 Mode engine_mode(const Engine *e, const Domain *domain);
+/* The policy in force lets a cgroup of this path be contained, in a domain with at least this mode. */
+bool engine_may_contain(const Engine *e, const char *path, Mode least);
 
 /* Newest first. i from 0; NULL past the last. Valid until the next engine_step(). */
 const Incident *engine_incident(const Engine *e, size_t i);

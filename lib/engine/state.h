@@ -142,6 +142,8 @@ struct Engine {
 
 /* May this cgroup be contained for this victim? VERDICT_CULPRIT: yes. *ret_domain: its domain, or NULL. */
 Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain);
+/* What is contained may be so still, whoever it hurts: no policy, mode or mark that came since forbids it. c: its row; NULL: not seen now. */
+bool contain_goes_on(const Engine *e, const char *path, const CgroupSample *c);
 /* The unit that the path is of, or lies in, is in Exclude= of its domain. */
 bool unit_is_excluded(const Engine *e, const char *path);
 

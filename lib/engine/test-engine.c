@@ -388,6 +388,36 @@ static void test_excluded_and_omitted_are_left(void **state _unused_) {
         world_assert_only_touched(&w, -1);
 }
 
+/* Held, and then excluded or marked: it is let go at once, before it comes to a kill. */
+static void let_go(int held, int marked, bool by_policy) {
+        static char *exclude[] = { (char *) "late.service", NULL };
+        uint64_t touched;
+
+        run_until_held(held);
+        if (by_policy)
+                w.policy.domains[1].contain.exclude = exclude;
+        else
+                w.c[marked].flags |= CGROUP_OMIT;
+        world_run(&w, USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        touched = w.c[held].touched;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.c[held].touched, touched);
+        assert_int_equal(w.kills, 0);
+}
+
+static void test_excluded_while_held(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+
+        let_go(hog, hog, true);
+}
+
+static void test_omitted_while_held(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+
+        let_go(hog, hog, false);
+}
+
 static void test_cache_stream_is_found(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/stream.service", 0);
 
@@ -503,6 +533,17 @@ static void test_slice_with_an_excluded_unit_is_left(void **state _unused_) {
         small_ones_leak();
         world_assert_only_touched(&w, -1);
         assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
+}
+
+/* It is started in there while the slice is held. */
+static void test_slice_with_an_excluded_unit_is_let_go(void **state _unused_) {
+        int slice = world_find(&w, "/sideload.slice");
+
+        small_ones_leak();
+        assert_true(w.c[slice].high < LIMIT_MAX);
+        (void) world_add(&w, "/sideload.slice/backup.service", CGROUP_KIND_UNIT, MIB);
+        world_run(&w, USEC_PER_SEC);
+        assert_true(world_clean(&w));
 }
 
 /* It stands still in a slice of its own in there, which looks do not go into. */
@@ -769,6 +810,8 @@ int main(void) {
                 T(test_cache_at_a_limit_is_no_shortage),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
+                T(test_excluded_while_held),
+                T(test_omitted_while_held),
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
                 T(test_who_breathes_is_no_leak),
@@ -776,6 +819,7 @@ int main(void) {
                 T(test_burst_is_not_all_of_its_slice),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_slice_with_an_excluded_unit_is_left),
+                T(test_slice_with_an_excluded_unit_is_let_go),
                 T(test_slice_with_an_excluded_unit_farther_down_is_left),
                 T(test_slice_with_another_domain_is_left),
                 T(test_squeeze_after_a_long_calm),

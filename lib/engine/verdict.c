@@ -50,9 +50,16 @@ static Verdict mode_verdict(const Engine *e, const Domain *d) {
         return VERDICT_CULPRIT;
 }
 
-/* What is done to a slice is done to all that lies in it: to the victim itself, to domains of their own, to units that are left out. */
+static CgroupFlags marks(const Engine *e, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id);
+
+        return c->flags | (t ? t->subtree_flags : 0);
+}
+
+/* What is done to a slice is done to all that lies in it: to the victim itself, to domains of their own, to units that are left out.
+ * victim: NULL, whoever it is. */
 static Verdict slice_verdict(const Engine *e, const Domain *victim, const CgroupSample *slice, const Domain *d) {
-        if (path_within(victim->cgroup, slice->path))
+        if (victim && path_within(victim->cgroup, slice->path))
                 return VERDICT_RANK;
         for (size_t i = 0; i < e->policy->n_domains; i++) {
                 const Domain *below = &e->policy->domains[i];
@@ -61,7 +68,7 @@ static Verdict slice_verdict(const Engine *e, const Domain *victim, const Cgroup
                         continue;
                 if (!below->contain.present)
                         return VERDICT_NO_DOMAIN;
-                if (below->rank >= victim_rank(victim))
+                if (victim && below->rank >= victim_rank(victim))
                         return VERDICT_RANK;
                 if (mode_verdict(e, below) != VERDICT_CULPRIT)
                         return mode_verdict(e, below);
@@ -77,8 +84,7 @@ static Verdict slice_verdict(const Engine *e, const Domain *victim, const Cgroup
 
 Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource r, const CgroupSample *c, const Domain **ret_domain) {
         const Domain *d = policy_domain_of(e->policy, c->path);
-        const Track *t = tracks_find(&e->tracks, c->id);
-        CgroupFlags flags = c->flags | (t ? t->subtree_flags : 0);
+        CgroupFlags flags = marks(e, c);
         Verdict verdict;
         uint64_t v;
 
@@ -113,4 +119,19 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource 
         if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &v) || !cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &v))
                 return VERDICT_NO_STEP;
         return VERDICT_CULPRIT;
+}
+
+bool engine_may_contain(const Engine *e, const char *path, Mode least) {
+        const Domain *d = policy_domain_of(e->policy, path);
+
+        return d && d->contain.present && engine_mode(e, d) >= least && !unit_is_excluded(e, path);
+}
+
+bool contain_goes_on(const Engine *e, const char *path, const CgroupSample *c) {
+        if (!engine_may_contain(e, path, MODE_CONTAIN))
+                return false;
+        if (!c)
+                return true;
+        return !(marks(e, c) & (CGROUP_PROTECTED | CGROUP_OMIT)) &&
+               (c->kind != CGROUP_KIND_SLICE || slice_verdict(e, NULL, c, policy_domain_of(e->policy, path)) == VERDICT_CULPRIT);
 }

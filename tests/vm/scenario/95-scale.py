@@ -1,12 +1,14 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """How it grows: 10 to 10,000 cgroups in up to 200 domains. What it costs at rest, what a look costs, what it keeps in
-memory, and how soon it acts on the same leak beside them. `./dev bench scale`."""
+memory, and how soon it acts on the same leak and the same flood beside them. `./dev bench scale`."""
 import re
 import shutil
+import statistics
 import time
+from pathlib import Path
 
 import peers
-from vmlib import CGROUP, VM, check, full, kept_between, limited, only_full, read, sh, switches, wait
+from vmlib import CGROUP, LOADS, VM, check, full, kept_between, limited, monotonic, only_full, read, sh, switches, wait
 
 # 10,000 cgroups take the kernel half a GiB.
 MACHINE = {"memory_mib": 3072}
@@ -14,6 +16,10 @@ QUICK_ON = "bookworm"
 SIZES = (10, 100, 1_000, 10_000)
 DOMAINS_MAX = 200
 REST = 40
+FLOODS = 3
+FLOOD_SIZE = "256M"
+# What may be so many times as late with the most cgroups as with the fewest.
+LATE = {"first step of a leak, ms": 1.3, "first step of a flood, ms": 1.3}
 
 
 def cpu_usec(pid: int) -> int:
@@ -49,6 +55,19 @@ class Crowd:
         sh("systemctl", "daemon-reload", timeout=120)
 
 
+def flood_step(vm: VM) -> float | None:
+    """Seconds from the first read of a flood to the first limit."""
+    service = vm.victim(seconds=16, anon="32M", file="0", options=("--disk=/data/victim.dat:64M",))
+    watch = vm.watch(unwatched="/cgdscale.slice")
+    start = monotonic() + 8
+    hog = vm.hog("reads", count=64, size=FLOOD_SIZE, seconds=30, at=int(start * 1e6))
+    service.finish()
+    watch.stop()
+    hog.stop()
+    steps = [r["t"] / 1e6 - start for r in watch.changes() if r["file"] == "io.max"]
+    return steps[0] if steps else None
+
+
 def one(vm: VM, count: int) -> dict[str, float]:
     crowd = Crowd(vm, count)
     try:
@@ -71,8 +90,17 @@ def one(vm: VM, count: int) -> dict[str, float]:
         check(not pair.bystanders(), f"bystanders were touched: {pair.bystanders()[:3]}")
         touched = [change for change in vm.changed_limits(pair.before) if "cgdscale" in change]
         check(not touched, f"bystanders were touched: {touched[:3]}")
+        if first is not None:
+            found["first step of a leak, ms"] = first * 1000
         if cause is not None and first is not None:
             found["first step after memory would last 2 s, ms"] = (first - cause) * 1000
+        floods = []
+        for _ in range(FLOODS):
+            vm.rest()
+            floods.append(flood_step(vm))
+        vm.log(f"with {count} cgroups the first step of a flood came after {floods}")
+        if None not in floods:
+            found["first step of a flood, ms"] = statistics.median(floods) * 1000
         return found
     finally:
         vm.rest()
@@ -84,6 +112,8 @@ def one(vm: VM, count: int) -> dict[str, float]:
 def test_growth(vm: VM) -> None:
     vm.need_cgd()
     vm.wait_sensing()
+    sh(str(LOADS / "cgd-hog"), "reads", "--prepare", f"--size={FLOOD_SIZE}", timeout=150)
+    vm.undo.append(Path("/data/cgd-hog.dat").unlink)
     results = {}
     for n in SIZES:
         results[n] = one(vm, n)
@@ -100,6 +130,9 @@ def test_growth(vm: VM) -> None:
     if full():
         check(kib <= 1, f"{kib:.2f} KiB of memory a cgroup")
         check(large["wakeups a second"] <= 0.2, f"{large['wakeups a second']:.2f} wakeups a second")
+        for what, times in LATE.items():
+            check(large.get(what, float("inf")) <= times * small.get(what, 0),
+                  f"{what}: {large.get(what)} with {SIZES[-1]} cgroups, {small.get(what)} with {SIZES[0]}")
 
 
 @only_full
