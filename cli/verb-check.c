@@ -399,7 +399,7 @@ static void check_credit(Check *c, const json_t *credit) {
                 return;
         }
         add(c, "cgd", "blame for io", "note", found,
-            "Some requests were not counted: there were more than 4096 at a time, or more than 8 disks.", "");
+            "Some requests were not counted: there were more than 4096 at a time, or more than 16 disks in use.", "");
 }
 
 static void check_cgd(Check *c, Cli *cli) {

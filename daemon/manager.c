@@ -316,7 +316,8 @@ static void memory_trim(void) {
 
 typedef struct ReloadAnswer {
         Manager *manager;
-        ServerRequest *request;         /* NULL: by SIGHUP */
+        ServerRequest *request;         /* NULL: by SIGHUP, or at the start */
+        bool starting;                  /* the generator has run at boot */
         char *text;
 } ReloadAnswer;
 
@@ -373,8 +374,7 @@ static void on_applied(int r, const char *message, void *userdata) {
                 if (str_finish(&s, &a->text) < 0)
                         a->text = NULL;
         }
-        /* A daemon that is being started has nobody to tell. */
-        if (!a->request) {
+        if (a->starting) {
                 reload_answer(a, 0, NULL);
                 return;
         }
@@ -462,6 +462,8 @@ void manager_reload(Manager *m, ServerRequest *request) {
                         reload_refused(request, m->refused);
                 return;
         }
+        if (!request && diagnostics && *diagnostics)
+                (void) fprintf(stderr, "<4>%s", diagnostics);
         policy_enforce(m, p, request, diagnostics);
         memory_trim();
 }
@@ -682,8 +684,8 @@ static int manager_start(Manager *m) {
         r = policy_load(&p, &m->left_out, &diagnostics);
         if (r != 0) {
                 m->refused = strdup(diagnostics ?: strerror(-r));
-                (void) fprintf(stderr, "<3>cgd: policies are refused; until 'cgctl reload' succeeds %s:\n%s",
-                               r < 0 ? "nothing is guarded" : "only the others are in force", m->refused ?: "");
+                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "Policies are refused; until 'cgctl reload' succeeds %s:\n%s",
+                            r < 0 ? "nothing is guarded" : "only the others are in force", m->refused ?: "");
                 p = p ?: calloc(1, sizeof(Policy));
                 if (!p)
                         return fail(-ENOMEM, "cannot make an empty policy");
@@ -705,7 +707,7 @@ static int manager_start(Manager *m) {
                 ReloadAnswer *a = calloc(1, sizeof(ReloadAnswer));
 
                 if (a) {
-                        a->manager = m;
+                        *a = (ReloadAnswer) { .manager = m, .starting = true };
                         r = place_apply_resources(m->placer, on_applied, a);
                         if (r < 0)
                                 on_applied(r, NULL, a);
@@ -783,8 +785,9 @@ int manager_run(Manager *m) {
         (void) sd_notify(false, "STOPPING=1\nSTATUS=giving everything back");
         left = actor_release_all(m->actor, RELEASE_USEC);
         if (left > 0)
-                (void) fprintf(stderr, "<4>cgd: %d changes could not be given back in time; ExecStopPost= will try again.\n", left);
-        journal_say(m->journal, MESSAGE_STOPPED, LOG_INFO, "cgd has stopped; %s.",
-                    left > 0 ? "not everything could be given back in time" : "everything is given back");
+                journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
+                            "cgd has stopped; %d changes could not be given back in time, ExecStopPost= tries again.", left);
+        else
+                journal_say(m->journal, MESSAGE_STOPPED, LOG_INFO, "cgd has stopped; everything is given back.");
         return r;
 }

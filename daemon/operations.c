@@ -66,7 +66,7 @@ static int op_set_mode(void *userdata, const char *domain, Mode mode) {
         if (r < 0)
                 return r;
         manager_recheck_kill(m);
-        journal_say(m->journal, MESSAGE_LOADED, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
+        journal_say(m->journal, MESSAGE_MODE_SET, LOG_NOTICE, "%s: mode is now %s, by an operator.", domain,
                     mode_to_string(engine_mode(m->engine, d)));
         m->plan.next_usec = 0;          /* what the new mode no longer allows is given back now */
         m->plan.sample_cgroups = true;

@@ -37,17 +37,20 @@ static json_t *json_contain(const Domain *d, const Engine *engine) {
                 if (c->steps[s])
                         (void) json_array_append_new(steps, json_string(step_to_string((Step) s)));
         mode = engine_mode(engine, d);
-        return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:i}",
+        return json_pack("{s:s, s:s, s:o, s:I, s:I, s:I, s:I, s:I, s:i, s:I, s:o, s:o, s:I, s:o, s:i}",
                          "mode", mode_to_string(mode),
                          "mode_configured", mode_to_string(c->mode),
                          "steps", steps,
                          "step_usec", (json_int_t) c->step_usec,
                          "squeeze_floor_bytes", (json_int_t) c->squeeze_floor_bytes,
+                         "io_cap_floor_bytes", (json_int_t) c->io_cap_floor_bytes,
                          "lease_usec", (json_int_t) c->lease_usec,
                          "kill_after_usec", (json_int_t) c->kill_after_usec,
                          "kill_budget", (int) c->kill_budget,
                          "kill_budget_usec", (json_int_t) c->kill_budget_usec,
                          "exclude", json_strv(c->exclude),
+                         "pre_kill_exec", c->pre_kill_exec ? json_text(c->pre_kill_exec) : json_null(),
+                         "pre_kill_timeout_usec", (json_int_t) c->pre_kill_timeout_usec,
                          "file", json_text(c->mode_span.file),
                          "line", (int) c->mode_span.line);
 }

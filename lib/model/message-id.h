@@ -11,6 +11,7 @@
         X(STOPPED,       "97f310010fb84ab09ffa8bd402926607", "cgd has stopped and given everything back") \
         X(LOADED,        "2a3ab57ce8754856a8655b720e60a7bc", "A policy set was loaded") \
         X(REFUSED,       "4fa2149765564d58af02c5aee44dbe95", "A policy set was refused") \
+        X(MODE_SET,      "0e6b0a1c5d8f4b7f9c3d27a1e84f6b52", "A domain's mode was set by an operator") \
         X(ALARM,         "6c5cdc7e90a542829490babab2928af9", "A domain asks for help") \
         X(CONTAINED,     "54e9aa4b2d944be3a9bc540cd7e33b4b", "A cgroup is contained") \
         X(NOT_CONTAINED, "433d0a0ecd9c4d959ce42c204ac7a6a1", "Nothing was done about an alarm") \
