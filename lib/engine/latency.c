@@ -34,7 +34,7 @@ void latencies_forget(Latencies *l) {
 }
 
 static Latency *find(Latencies *l, uint64_t key) {
-        for (size_t i = 0; i < LATENCIES_MAX; i++)
+        for (size_t i = 0; i < POLICY_LATENCIES_MAX; i++)
                 if (l->of[i].key == key || l->of[i].key == 0) {
                         l->of[i].key = key;
                         return &l->of[i];
@@ -74,7 +74,7 @@ bool latencies_percentile(Latencies *l, uint64_t key, const IoCredit *credit, co
 }
 
 uint64_t latencies_since(const Latencies *l, uint64_t key) {
-        for (size_t i = 0; i < LATENCIES_MAX; i++)
+        for (size_t i = 0; i < POLICY_LATENCIES_MAX; i++)
                 if (l->of[i].key == key)
                         return l->of[i].older.usec;
         return 0;

@@ -7,9 +7,8 @@
 #include <stdint.h>
 
 #include "model/sample.h"
+#include "policy/policy.h"
 
-/* Conditions IOLatencyAbove= that are followed. */
-#define LATENCIES_MAX 16
 /* Of fewer requests a percentile says nothing. */
 #define LATENCY_REQUESTS_MIN 10
 
@@ -28,7 +27,7 @@ typedef struct Latencies {
         uint64_t usec;                  /* of the last sample with histograms */
         uint64_t ever[IO_SLOTS][LATENCY_BUCKETS];
         uint32_t fresh[IO_SLOTS][LATENCY_BUCKETS];      /* since the sample before */
-        Latency of[LATENCIES_MAX];
+        Latency of[POLICY_LATENCIES_MAX];
 } Latencies;
 
 void latencies_update(Latencies *l, const Sample *s);

@@ -16,6 +16,8 @@
 /* Whose state the engine keeps: domains, and the alarms of all together. */
 #define POLICY_DOMAINS_MAX 256
 #define POLICY_ALARMS_MAX 512
+/* Conditions IOLatencyAbove= in a set. */
+#define POLICY_LATENCIES_MAX 16
 
 /* The slice cgd.service runs in: nobody else's, so no domain may be on it or below it. */
 #define CGD_SLICE "cgd.slice"

@@ -511,8 +511,8 @@ static void test_large(void **state _unused_) {
         }
 }
 
-/* So many policies of so many alarms each: refused with that reason, or taken if it is NULL. */
-static void assert_set(size_t domains, unsigned alarms, const char *reason) {
+/* So many policies of so many alarms with this condition each: refused with that reason, or taken if it is NULL. */
+static void assert_set(size_t domains, unsigned alarms, const char *condition, const char *reason) {
         _cleanup_free_ Text *texts = calloc(domains, sizeof(Text));
         _cleanup_diagnostics_ Diagnostics d = { .strict = true };
         _cleanup_(policy_freep) Policy *p = NULL;
@@ -520,7 +520,7 @@ static void assert_set(size_t domains, unsigned alarms, const char *reason) {
         _cleanup_str_ Str s = {};
 
         for (unsigned a = 0; a < alarms; a++)
-                str_appendf(&s, "[Alarm a%u]\nSwapUsedAbove=1%%\n", a);
+                str_appendf(&s, "[Alarm a%u]\n%s\n", a, condition);
         for (size_t i = 0; i < domains; i++) {
                 (void) snprintf(names[i], sizeof(names[i]), "d%zu", i);
                 texts[i] = (Text) { names[i], "p", s.data };
@@ -531,9 +531,13 @@ static void assert_set(size_t domains, unsigned alarms, const char *reason) {
 }
 
 static void test_large_sets(void **state _unused_) {
-        assert_set(POLICY_DOMAINS_MAX, 2, NULL);
-        assert_set(POLICY_DOMAINS_MAX + 1, 1, "more than 256 domains");
-        assert_set(65, 8, "more than 512 alarms");
+        static const char used[] = "SwapUsedAbove=1%", slow[] = "IOLatencyAbove=p99 50ms over 1s";
+
+        assert_set(POLICY_DOMAINS_MAX, 2, used, NULL);
+        assert_set(POLICY_DOMAINS_MAX + 1, 1, used, "more than 256 domains");
+        assert_set(65, 8, used, "more than 512 alarms");
+        assert_set(2, 8, slow, NULL);
+        assert_set(3, 8, slow, "more than 16 conditions IOLatencyAbove=");
 }
 
 static void test_unknown(void **state _unused_) {

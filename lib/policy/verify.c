@@ -149,8 +149,17 @@ static void verify_slices(const Draft *drafts, size_t n, Diagnostics *d) {
                 }
 }
 
+static size_t count_latencies(const Domain *d) {
+        size_t n = 0;
+
+        for (size_t a = 0; a < d->n_alarms; a++)
+                for (size_t c = 0; c < d->alarms[a].n_conditions; c++)
+                        n += d->alarms[a].conditions[c].type == CONDITION_IO_LATENCY;
+        return n;
+}
+
 int drafts_verify(const Draft *drafts, size_t n, Diagnostics *d) {
-        size_t alarms = 0;
+        size_t alarms = 0, latencies = 0;
         int r;
 
         if (n > POLICY_DOMAINS_MAX) {
@@ -162,6 +171,12 @@ int drafts_verify(const Draft *drafts, size_t n, Diagnostics *d) {
                 alarms += drafts[i].domain.n_alarms;
                 if (alarms > POLICY_ALARMS_MAX) {
                         diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d alarms in all policies", POLICY_ALARMS_MAX);
+                        return 0;
+                }
+                latencies += count_latencies(&drafts[i].domain);
+                if (latencies > POLICY_LATENCIES_MAX) {
+                        diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d conditions IOLatencyAbove= in all policies",
+                                        POLICY_LATENCIES_MAX);
                         return 0;
                 }
         }
