@@ -268,12 +268,14 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
 
 void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
         Line l = { .priority = LOG_NOTICE, .incident_id = i->id };
-        _cleanup_free_ char *who = str_escape(i->culprit);
+        /* Once it is about a second one, what is done to the first goes on. */
+        const char *path = incident_path_of(i, e->cgroup_id) ?: i->culprit;
+        _cleanup_free_ char *who = str_escape(path);
 
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i->domain);
         if (who)
                 (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who);
-        unit_of(i->culprit, l.unit);
+        unit_of(path, l.unit);
 
         switch (e->type) {
         case ENTRY_ALARM:

@@ -145,6 +145,22 @@ static void test_contained(void **state) {
         assert_non_null(strstr(field(0, "MESSAGE"), "hold: memory.high"));
 }
 
+/* It is about a second culprit by now; what is done to the first one is told of him. */
+static void test_first_of_two(void **state) {
+        Incident i = incident_of("/sideload.slice/second.service");
+        Journal *j = begin();
+
+        (void) state;
+        i.n_candidates = 2;
+        i.candidates[0] = (Candidate) { .cgroup_id = 2, .path = "/sideload.slice/second.service" };
+        i.candidates[1] = (Candidate) { .cgroup_id = 3, .path = "/sideload.slice/first.service" };
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .cgroup_id = 3 });
+        journal_free(j);
+        assert_int_equal(n_sent, 1);
+        assert_string_equal(field(0, "CGD_CULPRIT"), "/sideload.slice/first.service");
+        assert_string_equal(field(0, "OBJECT_SYSTEMD_UNIT"), "first.service");
+}
+
 static void test_adopted(void **state) {
         Incident i = { .id = 9, .alarm = "adopted", .condition = "lease found at start", .culprit = "/sideload.slice/hog.service" };
         Journal *j = begin();
@@ -165,6 +181,7 @@ int main(void) {
                 cmocka_unit_test(test_escaped),
                 cmocka_unit_test(test_kill),
                 cmocka_unit_test(test_contained),
+                cmocka_unit_test(test_first_of_two),
                 cmocka_unit_test(test_adopted),
         };
 

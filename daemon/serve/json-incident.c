@@ -29,17 +29,6 @@ static const char *action_name(ActionType t) {
 }
 
 /* Entries name cgroups by id; people by path. */
-static const char *incident_path_of(const Incident *i, uint64_t cgroup_id) {
-        if (cgroup_id == 0)
-                return NULL;
-        if (cgroup_id == i->culprit_id)
-                return i->culprit;
-        for (size_t k = 0; k < i->n_candidates; k++)
-                if (i->candidates[k].cgroup_id == cgroup_id)
-                        return i->candidates[k].path;
-        return NULL;
-}
-
 static json_t *json_entry(const Incident *i, const IncidentEntry *e, const ServerInfo *info) {
         bool action = e->action_id != 0 || e->type == ENTRY_WOULD;
         json_t *j;

@@ -25,7 +25,7 @@ typedef enum Verdict {
         VERDICT_MODE_OFF,
         VERDICT_MODE_MONITOR,           /* would have been acted on */
         VERDICT_NO_STEP,                /* Steps= leaves nothing that would help */
-        VERDICT_TAKEN,                  /* contained already by another incident */
+        VERDICT_TAKEN,                  /* contained already, by another incident or before the present culprit */
         VERDICT_FREE_MEMORY,            /* what it took was free: the kernel took none from anybody meanwhile */
         VERDICT_NOT_WAITED_FOR,         /* it only read, and the victim's requests took longer by themselves */
         VERDICT_FOREIGN_LIMIT,          /* someone else changed the limit since: left alone */
@@ -144,3 +144,6 @@ typedef struct Incident {
         IncidentEntry entries[INCIDENT_ENTRIES_MAX]; /* when full, the middle is dropped: .dropped counts */
         size_t n_entries, dropped;
 } Incident;
+
+/* Whom an entry is about: the culprit, or another one that was considered; NULL: not known any more. Borrowed. */
+const char *incident_path_of(const Incident *i, uint64_t cgroup_id);
