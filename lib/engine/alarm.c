@@ -55,29 +55,50 @@ static const Pressure *condition_pressure(const Condition *c) {
         return c->type == CONDITION_IO_PRESSURE ? &io[c->full] : &memory[c->full];
 }
 
-/* Stall of contained cgroups in the domain since the sample before this one. */
-static uint64_t contained_stall(const Engine *e, const Domain *d, const Pressure *p) {
-        uint64_t sum = 0;
+/* Of one cgroup since the sample before this one; 0 where that is not known. */
+static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p) {
+        const Track *t = tracks_find(&e->tracks, cgroup_id);
+        uint64_t last, previous;
+        TrackPoint before;
 
+        if (!t)
+                return 0;
+        before = track_since(t, WINDOW_LAST);
+        if (!*(const bool *) ((const char *) &t->last + p->have) || !*(const bool *) ((const char *) &before + p->have))
+                return 0;
+        last = *(const uint64_t *) ((const char *) &t->last + p->total);
+        previous = *(const uint64_t *) ((const char *) &before + p->total);
+        return last - MIN(previous, last);
+}
+
+/* The contained cgroup that the path is of or lies in; other than `itself`. */
+static const Containment *contained_above(const Engine *e, const char *path, const Containment *itself) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id != 0 && &e->containments[i] != itself && path_within(path, e->containments[i].path))
+                        return &e->containments[i];
+        return NULL;
+}
+
+/* Of a domain's stall, what is not that of contained cgroups in it. The two overlap in time: it is at least what any unit stalled
+ * that is not contained. */
+static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, const Pressure *p, uint64_t stall) {
+        uint64_t contained = 0, other = 0;
+
+        if (stall == 0 || !contains_contained(e, d))
+                return stall;
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++) {
                 const Containment *c = &e->containments[i];
-                uint64_t last, previous;
-                TrackPoint before;
-                const Track *t;
 
-                if (c->cgroup_id == 0 || !path_within(c->path, d->cgroup))
-                        continue;
-                t = tracks_find(&e->tracks, c->cgroup_id);
-                if (!t)
-                        continue;
-                before = track_since(t, WINDOW_LAST);
-                if (!*(const bool *) ((const char *) &t->last + p->have) || !*(const bool *) ((const char *) &before + p->have))
-                        continue;
-                last = *(const uint64_t *) ((const char *) &t->last + p->total);
-                previous = *(const uint64_t *) ((const char *) &before + p->total);
-                sum += last - MIN(previous, last);
+                if (c->cgroup_id != 0 && path_within(c->path, d->cgroup) && !contained_above(e, c->path, c))
+                        contained += stall_of(e, c->cgroup_id, p);
         }
-        return sum;
+        for (size_t i = 0; i < s->n_cgroups; i++) {
+                const CgroupSample *u = &s->cgroups[i];
+
+                if (u->kind == CGROUP_KIND_UNIT && path_within(u->path, d->cgroup) && !contained_above(e, u->path, NULL))
+                        other = MAX(other, stall_of(e, u->id, p));
+        }
+        return MAX(stall - MIN(stall, contained), MIN(stall, other));
 }
 
 static const CgroupSample *slice_row(const Sample *s, const char *path) {
@@ -98,7 +119,7 @@ static bool pressure_counter(const Sample *s, const Domain *d, const Pressure *p
 
 static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
         const Pressure *p = condition_pressure(c);
-        uint64_t counter, delta = 0, own, usec, stalled;
+        uint64_t counter, delta = 0, usec, stalled;
 
         if (!pressure_counter(s, d, p, &counter)) {
                 /* A slice that is no more waits for nothing; one that was not looked at may. */
@@ -113,8 +134,7 @@ static void pressure_update(Engine *e, const Sample *s, const Domain *d, const C
         st->counter = counter;
         st->have_counter = true;
 
-        own = contained_stall(e, d, p);
-        st->total += delta - MIN(delta, own);
+        st->total += own_stall(e, s, d, p, delta);
 
         if (st->older_usec == 0) {
                 st->older_usec = st->newer_usec = st->late_usec = st->later_usec = s->usec;

@@ -136,7 +136,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
-                tracks_buried(t, w, s->usec, &bytes, &rate);
+                tracks_buried(t, w, parent->id, s->usec, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
         }

@@ -523,7 +523,8 @@ static bool probe_ends(const Engine *e, Containment *c, bool paced, const Pace *
                 return false;
         c->pace.rest_until_usec = e->now + PROBE_WAITS * c->cap_wait_usec;
         for (size_t i = 0; i < c->n_caps; i++)
-                c->caps[i].level = c->caps[i].lower;
+                for (int k = 0; k < _IO_KEY_MAX; k++)
+                        c->caps[i].level.v[k] = MIN(c->caps[i].level.v[k], c->caps[i].lower.v[k]);
         return true;
 }
 
@@ -554,6 +555,7 @@ static CapsChange caps_retreat(Engine *e, Containment *c, const Domain *d) {
 
 CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
         bool any = false, risen = caps_are_risen(e, c), trust, paced;
+        IoLine before[IO_DEVICES_MAX];
         Pace pace;
 
         trust = e->now - c->cap_hurt_usec >= DISTRUST_WAITS * c->cap_wait_usec && e->now >= c->pace.rest_until_usec;
@@ -576,8 +578,8 @@ CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
                 c->cap_hurt_usec += c->cap_wait_usec;
         for (size_t i = 0; i < c->n_caps; i++) {
                 DeviceCap *cap = &c->caps[i];
-                IoLine before = cap->level;
 
+                before[i] = cap->level;
                 cap_learn(e, cap);
                 if (trust)
                         cap->trust_permyriad = MIN(cap->trust_permyriad + cap->trust_permyriad / 8 + 1, (unsigned) PERMYRIAD);
@@ -586,13 +588,12 @@ CapsChange caps_raise(Engine *e, Containment *c, const Domain *d) {
                                 uint64_t room = cap_room(e, c, cap, k);
 
                                 cap->level.v[k] = MIN(cap_higher(e, c, cap, k, paced), cap->original.v[k]);
-                                c->pace.probing |= cap->level.v[k] > before.v[k] && cap->level.v[k] > room;
+                                c->pace.probing |= cap->level.v[k] > before[i].v[k] && cap->level.v[k] > room;
                         }
-                if (memcmp(before.v, cap->level.v, sizeof(before.v)) == 0)
-                        continue;
-                cap->lower = before;
-                any = true;
+                any |= memcmp(before[i].v, cap->level.v, sizeof(before[i].v)) != 0;
         }
+        for (size_t i = 0; any && i < c->n_caps; i++)
+                c->caps[i].lower = before[i];
         return any ? CAPS_RISEN : CAPS_STAY;
 }
 

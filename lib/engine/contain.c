@@ -36,8 +36,7 @@
 /* A lower cap makes it take longer, for whoever waits for a journal commit behind it, and for itself, which cannot even be
  * stopped before its fdatasync() is through. Never longer than this. */
 #define WRITE_DRAIN_USEC (10 * USEC_PER_SEC)
-#define FAILURES_MAX 3
-/* What is ours is not given up as soon: a minute of trying. */
+/* One a second: what is ours is not given up as soon. */
 #define RESTORE_FAILURES_MAX 60
 /* Less is not worth a write; this much is, for who lacked only a little more when it was held. */
 #define RISE_BYTES_MIN (UINT64_C(4) << 20)
@@ -252,7 +251,7 @@ static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         return false;
 }
 
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *row) {
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = NULL;
         size_t n = strlen(row->path);
@@ -279,7 +278,7 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
         memcpy(c->path, row->path, n + 1);
         if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
                 c->swap_level = c->swap_original;
-        if (scope->resource == RESOURCE_IO && caps_help(e, scope, row)) {
+        if (r == RESOURCE_IO) {
                 bool begun;
 
                 /* What it may write; and what it may dirty as soon as that is written (writes_step()), see caps.c. */
@@ -344,8 +343,7 @@ static bool memory_is_short(const Engine *e, const Containment *c) {
         if (room_on_host(e) < e->forecast.total / 10)
                 return true;
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
-                const Incident *inc = e->open[i].id ? chronicle_find((Chronicle *) &e->chronicle, e->open[i].id) : NULL;
-                const Domain *victim = inc && inc->culprit_id == c->cgroup_id ? incident_victim(e, &e->open[i]) : NULL;
+                const Domain *victim = incident_acts_on(&e->open[i], c->cgroup_id) ? incident_victim(e, &e->open[i]) : NULL;
 
                 if (victim && slice_is_full(e, victim->cgroup))
                         return true;
@@ -389,16 +387,22 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
                 try_kill(e, plan, c, row, d);
 }
 
-static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool pushing) {
-        uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level = c->level + c->level / 4, room, swapped = 0;
+static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool wanting) {
+        uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level, from, room, swapped = 0, moved;
 
-        /* Nothing of it is ours: the first write failed, or the cgd before had given it back. And nothing is more than no limit. */
+        /* Nothing of it is ours: the cgd before had given it back. And nothing is more than no limit. */
         if (c->level >= c->original) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
-        /* Twice its use and not pushing: the limit binds no more. */
-        if (!pushing && level >= 2 * current && c->phase == PHASE_RISING) {
+        if (c->swap_level != c->swap_original && swap_use(row) > c->swap_level)
+                swapped = swap_use(row) - c->swap_level;
+        /* What others' trouble drove out of it went below its limit, and was not taken in: it is pinned anew as it stands now. */
+        moved = MIN(swapped, c->level - MIN(current, c->level));
+        from = c->level - moved;
+        level = from + MAX(from / 4, RISE_BYTES_MIN);
+        /* Twice its use, and it does not want more: the limit binds no more. */
+        if (!wanting && level >= 2 * current && c->phase == PHASE_RISING) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
@@ -408,21 +412,21 @@ static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         room = room_for(e, c->path) / 2;
         if (room < RISE_BYTES_MIN)
                 return;
-        if (c->swap_level != c->swap_original && swap_use(row) > c->swap_level)
-                swapped = swap_use(row) - c->swap_level;
-        level = MIN(level, MAX(c->level, current) + room);
-        level -= MIN(level, swapped);
-        if (level < c->level + RISE_BYTES_MIN)
+        level = MIN(level, MAX(from, current) + room);
+        level -= MIN(level, swapped - moved);
+        if (level < from + RISE_BYTES_MIN)
                 return;
-        c->lower_level = c->level;
+        if (level >= c->original) {
+                plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
+                return;
+        }
+        c->lower_level = from;
         /* Who is above his swap limit is slowed whatever memory.high says: pin it anew, or the rise is none. */
         if (c->swap_level != c->swap_original)
                 c->swap_level = MIN(MAX(c->swap_level, swap_use(row) + SWAP_SLACK_BYTES), c->swap_original);
         if (plan_level(e, plan, c, STEP_HOLD, level, ENTRY_RISE, d)) {
                 c->phase = PHASE_RISING;
                 c->rise_usec = e->now;
-                if (c->level >= c->original)
-                        plan->n_actions--, c->pending_action = 0, plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
         }
 }
 
@@ -435,7 +439,7 @@ static bool hurts_anyone(const Engine *e, const Containment *c, IncidentResource
                 if (o->id == 0)
                         continue;
                 inc = chronicle_find((Chronicle *) &e->chronicle, o->id);
-                if (inc && inc->culprit_id == c->cgroup_id && (inc->resource == r || (inc->resource == RESOURCE_IO && c->n_caps == 0)) &&
+                if (inc && incident_acts_on(o, c->cgroup_id) && (inc->resource == r || (inc->resource == RESOURCE_IO && c->n_caps == 0)) &&
                     incident_hurts(e, o, c->cgroup_id))
                         return true;
         }
@@ -446,7 +450,7 @@ static void mark_incidents(Engine *e, const Containment *c, IncidentResource r) 
         for (size_t i = 0; i < INCIDENTS_MAX; i++) {
                 const Incident *inc = e->open[i].id ? chronicle_find(&e->chronicle, e->open[i].id) : NULL;
 
-                if (inc && inc->culprit_id == c->cgroup_id && (inc->resource == r || c->n_caps == 0))
+                if (inc && incident_acts_on(&e->open[i], c->cgroup_id) && (inc->resource == r || c->n_caps == 0))
                         incident_mark(e, &e->open[i]);
         }
 }
@@ -454,7 +458,10 @@ static void mark_incidents(Engine *e, const Containment *c, IncidentResource r) 
 /* Wanting more than it has: it still takes in, whether or not the limit binds just now, or it stands at its
  * limit and waits for room. False where that cannot be told: the recent window has only just begun. */
 static bool pushing_known(const Engine *e, const Containment *c, const CgroupSample *row, const Track *t,
-                          bool *ret_pushing, unsigned *ret_full) {
+                          bool *ret_pushing, bool *ret_wanting, unsigned *ret_full) {
+        const TrackPoint from = track_since(t, WINDOW_RECENT);
+        uint64_t usec = t->last.usec - from.usec;
+        bool waiting;
         unsigned some;
         Intake in;
 
@@ -462,10 +469,14 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
                 return false;
         /* Who is asleep in the kernel's throttle stays so for up to two seconds after the limit was raised: that
          * it takes nothing in meanwhile says nothing of what it wants. */
-        *ret_pushing = in.rate >= intake_noise(e) || *ret_full >= STUCK_PERMYRIAD ||
-                       (some >= PUSHING_PERMYRIAD &&
-                        (track_throttled(t) || row->use[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
-                         (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level)));
+        waiting = *ret_full >= STUCK_PERMYRIAD ||
+                  (some >= PUSHING_PERMYRIAD &&
+                   (track_throttled(t) || row->use[CGROUP_MEMORY_CURRENT] >= c->level - c->level / 16 ||
+                    (c->swap_level != c->swap_original && swap_use(row) >= c->swap_level)));
+        *ret_pushing = waiting || in.rate >= intake_noise(e);
+        /* A stream turns over what it has, and wants no more. */
+        *ret_wanting = waiting || (*ret_pushing && t->last.current + t->last.swap >= from.current + from.swap +
+                                                                                     mul_div_u64(intake_noise(e), usec, USEC_PER_SEC));
         return true;
 }
 
@@ -568,11 +579,11 @@ static void caps_step(Engine *e, Plan *plan, Containment *c, const CgroupSample 
 static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         const Track *t = tracks_find(&e->tracks, c->cgroup_id);
         unsigned full;
-        bool hurts, pushing;
+        bool hurts, pushing, wanting;
         uint64_t v;
 
         if (!row || !t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &v) ||
-            !pushing_known(e, c, row, t, &pushing, &full)) {
+            !pushing_known(e, c, row, t, &pushing, &wanting, &full)) {
                 /* Nothing is known of it now, which is no reason to raise it; but what is not known to be needed
                  * is given back in time. */
                 if (e->now - c->evidence_usec >= d->contain.lease_usec)
@@ -604,7 +615,7 @@ static void memory_step(Engine *e, Plan *plan, Containment *c, const CgroupSampl
                 return;
         }
         if (e->now - c->step_usec >= (c->phase == PHASE_RISING ? CALM_USEC : c->rise_wait_usec))
-                rise(e, plan, c, row, d, pushing);
+                rise(e, plan, c, row, d, wanting);
 }
 
 /* The memory.high that keeps little dirty comes after the caps, and stays as long as they do. */
@@ -620,7 +631,7 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
         const Domain *d = policy_domain_of(e->policy, c->path);
         const CgroupSample *row = e->sample ? sample_find(e->sample, c->cgroup_id) : NULL;
 
-        if (c->pending_action != 0)
+        if (c->pending_action != 0 || (c->failures > 0 && e->now - c->step_usec < CALM_USEC))
                 return;
         if (c->killed) {
                 plan_restore(e, plan, c, ENTRY_RELIEF, d);
@@ -648,12 +659,14 @@ void containments_step(Engine *e, Plan *plan) {
                         containment_step(e, plan, &e->containments[i]);
 }
 
-/* Ends a containment; its incident goes on until calm, and learns how this ended. */
+/* Ends a containment; those incidents that it is the culprit of go on until calm, and learn how this ended. */
 static void containment_end(Engine *e, Containment *c, IncidentResult result) {
-        Incident *i = chronicle_find(&e->chronicle, c->incident_id);
+        for (size_t k = 0; k < INCIDENTS_MAX; k++) {
+                Incident *i = incident_acts_on(&e->open[k], c->cgroup_id) ? chronicle_find(&e->chronicle, e->open[k].id) : NULL;
 
-        if (i && i->state != INCIDENT_OVER && i->result == RESULT_NONE)
-                i->result = c->killed ? RESULT_KILLED : result;
+                if (i && i->result == RESULT_NONE)
+                        i->result = c->killed ? RESULT_KILLED : result;
+        }
         *c = (Containment) {};
 }
 
@@ -664,7 +677,7 @@ static bool is_about_io(const Outcome *o) {
 
 void containment_outcome(Engine *e, const Outcome *o) {
         Containment *c = NULL;
-        bool untouched;
+        bool capped;
 
         if (o->action_id != 0 && o->action_id == e->kill_in_flight)
                 e->kill_in_flight = 0;
@@ -688,6 +701,9 @@ void containment_outcome(Engine *e, const Outcome *o) {
         switch (o->result) {
         case OUTCOME_DONE:
                 c->failures = 0;
+                for (size_t k = 0; k < INCIDENTS_MAX; k++)
+                        if (incident_acts_on(&e->open[k], c->cgroup_id))
+                                e->open[k].recheck_wait_usec = RECHECK_MIN_USEC;
                 if (o->type == ACTION_SET_MEMORY_HIGH)
                         c->written = c->level = o->after;
                 for (size_t k = 0; k < c->n_caps && is_about_io(o); k++)
@@ -719,14 +735,19 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 c->phase = PHASE_HELD;
                 c->step_usec = c->cap_usec = e->now;
                 c->level = c->written;
-                untouched = c->level == c->original;
+                c->failures++;
+                capped = false;
                 for (size_t k = 0; k < c->n_caps; k++) {
                         if (is_about_io(o))
                                 c->caps[k].level = c->caps[k].written;
-                        untouched = untouched && memcmp(c->caps[k].written.v, c->caps[k].original.v, sizeof(c->caps[k].written.v)) == 0;
+                        capped = capped || memcmp(c->caps[k].written.v, c->caps[k].original.v, sizeof(c->caps[k].written.v)) != 0;
                 }
-                /* A first step that cannot be taken leaves nothing to undo. */
-                if (++c->failures >= (untouched ? FAILURES_MAX : RESTORE_FAILURES_MAX) && (untouched || o->type == ACTION_RESTORE))
+                /* A first step that could not be taken leaves nothing to undo; the incident looks again, and takes it anew. */
+                if (is_about_io(o) && !capped)
+                        c->n_caps = 0;
+                if (c->level == c->original)
+                        c->memory = false;
+                if ((!c->memory && c->n_caps == 0) || (o->type == ACTION_RESTORE && c->failures >= RESTORE_FAILURES_MAX))
                         containment_end(e, c, RESULT_NOT_ALLOWED);
                 return;
         }

@@ -77,6 +77,10 @@ OpenIncident *incident_state(Engine *e, uint64_t id) {
         return NULL;
 }
 
+bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id) {
+        return o->id != 0 && cgroup_id != 0 && o->acts_on == cgroup_id;
+}
+
 static AlarmState *incident_alarm(const Engine *e, const OpenIncident *o) {
         return o->alarm < 0 ? NULL : (AlarmState *) &e->alarms[o->alarm];
 }
@@ -213,7 +217,7 @@ static void incident_open(Engine *e, size_t alarm_index) {
                 return;
 
         *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
-                              .recheck_wait_usec = USEC_PER_SEC };
+                              .recheck_wait_usec = RECHECK_MIN_USEC };
         a->incident_id = i->id;
         incident_mark(e, o);
 
@@ -306,6 +310,18 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
                 b->culprit = NULL;
 }
 
+/* Whoever is contained for this incident stays in the list, though he does little now: entries about him go on. */
+static void keep_contained(Engine *e, Incident *i, const Candidate *old, size_t n_old) {
+        for (size_t k = 0; k < n_old && i->n_candidates < INCIDENT_CANDIDATES_MAX; k++) {
+                const Containment *c = containment_find(e, old[k].cgroup_id);
+
+                if (!c || c->incident_id != i->id || incident_path_of(i, c->cgroup_id))
+                        continue;
+                i->candidates[i->n_candidates] = (Candidate) { .cgroup_id = c->cgroup_id, .verdict = VERDICT_TAKEN };
+                path_shown(i->candidates[i->n_candidates++].path, c->path);
+        }
+}
+
 static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, const Blame *b) {
         const Domain *d;
 
@@ -329,6 +345,10 @@ static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, 
 
 static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict verdict,
                                     const Domain *d) {
+        Candidate old[INCIDENT_CANDIDATES_MAX];
+        size_t n_old = i->n_candidates;
+
+        memcpy(old, i->candidates, sizeof(old));
         incident_record_blame(e, victim, i, b);
         i->culprit_id = b->culprit->id;
         path_shown(i->culprit, b->culprit->path);
@@ -354,6 +374,7 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
                         path_shown(i->candidates[0].path, b->culprit->path);
                 }
         }
+        keep_contained(e, i, old, n_old);
 }
 
 /* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
@@ -398,7 +419,7 @@ static bool is_another(Engine *e, const OpenIncident *o, const Incident *i, cons
 
 /* Nobody else is to blame: it goes on with the one that it has. */
 static bool incident_keeps(Engine *e, OpenIncident *o, Incident *i) {
-        if (!containment_find(e, i->culprit_id))
+        if (!incident_acts_on(o, i->culprit_id) || !containment_find(e, i->culprit_id))
                 return false;
         i->state = INCIDENT_CONTAINING;
         /* A disk forgets; what memory's last step did is still to be judged. */
@@ -526,14 +547,16 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                         i->candidates[k].verdict = VERDICT_TAKEN;
                         if (!containment_join(e, plan, &scope, lever, b.culprit))
                                 return;
-                        i->state = INCIDENT_CONTAINING;
+                        o->recheck_wait_usec = RECHECK_MIN_USEC;
                         if (!same || i->resource == RESOURCE_IO)
                                 incident_mark(e, o);
-                } else if (containment_begin(e, plan, i, &scope, b.culprit)) {
-                        i->state = INCIDENT_CONTAINING;
-                        i->result = RESULT_NONE;
+                } else if (containment_begin(e, plan, i, &scope, lever, b.culprit))
                         incident_mark(e, o);
-                }
+                else
+                        return;
+                i->state = INCIDENT_CONTAINING;
+                i->result = RESULT_NONE;
+                o->acts_on = b.culprit->id;
                 return;
         case VERDICT_MODE_MONITOR:
                 incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD);
@@ -589,7 +612,7 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         else if (o->calm_usec == 0)
                 o->calm_usec = e->now;
 
-        contained = containment_find(e, i->culprit_id) != NULL;
+        contained = incident_acts_on(o, i->culprit_id) && containment_find(e, i->culprit_id);
         switch (i->state) {
         case INCIDENT_LOOKING:
                 if (raised)
@@ -655,7 +678,7 @@ static void policy_bind(Engine *e, const Policy *policy) {
                 if (!i)
                         continue;
                 o->alarm = -1;
-                if (!containment_find(e, i->culprit_id))
+                if (!incident_acts_on(o, i->culprit_id) || !containment_find(e, i->culprit_id))
                         incident_end(e, o, i, i->result != RESULT_NONE ? i->result : RESULT_PASSED);
         }
 }
@@ -807,11 +830,12 @@ int engine_adopt(Engine *e, uint64_t now_usec, const Lease *l, const char *path)
         if (!c || !o || strlen(path) >= sizeof(c->path) || containment_find(e, l->cgroup_id))
                 return -ENOSPC;
         e->now = now_usec;
+        e->chronicle.n_news = 0;
         i = chronicle_open(&e->chronicle, now_usec);
         if (!i)
                 return -ENOSPC;
 
-        *o = (OpenIncident) { .id = i->id, .alarm = -1, .mark_usec = now_usec };
+        *o = (OpenIncident) { .id = i->id, .alarm = -1, .acts_on = l->cgroup_id, .mark_usec = now_usec };
         *c = (Containment) {
                 .cgroup_id = l->cgroup_id, .incident_id = i->id, .step = l->step, .memory = !l->io_only,
                 .original = l->original, .level = l->value, .written = l->value,

@@ -22,6 +22,8 @@
 #define HOT_USEC (100 * USEC_PER_MSEC)
 /* Calm for this long counts as recovered, and is how often a limit rises. */
 #define CALM_USEC USEC_PER_SEC
+/* Nothing can be done: look again after this, and then after twice as long each time. */
+#define RECHECK_MIN_USEC USEC_PER_SEC
 /* Some tasks of a cgroup wait this much of the time: it wants more than its limit gives. */
 #define PUSHING_PERMYRIAD 2000
 
@@ -90,6 +92,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
+        uint64_t acts_on;               /* id of whom it has contained, or joined in containing; 0 = nobody: rank or contract forbid */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */
         uint64_t mark_usec;             /* since the last step on its culprit, or since the alarm: */
@@ -169,8 +172,8 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
 /* contain.c */
 
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
-/* Takes the first step against c for incident i. False where none can be taken now. */
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, const CgroupSample *c);
+/* Takes the first step of this resource against c for incident i. False where none can be taken now. */
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
 /* c, which is contained, does harm by this resource: it is held, or capped, as well. False where that cannot be done now. */
 bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
 void containments_step(Engine *e, Plan *plan);
@@ -214,6 +217,8 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
 /* engine.c */
 
 OpenIncident *incident_state(Engine *e, uint64_t id);
+/* It is its culprit now, and what is done to it is done for this incident's victim too. */
+bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
 /* The domain that asked for help; NULL where the policy set no longer has it. */
 const Domain *incident_victim(const Engine *e, const OpenIncident *o);
 /* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */

@@ -133,7 +133,7 @@ static void assert_buried(uint64_t mib) {
 
         for (size_t i = 0; i < BURIED_MAX; i++)
                 now = MAX(now, tracks.buried[i].usec);
-        tracks_buried(&tracks, WINDOW_LONG, now, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, now, &bytes, &rate);
         assert_true(bytes == mib * MIB);
         assert_true((rate > 0) == (mib > 0));
 }
@@ -151,6 +151,20 @@ static void test_buried_once(void **state _unused_) {
         assert_buried(40);
 }
 
+/* Who lay in another slice took nothing of what this one's limit leaves. */
+static void test_buried_elsewhere(void **state _unused_) {
+        uint64_t sampled = USEC_PER_SEC + 200 * USEC_PER_MSEC, bytes, rate;
+        Blame b;
+
+        blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
+        tracks_bury(&tracks, HOG + 1, sampled, PAGE);
+        tracks_bury(&tracks, WEB + 1, sampled, PAGE);
+        tracks_buried(&tracks, WINDOW_LONG, WORKLOAD + 1, sampled, &bytes, &rate);
+        assert_true(bytes == 4 * MIB);
+        tracks_buried(&tracks, WINDOW_LONG, SIDELOAD + 1, sampled, &bytes, &rate);
+        assert_true(bytes == 38 * MIB);
+}
+
 /* One is buried as of the step, the other as of the step's sample, which was taken before. */
 static void test_buried_by_an_event(void **state _unused_) {
         uint64_t sampled = USEC_PER_SEC + 200 * USEC_PER_MSEC, bytes, rate;
@@ -158,10 +172,10 @@ static void test_buried_by_an_event(void **state _unused_) {
 
         blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
         tracks_bury(&tracks, HOG + 1, sampled + 3 * USEC_PER_MSEC, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, sampled, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, sampled, &bytes, &rate);
         assert_true(bytes == 38 * MIB);
         tracks_bury(&tracks, WEB + 1, sampled, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, sampled, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, sampled, &bytes, &rate);
         assert_true(bytes == 42 * MIB);
 }
 
@@ -186,13 +200,13 @@ static void test_large_ones_stay_buried(void **state _unused_) {
         tracks_update(&tracks, &s, false, PAGE);
         for (uint64_t i = 1; i <= N; i++)
                 tracks_bury(&tracks, i + 1, s.usec, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, s.usec, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec, &bytes, &rate);
         assert_true(bytes == (500 + BURIED_MAX - 1) * MIB);
         /* Who comes after them counts more and more. */
-        tracks_buried(&tracks, WINDOW_LONG, s.usec + 5 * USEC_PER_SEC, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec + 5 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == (500 + BURIED_MAX - 1) * MIB / 2);
         /* What the window no longer reaches back to is over. */
-        tracks_buried(&tracks, WINDOW_LONG, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
+        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == 0 && rate == 0);
 }
 
@@ -607,6 +621,7 @@ int main(void) {
                 T(test_successor_of_a_leak),
                 T(test_buried_once),
                 T(test_buried_by_an_event),
+                T(test_buried_elsewhere),
                 T(test_large_ones_stay_buried),
                 T(test_dead_are_buried),
                 T(test_who_breathes_is_not_buried),

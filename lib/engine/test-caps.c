@@ -3,6 +3,7 @@
 /* Floods of a disk in the tests' world: who is capped, how far, and that all is given back. */
 
 #include "base/test.h"
+#include "engine/state.h"
 #include "engine/test-world.h"
 
 static World w;
@@ -241,6 +242,33 @@ static void test_driven_out_is_no_culprit(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* Nor is he where the leak itself did some io, long ago or beside it; its domain may forbid that to be capped. */
+static void leak_with_io(uint64_t operations) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/sideload.slice/leak.service", 20, 100 << 10);
+
+        w.policy.domains[1].contain.steps[STEP_IO_CAP] = operations == 0;
+        w.c[leak].writes = true;
+        world_run(&w, 3 * USEC_PER_SEC);
+        w.c[leak].operations = operations;
+        world_run(&w, 3 * USEC_PER_SEC);
+        w.c[other].swaps = true;
+        w.c[other].taken_by = leak;
+        world_run(&w, 10 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "io"));
+        world_assert_only_touched(&w, leak);
+        assert_true(w.c[leak].high < LIMIT_MAX);
+        assert_true(w.c[leak].io_max[0].v[IO_WRITE_BYTES] == LIMIT_MAX);
+}
+
+static void test_driven_out_by_who_did_io_once(void **state _unused_) {
+        leak_with_io(0);
+}
+
+static void test_driven_out_by_who_may_not_be_capped(void **state _unused_) {
+        leak_with_io(20);
+}
+
 /* The same within the domain that complains: its io alarm limits nobody in it. */
 static void test_driven_out_of_its_own(void **state _unused_) {
         int other = world_add(&w, "/workload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
@@ -251,6 +279,18 @@ static void test_driven_out_of_its_own(void **state _unused_) {
         world_run(&w, 4 * USEC_PER_SEC);
         assert_non_null(world_incident(&w, "io"));
         world_assert_only_touched(&w, -1);
+}
+
+/* Once is not always: the first cap that could not be written is written again. */
+static void test_first_cap_that_fails_is_made_again(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+
+        w.refuse_writes = true;
+        for (int k = 0; k < 200 && w.c[flood].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.refuse_writes = false;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
 }
 
 static void test_two_floods(void **state _unused_) {
@@ -801,6 +841,33 @@ static void test_foreign_io_max_is_left(void **state _unused_) {
         assert_int_equal(w.c[flood].io_max[0].v[IO_READS], 77);
 }
 
+/* A cap that did not rise with the others goes back to what it was, and not to what it was before it was there. */
+static void test_rise_of_one_disk_of_two(void **state _unused_) {
+        static const Sample nothing;
+        Engine *e;
+        Containment c = { .cgroup_id = 1, .n_caps = 2, .cap_wait_usec = USEC_PER_SEC };
+
+        assert_int_equal(engine_new(&(EngineConfig) { .page_bytes = 4096 }, &e), 0);
+        e->sample = &nothing;
+        e->now = c.cap_usec = c.cap_hurt_usec = 10 * USEC_PER_SEC;
+        for (uint32_t k = 0; k < 2; k++) {
+                DeviceCap *cap = &c.caps[k];
+
+                cap->original = (IoLine) { 8, 16 * k, { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
+                cap->level = cap->lower = cap->original;
+                cap->level.v[IO_READS] = 1000;
+        }
+        /* The second one has what is left of its disk. */
+        c.caps[1].measured.v[IO_READS] = 1000;
+        c.caps[1].share_permyriad = c.caps[1].trust_permyriad = PERMYRIAD;
+        assert_int_equal(caps_raise(e, &c, NULL), CAPS_RISEN);
+        assert_int_equal(c.caps[0].level.v[IO_READS], 1250);
+        assert_int_equal(c.caps[0].lower.v[IO_READS], 1000);
+        assert_int_equal(c.caps[1].level.v[IO_READS], 1000);
+        assert_int_equal(c.caps[1].lower.v[IO_READS], 1000);
+        engine_free(e);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -816,7 +883,11 @@ int main(void) {
                 T(test_own_io_is_own_trouble),
                 T(test_swap_traffic_is_the_leak),
                 T(test_driven_out_is_no_culprit),
+                T(test_driven_out_by_who_did_io_once),
+                T(test_driven_out_by_who_may_not_be_capped),
                 T(test_driven_out_of_its_own),
+                T(test_first_cap_that_fails_is_made_again),
+                T(test_rise_of_one_disk_of_two),
                 T(test_two_floods),
                 T(test_flood_and_a_leak),
                 T(test_two_leaks),

@@ -444,6 +444,72 @@ static void test_second_leak_is_found(void **state _unused_) {
         assert_true(w.c[second].touched > 0);
 }
 
+/* The first one is killed when the incident is about the second already: that is not how the second ended. */
+static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
+        int first, second;
+
+        world_without_host_alarm(&w);
+        w.policy.domains[1].contain.kill_after_usec = 40 * USEC_PER_SEC;
+        first = victim_and_hog("/sideload.slice/first.service", 100 * MIB);
+        run_until_held(first);
+        world_run(&w, 20 * USEC_PER_SEC);
+        second = world_add(&w, "/workload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, USEC_PER_SEC);
+        w.c[second].rate = 60 * MIB;
+        for (int k = 0; k < 2000 && w.c[first].killed == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[first].killed > 0);
+        assert_string_equal(engine_incident_by_id(w.engine, 1)->culprit, w.c[second].path);
+        assert_string_equal(incident_path_of(engine_incident_by_id(w.engine, 1), w.c[first].id), w.c[first].path);
+        world_run(&w, 500 * USEC_PER_MSEC);
+        assert_string_equal(engine_incident_by_id(w.engine, 1)->culprit, w.c[second].path);
+        assert_int_not_equal(engine_incident_by_id(w.engine, 1)->result, RESULT_KILLED);
+}
+
+/* Whoever asked for help because of it learns how it ended. */
+static void test_kill_is_the_end_of_both(void **state _unused_) {
+        int other, slice = world_find(&w, "/system.slice"), hog;
+
+        world_without_host_alarm(&w);
+        w.policy.domains[2].alarms = w.policy.domains[3].alarms;
+        w.policy.domains[2].n_alarms = 1;
+        other = world_add(&w, "/system.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 20 * USEC_PER_SEC;
+        for (int k = 0; k < 1200 && w.kills == 0; k++) {
+                if (w.c[hog].high < LIMIT_MAX) {
+                        w.c[other].stall += 15 * USEC_PER_MSEC;
+                        w.c[slice].stall += 15 * USEC_PER_MSEC;
+                }
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[hog].killed > 0);
+        world_run(&w, 500 * USEC_PER_MSEC);
+        for (uint64_t id = 1; id <= 2; id++) {
+                const Incident *i = engine_incident_by_id(w.engine, id);
+
+                assert_non_null(i);
+                assert_string_equal(i->culprit, w.c[hog].path);
+                assert_int_equal(i->result, RESULT_KILLED);
+        }
+}
+
+/* One of the domain is held and stalls nearly always; what another one stalls at the same time adds next to nothing to the slice's. */
+static void test_stall_beside_one_who_is_held(void **state _unused_) {
+        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service"),
+            slice = world_find(&w, "/workload.slice");
+
+        run_until_held(hog);
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_null(world_incident(&w, "memory"));
+        for (int k = 0; k < 60; k++) {
+                w.c[web].stall += 25 * USEC_PER_MSEC;
+                w.c[slice].stall += USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_non_null(world_incident(&w, "memory"));
+}
+
 static void test_who_breathes_is_no_leak(void **state _unused_) {
         int heavy = world_add(&w, "/workload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB);
         int other = world_add(&w, "/sideload.slice/heavy.service", CGROUP_KIND_UNIT, 10 * MIB), hog;
@@ -757,6 +823,176 @@ static void test_drift_is_left_alone_for_a_while(void **state _unused_) {
         assert_true(until > 0);
 }
 
+static Lease lease_of(int i, uint64_t level) {
+        return (Lease) { .cgroup_id = w.c[i].id, .step = STEP_SQUEEZE, .original = LIMIT_MAX, .value = level,
+                         .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX };
+}
+
+static void adopt(int i, uint64_t level) {
+        Lease l = lease_of(i, level);
+
+        w.c[i].high = level;
+        world_run(&w, USEC_PER_SEC);
+        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[i].path), 0);
+}
+
+/* A quarter of little is too little to be written; it rises all the same. */
+static void test_small_limit_rises(void **state _unused_) {
+        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 8 * MIB);
+
+        w.c[hog].rate = MIB;
+        w.c[hog].until = 60 * MIB;
+        adopt(hog, 8 * MIB);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 0);
+        assert_true(world_clean(&w));
+}
+
+/* Others' trouble drove half of it to swap, beyond its limit there: it took in nothing, and when they are done it is not left
+ * in the kernel's throttle until it is killed. */
+static void test_driven_out_of_a_limit_rises(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
+        const Incident *i;
+        bool risen = false;
+
+        run_until_held(hog);
+        w.c[hog].current -= 300 * MIB;
+        w.c[hog].swap += 300 * MIB;
+        w.swap_free -= 300 * MIB;
+        w.c[web].current = 50 * MIB;
+        w.c[hog].nap_until = w.now + 8 * USEC_PER_SEC;
+        world_run(&w, 5 * USEC_PER_SEC);
+        i = engine_incident_by_id(w.engine, 1);
+        for (size_t k = 0; k < i->n_entries; k++)
+                risen = risen || i->entries[k].type == ENTRY_RISE;
+        assert_true(risen);
+        assert_int_equal(w.kills, 0);
+}
+
+/* Far above what it uses a limit does not bind a stream, which turns over what it has and takes in nothing more. */
+static void test_stream_gets_all_back(void **state _unused_) {
+        int hog;
+
+        world_done(&w);
+        world_init(&w, 8192 * MIB, 1024 * MIB);
+        hog = world_add(&w, "/sideload.slice/stream.service", CGROUP_KIND_UNIT, 500 * MIB);
+        w.c[hog].stream = 200 * MIB;
+        w.c[hog].until = 500 * MIB;
+        adopt(hog, 520 * MIB);
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
+}
+
+/* News are of one step: what was told of the first is not told again with the second. */
+static void test_adopted_one_by_one(void **state _unused_) {
+        int a = world_add(&w, "/sideload.slice/a.service", CGROUP_KIND_UNIT, 30 * MIB),
+            b = world_add(&w, "/sideload.slice/b.service", CGROUP_KIND_UNIT, 30 * MIB);
+        const News *news;
+
+        adopt(a, 40 * MIB);
+        assert_int_equal(engine_news(w.engine, &news), 1);
+        w.c[b].high = 40 * MIB;
+        assert_int_equal(engine_adopt(w.engine, w.now, &(Lease) { .cgroup_id = w.c[b].id, .original = LIMIT_MAX, .value = 40 * MIB,
+                                                                  .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX },
+                                      w.c[b].path), 0);
+        assert_int_equal(engine_news(w.engine, &news), 1);
+}
+
+/* -.slice counts as 1000. */
+static void test_highest_rank_is_left_by_the_host(void **state _unused_) {
+        w.policy.domains[1].rank = 1000;
+        (void) victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        world_run(&w, 10 * USEC_PER_SEC);
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_RANK);
+}
+
+/* Nothing comes before a kill that is not allowed itself. */
+static void test_kill_alone_is_no_step(void **state _unused_) {
+        w.policy.domains[1].contain.steps[STEP_HOLD] = w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        (void) victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        world_run(&w, 20 * USEC_PER_SEC);
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(w.kills, 0);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_NO_STEP);
+}
+
+/* What is told in `cgctl why` as done was done. */
+static void test_every_entry_was_done(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        const Incident *i;
+
+        w.c[hog].high = w.c[hog].original_high = 640 * MIB;
+        while (w.c[hog].high == 640 * MIB)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        i = engine_incident_by_id(w.engine, 1);
+        assert_int_equal(i->state, INCIDENT_OVER);
+        for (size_t k = 0; k < i->n_entries; k++) {
+                bool done = i->entries[k].type == ENTRY_OUTCOME || i->entries[k].action_id == 0;
+
+                for (size_t j = k + 1; j < i->n_entries; j++)
+                        done = done || i->entries[j].action_id == i->entries[k].action_id;
+                assert_true(done);
+        }
+}
+
+/* The one that asks for help ranks below who is held for another, and stalls on and on: nothing is done for him. */
+static void test_lower_rank_is_not_helped_by_what_is_held(void **state _unused_) {
+        int hog, low = world_add(&w, "/system.slice/low.service", CGROUP_KIND_UNIT, 10 * MIB), slice = world_find(&w, "/system.slice");
+        uint64_t held;
+
+        w.policy.domains[1].contain.steps[STEP_KILL] = false;
+        w.policy.domains[2].rank = 50;
+        w.policy.domains[2].alarms = w.policy.domains[3].alarms;
+        w.policy.domains[2].n_alarms = 1;
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        run_until_held(hog);
+        world_run(&w, USEC_PER_SEC);
+        held = w.c[hog].high;
+        for (int k = 0; k < 400; k++) {
+                /* Not squeezed, and not below where it was held. */
+                w.c[low].stall += 15 * USEC_PER_MSEC;
+                w.c[slice].stall += 15 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high >= held);
+        }
+}
+
+/* Once is not always: the first write that did not come off is made again. */
+static void test_first_write_that_fails_is_made_again(void **state _unused_) {
+        int hog;
+
+        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        w.refuse_writes = true;
+        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.refuse_writes = false;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+}
+
+/* What cannot be given back is tried once a second, however soon the answer comes. */
+static void test_restore_that_fails_is_not_hurried(void **state _unused_) {
+        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        uint64_t touched;
+
+        run_until_held(hog);
+        world_run(&w, USEC_PER_SEC);
+        w.refuse_writes = true;
+        touched = w.c[hog].touched;
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", MODE_OFF), 0);
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(w.c[hog].touched - touched <= 4);
+        w.refuse_writes = false;
+        world_run(&w, 2 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
 static void test_writes_that_fail_are_given_up(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
 
@@ -788,6 +1024,16 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_leak_is_held_then_killed),
+                T(test_small_limit_rises),
+                T(test_driven_out_of_a_limit_rises),
+                T(test_stream_gets_all_back),
+                T(test_adopted_one_by_one),
+                T(test_highest_rank_is_left_by_the_host),
+                T(test_kill_alone_is_no_step),
+                T(test_every_entry_was_done),
+                T(test_lower_rank_is_not_helped_by_what_is_held),
+                T(test_first_write_that_fails_is_made_again),
+                T(test_restore_that_fails_is_not_hurried),
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
@@ -814,6 +1060,9 @@ int main(void) {
                 T(test_omitted_while_held),
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
+                T(test_end_of_the_first_is_not_the_seconds),
+                T(test_kill_is_the_end_of_both),
+                T(test_stall_beside_one_who_is_held),
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
                 T(test_burst_is_not_all_of_its_slice),

@@ -481,12 +481,24 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
         t->complete_usec = s->usec;
 }
 
-void tracks_buried(const Tracks *t, TrackWindow w, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
+/* Where those above it are gone as well it may have been there. */
+static bool was_in(const Tracks *t, const Buried *b, uint64_t top_id) {
+        const Track *above;
+
+        for (uint64_t id = b->parent_id; id != top_id; id = above->parent_id) {
+                above = tracks_find(t, id);
+                if (!above)
+                        return id != 0;
+        }
+        return true;
+}
+
+void tracks_buried(const Tracks *t, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
         *ret_bytes = *ret_rate = 0;
         for (size_t i = 0; i < BURIED_MAX; i++) {
                 uint64_t age = buried_age(&t->buried[i], now_usec), reach = 2 * window_usec[w];
 
-                if (t->buried[i].usec == 0 || age > reach)
+                if (t->buried[i].usec == 0 || age > reach || !was_in(t, &t->buried[i], top_id))
                         continue;
                 /* Who comes after it must not hide behind it. */
                 *ret_bytes += mul_div_u64(t->buried[i].bytes[w], reach - age, reach);

@@ -33,7 +33,7 @@ bool unit_is_excluded(const Engine *e, const char *path) {
 }
 
 static uint32_t victim_rank(const Domain *victim) {
-        return streq(victim->cgroup, "/") ? 1001 : victim->rank;
+        return streq(victim->cgroup, "/") ? 1000 : victim->rank;
 }
 
 static Verdict mode_verdict(const Engine *e, const Domain *d) {
@@ -113,8 +113,8 @@ Verdict contain_verdict(const Engine *e, const Domain *victim, IncidentResource 
                 return verdict;
         if (r == RESOURCE_IO)
                 return d->contain.steps[STEP_IO_CAP] && c->io ? VERDICT_CULPRIT : VERDICT_NO_STEP;
-        if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE] &&
-            !(d->contain.steps[STEP_KILL] && engine_mode(e, d) == MODE_ENFORCE))
+        /* To kill is no first step. */
+        if (!d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE])
                 return VERDICT_NO_STEP;
         if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &v) || !cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &v))
                 return VERDICT_NO_STEP;
