@@ -19,6 +19,9 @@
 static struct {
         bool killed;                    /* cgd has the domains of a drill before this one */
         bool incident;                  /* somebody else's */
+        bool domain;                    /* somebody else's too, of this rank, and units in it may be contained */
+        int rank;
+        bool contain;
         bool held;                      /* for ten seconds after the harm, and at first after one before it */
         const char *stop_at;            /* it is interrupted at this, */
         unsigned stop_service;          /* once so many services have been started */
@@ -109,6 +112,9 @@ CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused
         else if (streq(member, "ListDomains") && world.killed)
                 *ret = json_pack("[{s:s}, {s:s}, {s:s}, {s:s}]", "name", "workload", "name", DRILL_WHOLE, "name", DRILL_VICTIM,
                                  "name", DRILL_CULPRIT);
+        else if (streq(member, "ListDomains") && world.domain)
+                *ret = json_pack("[{s:s, s:i, s:o}]", "name", "batch", "rank", world.rank, "contain", !world.contain ? json_null() :
+                                 json_pack("{s:s, s:s}", "mode", "enforce", "mode_configured", "enforce"));
         else
                 *ret = json_array();
         return *ret ? CLI_DONE : CLI_FAILED;
@@ -293,6 +299,29 @@ static void test_refused(void **state _unused_) {
         assert_false(seen->changed);
 }
 
+/* Whose domain ranks as low as the drill's could be contained for it. */
+static void test_low_rank(void **state _unused_) {
+        static const struct {
+                int rank;
+                bool contain;
+                CliExit status;
+        } cases[] = {
+                { 0, true, CLI_FAILED }, { DRILL_RANK - 1, true, CLI_FAILED }, { DRILL_RANK, true, CLI_FALSE }, { 0, false, CLI_FALSE },
+        };
+
+        world.domain = true;
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                world.rank = cases[i].rank;
+                world.contain = cases[i].contain;
+                drill("leak");
+                assert_int_equal(seen->status, cases[i].status);
+                assert_int_equal(seen->n_scenarios, cases[i].status == CLI_FAILED ? 0 : 1);
+                assert_int_equal(seen->services, cases[i].status == CLI_FAILED ? 0 : 2);
+                assert_int_equal(seen->told, cases[i].status == CLI_FAILED);
+                assert_false(seen->changed);
+        }
+}
+
 /* Whatever it waits for, it waits no longer, starts nothing more, and clears up. */
 static void test_stopped(void **state _unused_) {
         static const struct {
@@ -326,6 +355,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_done, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_low_rank, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         };
 

@@ -18,6 +18,8 @@
 #define DRILL_VICTIM "drill-victim"             /* domains, and services in their slices */
 #define DRILL_CULPRIT "drill-culprit"
 #define DRILL_CULPRITS_MAX 2
+/* The highest rank of the three: nobody in another domain that ranks as high or higher gives way to them. */
+#define DRILL_RANK 2
 #define DRILL_HIERARCHY "/sys/fs/cgroup"
 /* After the harm: until the service has told how it was, and then until cgd has given back everything and closed its incidents. */
 #define DRILL_SETTLE_SECONDS 40
@@ -92,6 +94,8 @@ bool drill_stage_open(const DrillStage *s);
  * slices; and then they go. */
 void drill_policies_remove(void);
 void drill_stage_close(DrillStage *s);
+/* What cgd may do for whom. dir: where policies are (injected by tests). A negative errno. */
+int drill_policies_write(const DrillStage *s, const char *dir);
 
 /* Its report, waited for; NULL: it died, or it was asked to stop. */
 json_t *drill_victim_report(unsigned wait_seconds);

@@ -90,8 +90,15 @@ static CliExit set_modes(Cli *cli, const char *mode) {
         return r;
 }
 
+/* One that asks for help. */
 static bool is_drill(const char *domain) {
         return streq(domain, DRILL_WHOLE) || streq(domain, DRILL_VICTIM);
+}
+
+static bool is_domain_of_drill(const json_t *domain) {
+        const char *name = field_text(domain, "name");
+
+        return is_drill(name) || streq(name, DRILL_CULPRIT);
 }
 
 static bool in_drill(const char *cgroup) {
@@ -123,6 +130,25 @@ static const char *trouble(const json_t *status, bool begun) {
         return NULL;
 }
 
+/* Blame looks at the whole machine, and finds who takes most. False: such a one may be contained for a drill, which was told. */
+static bool nobody_gives_way(Cli *cli) {
+        json_t *domains, *d;
+        bool nobody = true;
+        size_t i;
+
+        if (client_json(cli, &domains, "ListDomains", NULL, NULL) != CLI_DONE)
+                return false;
+        json_array_foreach(domains, i, d) {
+                if (is_domain_of_drill(d) || !json_is_object(json_object_get(d, "contain")) || field_u64(d, "rank") >= DRILL_RANK)
+                        continue;
+                cli_error("drill: %s ranks below %d, as the domains of a drill do, so that its units could be contained for one; see Rank= in "
+                          "cgd.policy(5)", field_text(d, "name"), DRILL_RANK);
+                nobody = false;
+        }
+        json_decref(domains);
+        return nobody;
+}
+
 /* False: not now, which was told. */
 static bool may_harm(Cli *cli, const DrillStage *stage, bool disk, bool begun) {
         const char *why;
@@ -134,7 +160,7 @@ static bool may_harm(Cli *cli, const DrillStage *stage, bool disk, bool begun) {
         json_decref(status);
         if (why)
                 cli_error("drill: not now: %s", why);
-        return !why && drill_stage_has_room(stage, disk);
+        return !why && nobody_gives_way(cli) && drill_stage_has_room(stage, disk);
 }
 
 bool drill_no_mode_by_hand(Cli *cli, bool *ret_left) {
@@ -149,7 +175,7 @@ bool drill_no_mode_by_hand(Cli *cli, bool *ret_left) {
                 const char *name = field_text(d, "name"), *mode = field_text(contain, "mode");
 
                 /* What a drill that was killed has left does not count. */
-                if (is_drill(name) || streq(name, DRILL_CULPRIT)) {
+                if (is_domain_of_drill(d)) {
                         left = true;
                         continue;
                 }

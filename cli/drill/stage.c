@@ -54,19 +54,20 @@
 /* Who did the harm stands still until he has his limits back: were he ended before that is given up, it would seem that he has. */
 #define CULPRIT_SPARE_SECONDS (2 * DRILL_SETTLE_SECONDS + SPARE_SECONDS)
 
-/* As the shipped workload, sideload and host, but for the slices; the service is promised what it works with. Processors are shared out by weight, and
- * cgd does nothing about them. */
+/* As the shipped workload, sideload and host, but for the slices, and for the ranks: in the same order, and so low that nobody outside, whom
+ * blame may well find, is contained for a drill (verdict.c). The service is promised what it works with. Processors are shared out by weight,
+ * and cgd does nothing about them. */
 static const char whole_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: all of it\n"
-        "Slice=" DRILL_SLICE "\nRank=900\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
+        "Slice=" DRILL_SLICE "\nRank=2\n[Alarm exhaustion]\nMemoryExhaustionWithin=2s\n[Alarm memory]\nMemoryPressureAbove=some 5% over 1s\n";
 static const char victim_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: the service that must stay fast\n"
-        "Slice=" DRILL_VICTIM_SLICE "\nRank=500\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\n"
+        "Slice=" DRILL_VICTIM_SLICE "\nRank=1\n[Resources]\nMemoryLow=%" PRIu64 "M\nCPUWeight=500\n"
         "[Alarm memory]\nMemoryPressureAbove=some 5%% over 1s\n[Alarm io]\nIOPressureAbove=some 30%% over 500ms\n"
         "[Contain]\nMode=contain\nSteps=hold squeeze\n";
 static const char culprit_policy[] =
         "# Made by 'cgctl drill', which removes it.\n[Domain]\nDescription=Drill: who does the harm\n"
-        "Slice=" DRILL_CULPRIT_SLICE "\nRank=100\n[Resources]\nCPUWeight=20\n"
+        "Slice=" DRILL_CULPRIT_SLICE "\nRank=0\n[Resources]\nCPUWeight=20\n"
         "[Contain]\nMode=enforce\nSteps=hold squeeze io-cap kill\nStepSec=500ms\nSqueezeFloor=16M\nIOCapFloor=1M\nLeaseSec=15s\n"
         "KillAfterSec=10s\nKillBudget=16 per 10min\n";
 
@@ -209,19 +210,21 @@ static uint64_t file_bytes(const DrillStage *s) {
         return s->bound_bytes / 10 / MIB * MIB;
 }
 
-static bool write_policies(const DrillStage *s) {
-        char text[2048];
-        int r;
+int drill_policies_write(const DrillStage *s, const char *dir) {
+        char victim[2048];
+        const struct {
+                const char *name, *text;
+        } policies[] = { { DRILL_WHOLE, whole_policy }, { DRILL_VICTIM, victim }, { DRILL_CULPRIT, culprit_policy } };
+        int r = 0;
 
-        (void) snprintf(text, sizeof(text), victim_policy, s->bound_bytes / 3 / MIB);
-        if ((r = make_dir("/run/cgd", 0755)) < 0 || (r = make_dir(POLICY_DIR, 0755)) < 0 ||
-            (r = write_file(POLICY_DIR "/" DRILL_WHOLE ".policy", whole_policy)) < 0 ||
-            (r = write_file(POLICY_DIR "/" DRILL_VICTIM ".policy", text)) < 0 ||
-            (r = write_file(POLICY_DIR "/" DRILL_CULPRIT ".policy", culprit_policy)) < 0) {
-                cli_error("drill: cannot write policies to " POLICY_DIR ": %s", strerror(-r));
-                return false;
+        (void) snprintf(victim, sizeof(victim), victim_policy, s->bound_bytes / 3 / MIB);
+        for (size_t i = 0; r >= 0 && i < ARRAY_SIZE(policies); i++) {
+                char path[256];
+
+                (void) snprintf(path, sizeof(path), "%s/%s.policy", dir, policies[i].name);
+                r = write_file(path, policies[i].text);
         }
-        return true;
+        return r;
 }
 
 static bool make_slices(const DrillStage *s) {
@@ -277,7 +280,13 @@ bool drill_stage_open(const DrillStage *s) {
                 cli_error("drill: cannot make " FILES_DIR ": %s", strerror(-r));
                 return false;
         }
-        return make_slices(s) && write_policies(s);
+        if (!make_slices(s))
+                return false;
+        if ((r = make_dir("/run/cgd", 0755)) < 0 || (r = make_dir(POLICY_DIR, 0755)) < 0 || (r = drill_policies_write(s, POLICY_DIR)) < 0) {
+                cli_error("drill: cannot write policies to " POLICY_DIR ": %s", strerror(-r));
+                return false;
+        }
+        return true;
 }
 
 void drill_stage_close(DrillStage *s) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* A rehearsal that is to end, whatever ends it, ends in order: what is set up is taken down by what comes after it. And that
- * those outside it are seen to wait. */
+ * those outside it are seen to wait, and give way to none of it. */
 
 #include <errno.h>
 #include <signal.h>
@@ -13,6 +13,7 @@
 #include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
+#include "sys/policy-files.h"
 
 void cli_error(const char *format, ...) {
         (void) format;
@@ -136,6 +137,35 @@ static void test_others_wait_while_a_slice_goes(void **state _unused_) {
         test_dir_remove(dir);
 }
 
+/* In the order of the shipped ones, below all of them. */
+static void test_ranks(void **state _unused_) {
+        static const char *const names[] = { DRILL_WHOLE, DRILL_VICTIM, DRILL_CULPRIT };
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_diagnostics_ Diagnostics d = { .strict = true };
+        _cleanup_policy_sources_ PolicySources s = {};
+        const Domain *whole, *victim, *culprit;
+        char dir[TEST_DIR_SIZE];
+
+        test_dir_make(dir);
+        assert_int_equal(drill_policies_write(&(DrillStage) { .bound_bytes = 192 << 20 }, dir), 0);
+        for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+                char path[TEST_DIR_SIZE + 64];
+
+                (void) snprintf(path, sizeof(path), "%s/%s.policy", dir, names[i]);
+                assert_int_equal(policy_file_read(path, &d, &s), 0);
+        }
+        test_dir_remove(dir);
+        assert_int_equal(policy_compile(s.items, s.n_items, &d, &p), 0);
+        assert_int_equal(d.n_warnings, 0);
+        assert_non_null(whole = policy_find(p, DRILL_WHOLE));
+        assert_non_null(victim = policy_find(p, DRILL_VICTIM));
+        assert_non_null(culprit = policy_find(p, DRILL_CULPRIT));
+        assert_true(culprit->rank < victim->rank);
+        assert_true(victim->rank < whole->rank);
+        assert_true(whole->rank <= DRILL_RANK);
+        assert_false(whole->contain.present);
+}
+
 static json_t *incident(const char *domain, const char *culprit, uint64_t started, uint64_t first_step, uint64_t ended) {
         json_t *j = json_pack("{s:s, s:s, s:{s:I}, s:n, s:n}", "domain", domain, "culprit", culprit, "started", "usec", (json_int_t) started,
                               "first_step", "ended");
@@ -199,6 +229,7 @@ int main(void) {
                 cmocka_unit_test(test_what_clears_up_is_not_interrupted),
                 cmocka_unit_test(test_report_is_waited_for_no_longer),
                 cmocka_unit_test(test_others_wait_while_a_slice_goes),
+                cmocka_unit_test(test_ranks),
                 cmocka_unit_test(test_incidents),
                 cmocka_unit_test(test_incident_of_before),
                 cmocka_unit_test(test_others_touched),
