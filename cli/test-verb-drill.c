@@ -22,6 +22,7 @@ static struct {
         bool domain;                    /* somebody else's too, of this rank, and units in it may be contained */
         int rank;
         bool contain;
+        const char *outsider_held_for;  /* this domain, while harm is done */
         bool held;                      /* for ten seconds after the harm, and at first after one before it */
         const char *stop_at;            /* it is interrupted at this, */
         unsigned stop_service;          /* once so many services have been started */
@@ -37,7 +38,8 @@ static struct {
         bool complete, met;             /* the result, if any */
         size_t n_scenarios;
         json_int_t for_usec;
-        json_int_t cpu_usec;            /* of cgd in the first run */
+        json_int_t cpu_usec;            /* of cgd in the first run, */
+        size_t n_touched;               /* and how many others were touched in it */
 } *seen;
 
 /* The clock: as late as it was slept for. */
@@ -106,6 +108,10 @@ CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused
                 *ret = json_pack("{s:i, s:[], s:[]}", "pid", getpid(), "incidents", "contained");
                 if (world.incident)
                         (void) json_array_append_new(json_object_get(*ret, "incidents"), json_pack("{s:s}", "domain", "workload"));
+                if (harm == BEGUN && world.outsider_held_for)
+                        (void) json_object_update_new(*ret, json_pack("{s:[{s:i, s:s}, {s:i, s:s}], s:[{s:i, s:s}]}", "incidents", "id", 6,
+                                                      "domain", DRILL_VICTIM, "id", 7, "domain", world.outsider_held_for, "contained",
+                                                      "incident", 7, "cgroup", "/sideload.slice/x.service"));
                 if (now < held_until_usec)
                         (void) json_array_append_new(json_object_get(*ret, "contained"), json_pack("{s:s}", "cgroup", "/" DRILL_SLICE "/x"));
         }
@@ -121,11 +127,15 @@ CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused
 }
 
 CliExit output_document(_unused_ const Cli *cli, json_t *j, _unused_ void (*view)(const View *, const json_t *, Str *)) {
+        json_t *touched;
+
         seen->complete = field_true(j, "complete");
         seen->met = field_true(j, "met");
         seen->n_scenarios = json_array_size(json_object_get(j, "scenarios"));
         seen->for_usec = field_i64(j, "for_usec");
-        (void) json_unpack(j, "{s:[{s:[{s:{s:{s:I}}}]}]}", "scenarios", "runs", "without", "cgd", "cpu_usec", &seen->cpu_usec);
+        if (json_unpack(j, "{s:[{s:[{s:{s:{s:I}, s:o}}]}]}", "scenarios", "runs", "without", "cgd", "cpu_usec", &seen->cpu_usec,
+                        "others_touched", &touched) == 0)
+                seen->n_touched = json_array_size(touched);
         json_decref(j);
         return CLI_DONE;
 }
@@ -322,6 +332,18 @@ static void test_low_rank(void **state _unused_) {
         }
 }
 
+/* Whoever is contained for the drill is told of, wherever he is. For somebody else it is none of the drill's. */
+static void test_outsider(void **state _unused_) {
+        drill("leak");
+        assert_int_equal(seen->n_touched, 0);
+        world.outsider_held_for = "workload";
+        drill("leak");
+        assert_int_equal(seen->n_touched, 0);
+        world.outsider_held_for = DRILL_WHOLE;
+        drill("leak");
+        assert_int_equal(seen->n_touched, 1);
+}
+
 /* Whatever it waits for, it waits no longer, starts nothing more, and clears up. */
 static void test_stopped(void **state _unused_) {
         static const struct {
@@ -356,6 +378,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_low_rank, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_outsider, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         };
 

@@ -258,7 +258,7 @@ static void set_msec(json_t *run, const char *key, uint64_t usec, uint64_t since
 typedef struct Sight {
         bool ran;               /* somebody did it at all */
         uint64_t empty_usec;    /* since when nobody who does it is left, 0 = somebody is */
-        json_t *touched;        /* the paths of those in the drill that were contained and do none */
+        json_t *touched;        /* the paths of those that were contained in the drill, or for it, and do none */
 } Sight;
 
 static void note_touched(json_t *touched, const char *who) {
@@ -271,6 +271,17 @@ static void note_touched(json_t *touched, const char *who) {
         (void) json_array_append_new(touched, json_string(who));
 }
 
+/* Whose call for help it was that somebody is contained for; "" where that is over. */
+static const char *asked_by(const json_t *status, const json_t *contained) {
+        json_t *i;
+        size_t k;
+
+        json_array_foreach(json_object_get(status, "incidents"), k, i)
+                if (field_u64(i, "id") == field_u64(contained, "incident"))
+                        return field_text(i, "domain");
+        return "";
+}
+
 /* An incident names its last culprit only, so it is looked at meanwhile: a lease lasts for seconds. */
 static void look_at_contained(Cli *cli, Sight *sight) {
         json_t *status, *c;
@@ -281,9 +292,12 @@ static void look_at_contained(Cli *cli, Sight *sight) {
         /* That it died is told at the end. */
         if (!client_is_running(cli) || client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
                 return;
-        json_array_foreach(json_object_get(status, "contained"), i, c)
-                if (in_drill(field_text(c, "cgroup")) && !drill_is_culprit(field_text(c, "cgroup")))
-                        note_touched(sight->touched, field_text(c, "cgroup"));
+        json_array_foreach(json_object_get(status, "contained"), i, c) {
+                const char *who = field_text(c, "cgroup");
+
+                if (!drill_is_culprit(who) && (in_drill(who) || is_drill(asked_by(status, c))))
+                        note_touched(sight->touched, who);
+        }
         json_decref(status);
 }
 
