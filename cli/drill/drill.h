@@ -125,8 +125,8 @@ void drill_culprits_freeze(void);
 bool drill_stage_is_limited(void);
 void drill_services_stop(void);
 
-/* For how long processes outside the drill have waited for memory or io, by the slices below the root and both together, in
- * microseconds: never less than it was before. hierarchy: DRILL_HIERARCHY (injected by tests). */
+/* For how long processes outside the drill, and not cgd, have waited for memory or io, by the slices below the root and both together,
+ * in microseconds: never less than it was before. hierarchy: DRILL_HIERARCHY (injected by tests). */
 uint64_t drill_others_stall(const char *hierarchy);
 
 /* rehearsal.c: it says on standard error what went wrong, once. */

@@ -27,6 +27,7 @@
 #include "base/units.h"
 #include "cli.h"
 #include "drill/drill.h"
+#include "policy/policy.h"
 #include "sys/psi.h"
 #include "sys/small-file.h"
 
@@ -151,7 +152,10 @@ uint64_t drill_others_stall(const char *hierarchy) {
         while (d && (entry = readdir(d))) {
                 uint64_t usec = 0;
 
-                for (size_t i = 0; i < ARRAY_SIZE(files) && entry->d_name[0] != '.' && !streq(entry->d_name, DRILL_SLICE); i++) {
+                /* Nor cgd: as it squeezes, what does not fit is written to the swap, and it waits while the disk takes no more. */
+                if (entry->d_name[0] == '.' || streq(entry->d_name, DRILL_SLICE) || streq(entry->d_name, CGD_SLICE))
+                        continue;
+                for (size_t i = 0; i < ARRAY_SIZE(files); i++) {
                         char path[512], text[512];
                         PsiTotals psi;
 

@@ -113,7 +113,8 @@ static void set_stall(const char *dir, const char *slice, const char *file, unsi
         test_sh("mkdir -p %s/%s && echo some avg10=0.00 avg60=0.00 avg300=0.00 total=%u > %s/%s/%s", dir, slice, usec, dir, slice, file);
 }
 
-/* A slice that goes had waited more than those that stay will, and what these wait is seen all the same. */
+/* A slice that goes had waited more than those that stay will, and what these wait is seen all the same. The drill's own is none of them,
+ * nor what cgd waits for as it squeezes. */
 static void test_others_wait_while_a_slice_goes(void **state _unused_) {
         char dir[TEST_DIR_SIZE];
         uint64_t before, then;
@@ -123,9 +124,11 @@ static void test_others_wait_while_a_slice_goes(void **state _unused_) {
         set_stall(dir, "system.slice", "io.pressure", 500);
         set_stall(dir, "machine.slice", "memory.pressure", 4000000);
         set_stall(dir, DRILL_SLICE, "memory.pressure", 70000);
+        set_stall(dir, "cgd.slice", "io.pressure", 7000);
         before = drill_others_stall(dir);
         set_stall(dir, "machine.slice", "memory.pressure", 4000200);
         set_stall(dir, DRILL_SLICE, "memory.pressure", 90000);
+        set_stall(dir, "cgd.slice", "io.pressure", 9000);
         then = drill_others_stall(dir);
         assert_int_equal(then - before, 200);
         /* One that comes has waited since it is there. */
