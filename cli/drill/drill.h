@@ -147,7 +147,7 @@ bool drill_may_begin(Cli *cli, const DrillStage *stage, bool disk);
  * done before that counts all the same. NULL: nothing was done. *pid: cgd's, which is another where it died. */
 json_t *drill_rehearse(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, uint64_t *pid, bool *ret_cut);
 /* What cgd did since then (CLOCK_MONOTONIC) in the drill's incidents, which are as ListIncidents has them: the first alarm, 0 ms where
- * it was raised already, the first step and whom it blamed go into run, and with them `touched`, which whoever has no part in the harm
+ * it was raised already, the first step and whom its incident blames go into run, and with them `touched`, which whoever has no part in the harm
  * and was contained is added to. */
 void drill_tell_incidents(const json_t *incidents, uint64_t begin_usec, json_t *run, json_t *touched);
 

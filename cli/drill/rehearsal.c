@@ -302,12 +302,12 @@ static void look_at_contained(Cli *cli, Sight *sight) {
 }
 
 void drill_tell_incidents(const json_t *incidents, uint64_t begin_usec, json_t *run, json_t *touched) {
-        uint64_t alarm = 0, step = 0;
+        uint64_t alarm = 0, step = UINT64_MAX;
         const char *culprit = NULL;
         json_t *i;
         size_t k;
 
-        /* Newest first: the last one here is the first one. */
+        /* Newest first: the last one here is the first one. The first step may be another's. */
         json_array_foreach(incidents, k, i) {
                 uint64_t first = field_usec(i, "first_step");
                 const char *who = field_text(i, "culprit");
@@ -320,13 +320,15 @@ void drill_tell_incidents(const json_t *incidents, uint64_t begin_usec, json_t *
                 alarm = MAX(field_usec(i, "started"), begin_usec);
                 if (first < begin_usec)
                         continue;
-                step = step == 0 ? first : MIN(step, first);
-                culprit = who;
+                if (first <= step) {
+                        step = first;
+                        culprit = who;
+                }
                 if (!drill_is_culprit(who))
                         note_touched(touched, who);
         }
         set_msec(run, "alarm_ms", alarm, begin_usec);
-        set_msec(run, "first_step_ms", step, begin_usec);
+        set_msec(run, "first_step_ms", culprit ? step : 0, begin_usec);
         (void) json_object_set_new(run, "culprit", culprit ? json_string(culprit) : json_null());
         (void) json_object_set(run, "others_touched", touched);
 }

@@ -217,6 +217,18 @@ static void test_incident_of_before(void **state _unused_) {
         json_decref(run);
 }
 
+/* Two call for help, and who called later is helped sooner: first of all was whom that was done to. */
+static void test_first_step_of_two(void **state _unused_) {
+        json_t *run = told_of(json_pack("[o, o]", incident(DRILL_WHOLE, CULPRIT, 102 * USEC_PER_SEC, 103 * USEC_PER_SEC, 0),
+                                        incident(DRILL_VICTIM, "/" DRILL_SLICE "/x.service", 101 * USEC_PER_SEC, 105 * USEC_PER_SEC, 0)));
+
+        assert_int_equal(json_integer_value(json_object_get(run, "alarm_ms")), 1000);
+        assert_int_equal(json_integer_value(json_object_get(run, "first_step_ms")), 3000);
+        assert_string_equal(json_string_value(json_object_get(run, "culprit")), CULPRIT);
+        assert_int_equal(json_array_size(json_object_get(run, "others_touched")), 1);
+        json_decref(run);
+}
+
 static void test_others_touched(void **state _unused_) {
         json_t *run = told_of(json_pack("[o]", incident(DRILL_VICTIM, "/" DRILL_SLICE "/x.service", 101 * USEC_PER_SEC, 102 * USEC_PER_SEC, 0)));
 
@@ -235,6 +247,7 @@ int main(void) {
                 cmocka_unit_test(test_ranks),
                 cmocka_unit_test(test_incidents),
                 cmocka_unit_test(test_incident_of_before),
+                cmocka_unit_test(test_first_step_of_two),
                 cmocka_unit_test(test_others_touched),
         };
 
