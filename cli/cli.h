@@ -66,6 +66,7 @@ struct Cli {
         const char *from, *host, *socket, *domain, *root;
         View view;
         sd_bus *bus;
+        uint64_t call_usec;             /* how long an answer is waited for; 0 = as long as the slowest call may take */
 };
 
 extern const Verb verbs[];

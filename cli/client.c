@@ -102,7 +102,7 @@ CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, v
         if (r >= 0) {
                 (void) sd_bus_message_set_auto_start(m, false);
                 (void) sd_bus_message_set_allow_interactive_authorization(m, isatty(STDIN_FILENO));
-                r = sd_bus_call(cli->bus, m, CALL_USEC, &e, &reply);
+                r = sd_bus_call(cli->bus, m, cli->call_usec ?: CALL_USEC, &e, &reply);
         }
         if (r < 0) {
                 status = tell_error(member, &e, r);
@@ -158,6 +158,8 @@ bool client_is_running(Cli *cli) {
 
         if (client_connect(cli, &why) < 0)
                 return false;
+        if (cli->call_usec > 0)
+                (void) sd_bus_set_method_call_timeout(cli->bus, cli->call_usec);
         r = sd_bus_get_property(cli->bus, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Version", &e,
                                 &reply, "s");
         sd_bus_error_free(&e);

@@ -33,6 +33,8 @@ static struct {
         int status;
         bool open, changed;             /* the stage; and cgd was not told of that */
         bool told;                      /* of anything, on standard error */
+        uint64_t patience_usec;         /* the longest that cgd is waited for at a time while harm is done, */
+        bool hurried;                   /* and it was so where it is to do something */
         unsigned reloads, services;
         uint64_t stopped_usec, ended_usec;
         bool complete, met;             /* the result, if any */
@@ -91,7 +93,8 @@ bool client_is_running(_unused_ Cli *cli) {
         return true;
 }
 
-CliExit client_call(_unused_ Cli *cli, _unused_ char **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+CliExit client_call(Cli *cli, _unused_ char **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+        seen->hurried = seen->hurried || cli->call_usec > 0;
         if (streq(member, "Reload")) {
                 seen->reloads++;
                 seen->changed = false;
@@ -102,7 +105,9 @@ CliExit client_call(_unused_ Cli *cli, _unused_ char **ret, const char *member, 
 static enum { UNKNOWN, CLEARED, BEGUN, OVER } harm;
 static uint64_t held_until_usec;
 
-CliExit client_json(_unused_ Cli *cli, json_t **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+CliExit client_json(Cli *cli, json_t **ret, const char *member, _unused_ ClientFill fill, _unused_ void *arg) {
+        if (harm == BEGUN)
+                seen->patience_usec = MAX(seen->patience_usec, cli->call_usec ?: UINT64_MAX);
         if (streq(member, "GetStatus")) {
                 happens(harm == OVER ? "settling" : harm == CLEARED ? "beginning" : "");
                 *ret = json_pack("{s:i, s:[], s:[]}", "pid", getpid(), "incidents", "contained");
@@ -281,6 +286,9 @@ static void test_done(void **state _unused_) {
         assert_int_equal(seen->n_scenarios, 1);
         assert_int_equal(seen->reloads, 2);
         assert_false(seen->changed);
+        /* Meanwhile nobody looks at those outside. */
+        assert_in_range(seen->patience_usec, 1, 5 * USEC_PER_SEC);
+        assert_false(seen->hurried);
         /* Harm is done for whole seconds. */
         assert_int_equal(seen->for_usec, 5 * USEC_PER_SEC);
         /* What writes limits is a thread of its own. */

@@ -284,14 +284,15 @@ static const char *asked_by(const json_t *status, const json_t *contained) {
 
 /* An incident names its last culprit only, so it is looked at meanwhile: a lease lasts for seconds. */
 static void look_at_contained(Cli *cli, Sight *sight) {
-        json_t *status, *c;
+        json_t *status = NULL, *c;
         size_t i;
 
-        /* A cgd that stands still is waited for no longer, and not for 25 s: meanwhile nobody looks at those outside. */
-        (void) sd_bus_set_method_call_timeout(cli->bus, ANSWER_USEC);
-        /* That it died is told at the end. */
-        if (!client_is_running(cli) || client_json(cli, &status, "GetStatus", NULL, NULL) != CLI_DONE)
-                return;
+        /* A cgd that stands still is waited for no longer, and not for minutes: meanwhile nobody looks at those outside. That it died is told
+         * at the end. */
+        cli->call_usec = ANSWER_USEC;
+        if (client_is_running(cli))
+                (void) client_json(cli, &status, "GetStatus", NULL, NULL);
+        cli->call_usec = 0;
         json_array_foreach(json_object_get(status, "contained"), i, c) {
                 const char *who = field_text(c, "cgroup");
 

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: LGPL-2.1-or-later */
+
+/* A cgd that is there and does not answer is waited for no longer than the caller can afford. */
+
+#include <pthread.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <systemd/sd-id128.h>
+
+#include "base/test-dir.h"
+#include "base/units.h"
+#include "cli.h"
+
+/* Much less than minutes. */
+#define LIMIT_SECONDS 10
+
+void cli_error(const char *format, ...) {
+        (void) format;
+}
+
+static int take(_unused_ sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
+        return 1;
+}
+
+/* Lets one caller in, and says nothing to whatever he asks until he goes. */
+static void *stand_still(void *arg) {
+        sd_bus *bus = NULL;
+        sd_id128_t id;
+        int fd = accept4(*(int *) arg, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+        if (fd < 0 || sd_bus_new(&bus) < 0 || sd_bus_set_fd(bus, fd, fd) < 0 || sd_id128_randomize(&id) < 0 ||
+            sd_bus_set_server(bus, 1, id) < 0 || sd_bus_add_filter(bus, NULL, take, NULL) < 0 || sd_bus_start(bus) < 0)
+                abort();
+        while (sd_bus_process(bus, NULL) >= 0 && sd_bus_is_open(bus) > 0)
+                (void) sd_bus_wait(bus, UINT64_MAX);
+        sd_bus_close(bus);
+        sd_bus_unref(bus);
+        return NULL;
+}
+
+static void test_stands_still(void **state _unused_) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        Cli cli = { .call_usec = 100 * USEC_PER_MSEC };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char dir[TEST_DIR_SIZE];
+        pthread_t thread;
+
+        test_dir_make(dir);
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/private", dir);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(listen(fd, 1), 0);
+        assert_int_equal(pthread_create(&thread, NULL, stand_still, &fd), 0);
+        cli.socket = address.sun_path;
+        (void) alarm(LIMIT_SECONDS);
+        assert_int_equal(client_call(&cli, NULL, "GetStatus", NULL, NULL), CLI_FAILED);
+        assert_false(client_is_running(&cli));
+        (void) alarm(0);
+        sd_bus_close(cli.bus);
+        sd_bus_unref(cli.bus);
+        assert_int_equal(pthread_join(thread, NULL), 0);
+        (void) close(fd);
+        test_dir_remove(dir);
+}
+
+int main(void) {
+        const struct CMUnitTest tests[] = {
+                cmocka_unit_test(test_stands_still),
+        };
+
+        return cmocka_run_group_tests(tests, NULL, NULL);
+}
