@@ -23,6 +23,8 @@ static struct {
         int rank;
         bool contain;
         const char *outsider_held_for;  /* this domain, while harm is done */
+        bool lives;                     /* the service, and answers every request; */
+        uint64_t late_usec;             /* it had begun so long before whoever started it knew */
         bool held;                      /* for ten seconds after the harm, and at first after one before it */
         const char *stop_at;            /* it is interrupted at this, */
         unsigned stop_service;          /* once so many services have been started */
@@ -42,6 +44,8 @@ static struct {
         json_int_t for_usec;
         json_int_t cpu_usec;            /* of cgd in the first run, */
         size_t n_touched;               /* and how many others were touched in it */
+        json_int_t kept;                /* of the worst second in it */
+        uint64_t report_usec;           /* for so long the service's report was waited for */
 } *seen;
 
 /* The clock: as late as it was slept for. */
@@ -138,8 +142,8 @@ CliExit output_document(_unused_ const Cli *cli, json_t *j, _unused_ void (*view
         seen->met = field_true(j, "met");
         seen->n_scenarios = json_array_size(json_object_get(j, "scenarios"));
         seen->for_usec = field_i64(j, "for_usec");
-        if (json_unpack(j, "{s:[{s:[{s:{s:{s:I}, s:o}}]}]}", "scenarios", "runs", "without", "cgd", "cpu_usec", &seen->cpu_usec,
-                        "others_touched", &touched) == 0)
+        if (json_unpack(j, "{s:[{s:[{s:{s:{s:I}, s:o, s:{s:I}}}]}]}", "scenarios", "runs", "without", "cgd", "cpu_usec", &seen->cpu_usec,
+                        "others_touched", &touched, "isolation", "min", &seen->kept) == 0)
                 seen->n_touched = json_array_size(touched);
         json_decref(j);
         return CLI_DONE;
@@ -179,17 +183,37 @@ void drill_stage_close(_unused_ DrillStage *s) {
         seen->open = false;
 }
 
-bool drill_victim_start(_unused_ const DrillStage *s, _unused_ const DrillScenario *scenario, _unused_ unsigned seconds) {
+/* From when to when the service lives. */
+static uint64_t t0_usec, t1_usec;
+
+bool drill_victim_start(_unused_ const DrillStage *s, _unused_ const DrillScenario *scenario, unsigned seconds) {
         harm = BEGUN;
         seen->services++;
+        t0_usec = now;
+        t1_usec = now + seconds * USEC_PER_SEC;
+        sleep_to(now + world.late_usec);
         return true;
 }
 
+void drill_victim_end(void) {
+        t1_usec = MIN(t1_usec, now);
+}
+
 json_t *drill_victim_report(_unused_ unsigned wait_seconds) {
+        json_t *j = NULL;
+
         happens("reporting");
         harm = OVER;
         held_until_usec = world.held ? now + 10 * USEC_PER_SEC : 0;
-        return NULL;
+        if (!world.lives)
+                return NULL;
+        seen->report_usec = MAX(t1_usec, now) - now;
+        sleep_to(t1_usec);
+        j = json_pack("{s:I, s:I, s:i, s:i, s:[]}", "t0_usec", (json_int_t) t0_usec, "t1_usec", (json_int_t) t1_usec, "rate", 100,
+                      "bucket_ms", 100, "buckets");
+        for (uint64_t at = t0_usec; at < t1_usec; at += 100 * USEC_PER_MSEC)
+                (void) json_array_append_new(json_object_get(j, "buckets"), json_integer(10));
+        return j;
 }
 
 #define COMPUTED_NSEC 20000000
@@ -352,6 +376,21 @@ static void test_outsider(void **state _unused_) {
         assert_int_equal(seen->n_touched, 1);
 }
 
+/* That a busy machine takes its time before the harm begins costs the service nothing; where it takes too long that is told. */
+static void test_late(void **state _unused_) {
+        world.lives = true;
+        world.late_usec = 20 * USEC_PER_SEC;
+        drill("leak");
+        assert_true(seen->complete);
+        assert_int_equal(seen->kept, PERMYRIAD);
+        assert_in_range(seen->report_usec, 0, USEC_PER_SEC);
+        world.late_usec = 40 * USEC_PER_SEC;
+        drill("leak");
+        assert_int_equal(seen->status, CLI_FAILED);
+        assert_int_equal(seen->n_scenarios, 0);
+        assert_true(seen->told);
+}
+
 /* Whatever it waits for, it waits no longer, starts nothing more, and clears up. */
 static void test_stopped(void **state _unused_) {
         static const struct {
@@ -387,6 +426,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_low_rank, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_outsider, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_late, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
         };
 

@@ -97,6 +97,8 @@ void drill_stage_close(DrillStage *s);
 /* What cgd may do for whom. dir: where policies are (injected by tests). A negative errno. */
 int drill_policies_write(const DrillStage *s, const char *dir);
 
+/* It is asked to end, and tells how it was (SIGTERM). */
+void drill_victim_end(void);
 /* Its report, waited for; NULL: it died, or it was asked to stop. */
 json_t *drill_victim_report(unsigned wait_seconds);
 

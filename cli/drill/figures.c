@@ -4,7 +4,8 @@
  *
  * Isolation is the share of a second's planned requests that were done in it, at most all of them (1/10000). A request
  * whose time passed while the service stood still counts as lost, however fast it would have been after that: so the
- * figures do not leave out what nobody could ask (Tene, "How NOT to Measure Latency", on coordinated omission). Latency
+ * figures do not leave out what nobody could ask (Tene, "How NOT to Measure Latency", on coordinated omission). So does
+ * one whose time came after somebody had ended the service: of itself it lives longer than is looked at. Latency
  * impact is how much a second's 95th percentile of latency exceeds that of the calm before, in 1/10000 of it; a second
  * in which nothing was done counts as a latency of a second. What was kept in that calm says what the machine had to give. */
 

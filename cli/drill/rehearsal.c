@@ -18,6 +18,8 @@
 #define CALM_SECONDS 5
 /* Of these it may be that the service's start is still looked into. */
 #define START_SECONDS 4
+/* The service lives so much longer than it is needed, for starting it and the harm may take a busy machine a while. */
+#define LATE_SECONDS 30
 #define LOOK_USEC (100 * USEC_PER_MSEC)
 /* While harm is done. */
 #define ANSWER_USEC (5 * USEC_PER_SEC)
@@ -401,7 +403,7 @@ static bool sit_through(Cli *cli, uint64_t begin, uint64_t usec, uint64_t stall,
 /* Half of a pair. NULL: it could not be done, which was told, or it was asked to stop. *pid: cgd's, which is another when
  * it died meanwhile; whatever was kept then, it was not cgd that kept it. */
 static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *scenario, bool contain, DrillIo *full, uint64_t *pid) {
-        unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC);
+        unsigned seconds = (unsigned) (cli->for_usec / USEC_PER_SEC), life = CALM_SECONDS + seconds + LATE_SECONDS;
         uint64_t begin, calm, cpu[2], bytes, stall, stalled, usual, pid_now;
         Sight sight = { .touched = json_array() };
         json_t *report, *run = NULL;
@@ -414,7 +416,7 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         /* A new one each time: what was written to the last is on no way to anywhere. */
         if (scenario->disk && !drill_disk_open(&disk))
                 goto finish;
-        if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, CALM_SECONDS + seconds + 2))
+        if (set_modes(cli, "off") != CLI_DONE || !drill_victim_start(stage, scenario, life))
                 goto finish;
         calm = now_usec();
         stall = drill_others_stall(DRILL_HIERARCHY);
@@ -433,7 +435,14 @@ static json_t *phase(Cli *cli, const DrillStage *stage, const DrillScenario *sce
         counted = counted && disk_done(&disk, io[1]);
         stalled = drill_others_stall(DRILL_HIERARCHY);
         drill_culprits_freeze();
+        drill_victim_end();
         report = drill_victim_report(DRILL_SETTLE_SECONDS);
+        /* What comes after its time is no loss, and not known either. */
+        if (report && field_u64(report, "t0_usec") + life * USEC_PER_SEC < begin + seconds * USEC_PER_SEC) {
+                cli_error("drill: this machine is too busy: the service's time was over before the harm's");
+                json_decref(report);
+                goto finish;
+        }
         cgd_usage(*pid, &cpu[1], &bytes);
         pid_now = cgd_pid(cli);
         run = drill_figures(pid_now == *pid ? report : NULL, begin, begin + seconds * USEC_PER_SEC);

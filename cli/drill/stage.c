@@ -316,6 +316,10 @@ bool drill_victim_start(const DrillStage *s, const DrillScenario *scenario, unsi
         return true;
 }
 
+void drill_victim_end(void) {
+        (void) drill_run((const char *[]){ "systemctl", "kill", "--signal=TERM", DRILL_VICTIM ".service", NULL }, true);
+}
+
 json_t *drill_victim_report(unsigned wait_seconds) {
         for (unsigned i = 0; i < wait_seconds * 10 && !drill_was_stopped(); i++) {
                 json_t *j = json_load_file(REPORT_PATH, 0, NULL);
