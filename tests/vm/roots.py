@@ -12,6 +12,7 @@ import fcntl
 import hashlib
 import os
 import shutil
+import signal
 import subprocess
 from contextlib import contextmanager
 from pathlib import Path
@@ -124,8 +125,18 @@ def tree_hash(packages: list[str], files: dict[str, str]) -> str:
 
 def run_logged(argv: list[str], log: Path, what: str) -> None:
     with open(log, "w", encoding="utf-8") as f:
-        rc = subprocess.run(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT,
-                            check=False).returncode
+        p = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=f, stderr=subprocess.STDOUT, process_group=0)
+        try:
+            rc = p.wait()
+        except BaseException:
+            # With all that it runs: mmdebstrap waits for its own, whatever is sent to it alone. ninja's compilers are in groups
+            # of their own, which it ends when it is asked to end.
+            os.killpg(p.pid, signal.SIGTERM)
+            try:
+                p.wait(20)
+            except subprocess.TimeoutExpired:
+                os.killpg(p.pid, signal.SIGKILL)
+            raise
     if rc != 0:
         tail = "\n".join(log.read_text(errors="replace").splitlines()[-15:])
         raise RootError(f"{what} failed (exit {rc}); the end of {log}:\n{tail}")

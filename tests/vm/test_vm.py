@@ -4,6 +4,8 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import os
+import signal
 import sys
 import tempfile
 import unittest
@@ -11,6 +13,7 @@ from pathlib import Path
 from unittest import mock
 
 import qemu
+from roots import run_logged
 from vm import Tally, run_machine, selected
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "guest"))
@@ -107,6 +110,23 @@ class Drill(unittest.TestCase):
                     (1, None, "cgd is gone")):
             with self.assertRaises(vmlib.Failure):
                 self.drill(end)
+
+
+class RunLogged(unittest.TestCase):
+    def test_who_is_stopped_stops_all_that_he_runs(self) -> None:
+        def stop(_signal, _frame) -> None:
+            raise KeyboardInterrupt
+
+        before = signal.signal(signal.SIGALRM, stop)
+        with tempfile.TemporaryDirectory() as name:
+            log = Path(name) / "log"
+            signal.setitimer(signal.ITIMER_REAL, 0.5)
+            with self.assertRaises(KeyboardInterrupt):
+                # As mmdebstrap: it does not end before those that it runs.
+                run_logged(["sh", "-c", "trap : TERM; sleep 60 & echo $!; wait; wait"], log, "making a tree")
+            pid = int(log.read_text())
+        signal.signal(signal.SIGALRM, before)
+        self.assertTrue(vmlib.wait(lambda: not os.path.exists(f"/proc/{pid}") or vmlib.read(f"/proc/{pid}/stat").split()[2] == "Z", 5))
 
 
 class Selected(unittest.TestCase):
