@@ -23,7 +23,7 @@
 #define VALUE_BYTES 192
 #define RESCAN_PERIODS 5
 
-static const char *const files[] = { "memory.high", "memory.max", "cgroup.freeze", "io.max" };
+static const char *const files[] = { "memory.high", "memory.swap.high", "memory.max", "cgroup.freeze", "io.max" };
 #define N_FILES (sizeof(files) / sizeof(*files))
 
 typedef struct Cgroup {
@@ -89,7 +89,7 @@ static bool read_value(int fd, char value[VALUE_BYTES]) {
 }
 
 static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
-        static const char *const plain[N_FILES] = { "max", "max", "0", "" };
+        static const char *const plain[N_FILES] = { "max", "max", "max", "0", "" };
         Cgroup *c;
 
         if (n_cgroups == max_cgroups) {

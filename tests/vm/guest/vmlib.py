@@ -27,7 +27,7 @@ CGD_UNIT = "cgd.service"
 FULL = False
 # of lib/model/message-id.h
 CONTAINED, KILLED, OOM = "54e9aa4b2d944be3a9bc540cd7e33b4b", "64d39d254fb6483797c8a7697dcf5fac", "40e42727efec49f5bcb7a104d82301d4"
-LIMITS = ("memory.high", "memory.max", "cgroup.freeze", "io.max")
+LIMITS = ("memory.high", "memory.swap.high", "memory.max", "cgroup.freeze", "io.max")
 
 # vm.dirty_ratio and vm.dirty_background_ratio where nobody sets them.
 KERNELS_OWN = 20, 10
@@ -656,7 +656,7 @@ class VM:
         return sorted("/" + str(p.relative_to(CGROUP)) for p in CGROUP.rglob("*") if p.is_dir())
 
     def limits(self) -> dict[str, dict[str, str]]:
-        """memory.high, memory.max and cgroup.freeze of every cgroup, to compare before and after."""
+        """LIMITS of every cgroup, to compare before and after."""
         return {path: {f: read(CGROUP / path.lstrip("/") / f) for f in LIMITS} for path in self.cgroups()}
 
     def changed_limits(self, before: dict[str, dict[str, str]]) -> list[str]:
