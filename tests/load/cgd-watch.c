@@ -6,6 +6,9 @@
  *
  * Its fds stay open and its memory is locked, because it runs while memory is short; new cgroups are
  * found by walking the tree again, every fifth period. A cgroup that lives less than that is missed.
+ * What limits a new one already when it is found is a change where systemd has no setting for it. Its
+ * memory.high, memory.max and io.max may be its unit's own, which nobody can tell here, and so have no old
+ * value.
  * --except= leaves out one cgroup and all below it: a look at 10,000 takes seconds.
  */
 #include <dirent.h>
@@ -23,7 +26,18 @@
 #define VALUE_BYTES 192
 #define RESCAN_PERIODS 5
 
-static const char *const files[] = { "memory.high", "memory.swap.high", "memory.max", "cgroup.freeze", "io.max" };
+/* What a file holds without a limit, and whether systemd fills it from a unit's settings. Source:
+ * systemd.resource-control(5). */
+static const struct {
+        const char *name, *plain;
+        bool of_unit;
+} files[] = {
+        { "memory.high", "max", true },
+        { "memory.swap.high", "max", false },
+        { "memory.max", "max", true },
+        { "cgroup.freeze", "0", false },
+        { "io.max", "", true },
+};
 #define N_FILES (sizeof(files) / sizeof(*files))
 
 typedef struct Cgroup {
@@ -36,6 +50,8 @@ typedef struct Cgroup {
 
 static Cgroup *cgroups;
 static size_t n_cgroups, max_cgroups;
+/* All that were there at the start are known. */
+static bool begun;
 static FILE *out;
 static const char *except;
 static volatile sig_atomic_t stopped;
@@ -89,7 +105,6 @@ static bool read_value(int fd, char value[VALUE_BYTES]) {
 }
 
 static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
-        static const char *const plain[N_FILES] = { "max", "max", "max", "0", "" };
         Cgroup *c;
 
         if (n_cgroups == max_cgroups) {
@@ -104,9 +119,11 @@ static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
                 die("strdup");
         print_event(now, path, "new");
         for (size_t i = 0; i < N_FILES; i++) {
-                c->fd[i] = openat(dir, files[i], O_RDONLY | O_CLOEXEC);
-                if (c->fd[i] >= 0 && read_value(c->fd[i], c->value[i]) && strcmp(c->value[i], plain[i]) != 0)
-                        print_change(now, path, files[i], NULL, c->value[i]);
+                c->fd[i] = openat(dir, files[i].name, O_RDONLY | O_CLOEXEC);
+                if (c->fd[i] >= 0 && read_value(c->fd[i], c->value[i]) &&
+                    strcmp(c->value[i], files[i].plain) != 0)
+                        print_change(now, path, files[i].name,
+                                     begun && !files[i].of_unit ? files[i].plain : NULL, c->value[i]);
         }
 }
 
@@ -169,6 +186,7 @@ static void rescan(uint64_t now) {
                 free(cgroups[i].path);
         }
         n_cgroups = kept;
+        begun = true;
 }
 
 static void look(uint64_t now) {
@@ -179,7 +197,7 @@ static void look(uint64_t now) {
                         if (cgroups[i].fd[j] < 0 || !read_value(cgroups[i].fd[j], value) ||
                             strcmp(value, cgroups[i].value[j]) == 0)
                                 continue;
-                        print_change(now, cgroups[i].path, files[j], cgroups[i].value[j], value);
+                        print_change(now, cgroups[i].path, files[j].name, cgroups[i].value[j], value);
                         memcpy(cgroups[i].value[j], value, VALUE_BYTES);
                 }
 }

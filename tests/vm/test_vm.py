@@ -112,6 +112,34 @@ class Drill(unittest.TestCase):
                 self.drill(end)
 
 
+class Watch(unittest.TestCase):
+    """A cgd-watch that looks once, and then does this."""
+
+    def watch(self, then: str) -> vmlib.Watch:
+        top = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        for name in ("TESTS", "RUN"):
+            self.enterContext(mock.patch.object(vmlib, name, top))
+        program = top / "cgd-watch"
+        program.write_text(f"#!/bin/sh\ntrap 'exit 0' TERM\necho '{{\"t\": 1, \"avail_kb\": 2}}' >${{1#--output=}}\n{then}\n")
+        program.chmod(0o755)
+        watch = vmlib.Watch("watch")
+        self.assertTrue(vmlib.wait(watch.looks, 5, 0.01))
+        return watch
+
+    def test_one_that_looked_on(self) -> None:
+        watch = self.watch("while :; do sleep 0.01; done")
+        self.assertEqual(watch.stop().changes(), [])
+        self.assertEqual(watch.end(), [])
+
+    def test_one_that_died_proves_nothing(self) -> None:
+        for then in ("exit 1", "kill -KILL $$"):
+            watch = self.watch(then)
+            watch.process.wait(5)
+            self.assertRaises(vmlib.Failure, watch.stop)
+            # Nor does it when it is asked again.
+            self.assertEqual(len(watch.end()), 1)
+
+
 class RunLogged(unittest.TestCase):
     def test_who_is_stopped_stops_all_that_he_runs(self) -> None:
         def stop(_signal, _frame) -> None:

@@ -303,18 +303,31 @@ class Watch:
 
     def __init__(self, name: str, follow: str = "", unwatched: str = "") -> None:
         self.output = RUN / f"{name}.jsonl"
+        # One before it may have had the same name.
+        self.output.unlink(missing_ok=True)
         argv = [str(TESTS / "cgd-watch"), f"--output={self.output}"]
         if follow:
             argv.append(f"--follow={follow}")
         if unwatched:
             argv.append(f"--except={unwatched}")
         self.process = subprocess.Popen(argv)
-        wait(self.output.exists, 10, 0.05)
 
-    def stop(self) -> "Watch":
+    def looks(self) -> bool:
+        """It has looked at every cgroup once; what changes from now on it sees."""
+        return self.output.exists() and bool(self.samples())
+
+    def end(self) -> list[str]:
+        """Returns what was wrong with it."""
         if self.process.poll() is None:
             self.process.terminate()
             self.process.wait(20)
+        # 0 is what it says when it was told to end, and never else.
+        return [f"cgd-watch ended by itself: {self.process.returncode}"] if self.process.returncode else []
+
+    def stop(self) -> "Watch":
+        """That it saw nothing proves something only if it looked on until now."""
+        wrong = self.end()
+        check(not wrong, "\n".join(wrong))
         return self
 
     def records(self) -> Iterator[dict]:
@@ -326,7 +339,8 @@ class Watch:
                     pass
 
     def changes(self, path: str | None = None) -> list[dict]:
-        """Records {t, path, file, old, new}; of one cgroup and what is below it, or of all."""
+        """Records {t, path, file, old, new}; of one cgroup and what is below it, or of all.  Without an old value is what
+        was there already when it began, or may be a new unit's own setting."""
         return [r for r in self.records() if "file" in r and r.get("old") is not None
                 and (path is None or r["path"] == path or r["path"].startswith(path + "/"))]
 
@@ -521,8 +535,10 @@ class VM:
             return attempt()
 
     def watch(self, follow: str = "", name: str = "watch", unwatched: str = "") -> Watch:
-        self.watches.append(Watch(name, follow, unwatched))
-        return self.watches[-1]
+        watch = Watch(name, follow, unwatched)
+        self.watches.append(watch)
+        check(wait(watch.looks, 20, 0.05), "cgd-watch does not begin to look")
+        return watch
 
     def pair(self, *, seconds: int = 40, lead: float = 3,
              slices: tuple[str, str] = ("workload.slice", "sideload.slice"),
@@ -691,7 +707,7 @@ class VM:
         """End what was started and let the machine come to rest, between two parts of one scenario."""
         self.end_units()
         for watch in self.watches:
-            watch.stop()
+            watch.end()
         os.sync()
         Path("/proc/sys/vm/drop_caches").write_text("3")
         self.settle()
@@ -721,7 +737,7 @@ class VM:
         problems = []
         self.end_units()
         for watch in self.watches:
-            watch.stop()
+            problems += watch.end()
         for step in reversed(self.undo):
             step()
         if self.cgd_was_active and self.kills():
