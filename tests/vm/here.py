@@ -98,8 +98,7 @@ class Here:
 
     def cgctl(self, *argv: str) -> str:
         """cgctl in the daemon's own namespace, where its socket is."""
-        pid = vmlib.sh("systemctl", "show", "--value", "--property=MainPID", UNIT).strip()
-        return vmlib.sh("nsenter", "-t", pid, "-m", str(self.build / "cli/cgctl"), *argv, ok=False)
+        return vmlib.sh("nsenter", "-t", str(vmlib.main_pid(UNIT)), "-m", str(self.build / "cli/cgctl"), *argv, ok=False)
 
     def end(self) -> None:
         for name in (UNIT, PREFIX + "victim.service", PREFIX + "hog.service", TOP, WORK, SIDE):

@@ -18,6 +18,7 @@ from vm import Tally, run_machine, selected
 
 sys.path.insert(0, str(Path(__file__).resolve().parent / "guest"))
 import drills  # noqa: E402
+import peers  # noqa: E402
 import vmlib  # noqa: E402
 
 RESULT = {"type": "result", "test": "10-a.b", "outcome": "ok", "reason": "", "figures": [], "seconds": 1, "journal": ""}
@@ -138,6 +139,27 @@ class Watch(unittest.TestCase):
             self.assertRaises(vmlib.Failure, watch.stop)
             # Nor does it when it is asked again.
             self.assertEqual(len(watch.end()), 1)
+
+
+class Measured(unittest.TestCase):
+    """A peer whose main process is the first of these before a run, and the second after it."""
+
+    def measured(self, *pids: int, one=lambda vm, name: peers.Run(50.0, 100, None), setup=lambda vm: "x.service") -> list[peers.Run]:
+        with mock.patch.dict(peers.PEERS, x=setup), mock.patch.object(peers, "main_pid", mock.Mock(side_effect=pids)):
+            return peers.measured(mock.Mock(), one, "x")
+
+    def test_one_that_was_there_all_the_while(self) -> None:
+        self.assertEqual(self.measured(7, 7), [peers.Run(50.0, 100, None)])
+        self.assertEqual(self.measured(setup=lambda vm: ""), [peers.Run(50.0, 100, None)])
+
+    def test_a_service_that_died_is_a_result(self) -> None:
+        self.assertEqual(self.measured(7, 7, one=mock.Mock(side_effect=vmlib.NoFigures)), [peers.Run(0.0, 60_000, None)])
+
+    def test_whatever_else_fails_is_none(self) -> None:
+        for pids in ((0,), (7, 0), (7, 8)):
+            self.assertRaises(vmlib.Failure, self.measured, *pids)
+        self.assertRaises(vmlib.Failure, self.measured, 7, one=mock.Mock(side_effect=vmlib.Failure))
+        self.assertRaises(vmlib.Failure, self.measured, setup=mock.Mock(side_effect=vmlib.NoFigures))
 
 
 class RunLogged(unittest.TestCase):

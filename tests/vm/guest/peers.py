@@ -6,10 +6,11 @@ import shutil
 from pathlib import Path
 from typing import Callable, NamedTuple, Sequence
 
-from vmlib import VM, Failure, Stuck, check, full, sh
+from vmlib import CGD_UNIT, VM, NoFigures, Stuck, check, full, main_pid, sh
 
 ROUNDS = 5
 
+OOMD_UNIT = "systemd-oomd.service"
 OOMD = Path("/run/vmtest-oomd.json")
 # oomd's docs/configuration.md and its example for workload.slice and system.slice: pressure on the workload kills the
 # largest or fastest growing of what may be killed; little swap left kills who has most of it; and pressure on its io kills
@@ -34,35 +35,38 @@ def properties(slice: str, **values: str) -> None:
     sh("systemctl", "set-property", "--runtime", "--", f"{slice}.slice", *(f"{k}={v}" for k, v in values.items()))
 
 
-def nobody(vm: VM) -> None:
-    pass
+def nobody(vm: VM) -> str:
+    return ""
 
 
-def static(vm: VM) -> None:
+def static(vm: VM) -> str:
     """What an operator would set who knew both programs: what the service and the system need is left over, of memory and
     of a disk that does 800 operations and 60 MB a second."""
     properties("sideload", MemoryMax="480M", MemorySwapMax="0", IOReadIOPSMax="/dev/vdb 650", IOReadBandwidthMax="/dev/vdb 45M",
                IOWriteBandwidthMax="/dev/vdb 20M")
+    return ""
 
 
-def low(vm: VM) -> None:
+def low(vm: VM) -> str:
     properties("workload", MemoryLow="60%")
+    return ""
 
 
-def earlyoom(vm: VM) -> None:
+def earlyoom(vm: VM) -> str:
     """Its README: --prefer and --avoid for who is wanted dead or alive; the thresholds are its own."""
-    vm.start("peer", ["/usr/bin/earlyoom", "-r", "0", "--prefer", "^cgd-hog$", "--avoid", "^(cgd-victim|systemd|dbus-daemon|python3)$"],
-             slice="system.slice", properties=("OOMScoreAdjust=-100", "Nice=-20"))
+    argv = ["/usr/bin/earlyoom", "-r", "0", "--prefer", "^cgd-hog$", "--avoid", "^(cgd-victim|systemd|dbus-daemon|python3)$"]
+    return vm.start("peer", argv, slice="system.slice", properties=("OOMScoreAdjust=-100", "Nice=-20")).name
 
 
-def systemd_oomd(vm: VM) -> None:
+def systemd_oomd(vm: VM) -> str:
     """As Fedora ships it: swap on the root, pressure on what may be killed, after 20 s at 60 %."""
     properties("-", ManagedOOMSwap="kill")
     properties("sideload", ManagedOOMMemoryPressure="kill")
-    sh("systemctl", "start", "systemd-oomd.service")
+    sh("systemctl", "start", OOMD_UNIT)
+    return OOMD_UNIT
 
 
-def systemd_oomd_tuned(vm: VM) -> None:
+def systemd_oomd_tuned(vm: VM) -> str:
     """The least that oomd.conf(5) allows for the duration, and a tenth of the pressure."""
     conf = Path("/run/systemd/oomd.conf.d/tuned.conf")
     conf.parent.mkdir(parents=True, exist_ok=True)
@@ -70,32 +74,36 @@ def systemd_oomd_tuned(vm: VM) -> None:
     vm.undo.append(lambda: conf.unlink(missing_ok=True))
     properties("-", ManagedOOMSwap="kill")
     properties("sideload", ManagedOOMMemoryPressure="kill", ManagedOOMMemoryPressureLimit="10%")
-    sh("systemctl", "start", "systemd-oomd.service")
+    sh("systemctl", "start", OOMD_UNIT)
+    return OOMD_UNIT
 
 
-def oomd(vm: VM) -> None:
+def oomd(vm: VM) -> str:
     OOMD.write_text(json.dumps(OOMD_RULES))
     program = shutil.which("oomd") or "/usr/bin/oomd"
-    vm.start("peer", [program, "--interval", "1", "--config", str(OOMD)], slice="system.slice", properties=("MemoryMin=32M",))
+    argv = [program, "--interval", "1", "--config", str(OOMD)]
+    return vm.start("peer", argv, slice="system.slice", properties=("MemoryMin=32M",)).name
 
 
-def nohang(vm: VM) -> None:
+def nohang(vm: VM) -> str:
     """Its own configuration, with what it offers beside it: pressure looked at, and who is bad."""
     text = Path("/etc/nohang/nohang.conf").read_text()
     conf = Path("/run/vmtest-nohang.conf")
     conf.write_text(text.replace("psi_checking_enabled = False", "psi_checking_enabled = True")
                     + "\n@BADNESS_ADJ_RE_NAME 900 /// ^cgd-hog$\n@BADNESS_ADJ_RE_NAME -900 /// ^cgd-victim$\n")
     conf.chmod(0o644)
-    vm.start("peer", [shutil.which("nohang") or "/usr/sbin/nohang", "--monitor", "--config", str(conf)], slice="system.slice",
-             properties=("OOMScoreAdjust=-20", "Nice=-19"))
+    argv = [shutil.which("nohang") or "/usr/sbin/nohang", "--monitor", "--config", str(conf)]
+    return vm.start("peer", argv, slice="system.slice", properties=("OOMScoreAdjust=-20", "Nice=-19")).name
 
 
-def cgd(vm: VM) -> None:
+def cgd(vm: VM) -> str:
     vm.with_cgd()
     vm.wait_sensing()
+    return CGD_UNIT
 
 
-PEERS: dict[str, Callable[[VM], None]] = {
+# Each sets itself up, and returns the unit that it runs as, '' where nothing runs.
+PEERS: dict[str, Callable[[VM], str]] = {
     "nobody": nobody, "limits known beforehand": static, "MemoryLow= alone": low, "earlyoom": earlyoom,
     "systemd-oomd": systemd_oomd, "systemd-oomd, tuned": systemd_oomd_tuned, "oomd": oomd, "nohang": nohang, "cgd": cgd,
 }
@@ -103,7 +111,7 @@ PEERS: dict[str, Callable[[VM], None]] = {
 
 def undo(vm: VM) -> None:
     vm.rest()
-    sh("systemctl", "stop", "systemd-oomd.service", "systemd-oomd.socket", ok=False)
+    sh("systemctl", "stop", OOMD_UNIT, "systemd-oomd.socket", ok=False)
     for slice in ("workload", "sideload", "-"):
         shutil.rmtree(f"/run/systemd/system.control/{slice}.slice.d", ignore_errors=True)
     if vm.cgd_active():
@@ -119,6 +127,26 @@ class Run(NamedTuple):
     contained: float | None # seconds until the neighbour was gone or held; None: it never was
 
 
+def measured(vm: VM, one: Callable[[VM, str], Run], name: str) -> list[Run]:
+    """A peer's run, beside which it must have been there all the while; none if that does not count."""
+    unit = PEERS[name](vm)
+    pid = main_pid(unit) if unit else 0
+    check(pid or not unit, f"{name} does not run")
+    try:
+        run = one(vm, name)
+        vm.log(f"{name:24} kept {run.kept:6.2f} %, silence {run.silence:5} ms, contained "
+               + ("never" if run.contained is None else f"after {run.contained:.1f} s"))
+    except Stuck as e:
+        # The emulated kernel's doing, whoever looks after the machine.
+        vm.log(f"{name:24} not counted: {e}")
+        return []
+    except NoFigures as e:
+        vm.log(f"{name:24} the service did not live to tell: {e}")
+        run = Run(0.0, 60_000, None)
+    check(not unit or main_pid(unit) == pid, f"{name} ended meanwhile")
+    return [run]
+
+
 def rounds(vm: VM, one: Callable[[VM, str], Run], who: Sequence[str] = tuple(PEERS)) -> None:
     """one() for each of them, round by round, each time in another order; medians and ranges."""
     if not shutil.which("earlyoom"):
@@ -131,23 +159,12 @@ def rounds(vm: VM, one: Callable[[VM, str], Run], who: Sequence[str] = tuple(PEE
         turn = 2 * n % len(who)
         for name in (*who[turn:], *who[:turn]):
             try:
-                PEERS[name](vm)
-                run = one(vm, name)
-                vm.log(f"{name:24} kept {run.kept:6.2f} %, silence {run.silence:5} ms, contained "
-                       + ("never" if run.contained is None else f"after {run.contained:.1f} s"))
-            except Stuck as e:
-                # The emulated kernel's doing, whoever looks after the machine.
-                vm.log(f"{name:24} not counted: {e}")
-                continue
-            except Failure as e:
-                vm.log(f"{name:24} the service did not live to tell: {e}")
-                run = Run(0.0, 60_000, None)
+                results[name] += measured(vm, one, name)
             finally:
                 undo(vm)
                 for f in reversed(vm.undo):
                     f()
                 vm.undo.clear()
-            results[name].append(run)
     vm.with_cgd()
     for name, runs in results.items():
         columns = [(sorted(r.kept for r in runs), "kept", "%"), (sorted(r.silence for r in runs), "longest silence", "ms"),

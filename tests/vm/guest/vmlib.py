@@ -112,6 +112,10 @@ def doing(unit: str) -> str:
     return "\n".join(files + [line for line in kernel_log(before) if "? " not in line])
 
 
+class NoFigures(Failure):
+    """The service did not live to tell."""
+
+
 class Stuck(Failure):
     """A program of a scenario does not do what it was started for; spins: it runs in the kernel and gets nothing."""
 
@@ -119,6 +123,11 @@ class Stuck(Failure):
         super().__init__(f"{unit}: {what}; it does:\n{doing(unit)}")
         self.unit = unit
         self.spins = spins
+
+
+def main_pid(unit: str) -> int:
+    """0: it does not run."""
+    return int(sh("systemctl", "show", "--value", "--property=MainPID", unit).strip() or 0)
 
 
 def failed_units() -> list[str]:
@@ -293,7 +302,7 @@ class Victim(Unit):
         if not self.output.exists():
             sh("systemctl", "kill", "--signal=TERM", self.name, ok=False)
         if not wait(self.output.exists, 60):
-            raise Failure(f"{self.name} left no figures: {self.show('Result')}")
+            raise NoFigures(f"{self.name} left no figures: {self.show('Result')}")
         sh("systemctl", "stop", self.name, ok=False)
         return json.loads(self.output.read_text())
 
@@ -576,7 +585,7 @@ class VM:
         return sh("systemctl", "is-active", CGD_UNIT, ok=False).strip() == "active"
 
     def cgd_pid(self) -> int:
-        return int(sh("systemctl", "show", "--value", "--property=MainPID", CGD_UNIT).strip() or 0)
+        return main_pid(CGD_UNIT)
 
     def start_cgd(self) -> None:
         sh("systemctl", "start", CGD_UNIT)

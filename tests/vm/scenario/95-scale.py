@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import peers
-from vmlib import CGROUP, LOADS, VM, check, full, kept_between, limited, monotonic, only_full, read, sh, switches, wait
+from vmlib import CGROUP, LOADS, VM, check, full, kept_between, limited, main_pid, monotonic, only_full, read, sh, switches, wait
 
 # 10,000 cgroups take the kernel half a GiB.
 MACHINE = {"memory_mib": 3072}
@@ -150,9 +150,8 @@ def test_peers(vm: VM) -> None:
         for path in paths:
             path.mkdir()
         for name in ("earlyoom", "systemd-oomd, tuned", "oomd", "nohang", "cgd"):
-            peers.PEERS[name](vm)
-            unit = {"systemd-oomd, tuned": "systemd-oomd", "cgd": "cgd"}.get(name, "peer") + ".service"
-            pid = int(sh("systemctl", "show", "--value", "--property=MainPID", unit).strip() or 0)
+            unit = peers.PEERS[name](vm)
+            pid = main_pid(unit)
             check(pid, f"{name} does not run")
             time.sleep(12)
             before, cpu = switches(pid), cpu_usec(pid)
@@ -160,6 +159,7 @@ def test_peers(vm: VM) -> None:
             vm.figure(f"{name}: cpu a minute with {count}", round((cpu_usec(pid) - cpu) / 1000 * 60 / REST), "ms")
             vm.figure(f"{name}: wakeups a second with {count}", round((switches(pid) - before) / REST, 2))
             vm.figure(f"{name}: resident with {count}", resident_kib(pid), "KiB")
+            check(main_pid(unit) == pid, f"{name} ended meanwhile")
             if name == "cgd":
                 vm.without_cgd()
             else:
