@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A machine without swap: less time between the first sign and the end, and nothing to squeeze into."""
+import json
+
 from vmlib import VM, check, limited
 
 QUICK_ON = "trixie"
@@ -20,4 +22,6 @@ def test_leak(vm: VM) -> None:
 
 def test_check_says_so(vm: VM) -> None:
     vm.need_cgd()
-    check("swap" in vm.cgctl("check", ok=False), "cgctl check does not mention swap")
+    items = json.loads(vm.cgctl("check", "--json=short", ok=False))["items"]
+    found = [(i["state"], i["found"]) for i in items if i["name"] == "swap"]
+    check(found == [("lack", "none")], f"cgctl check says of swap: {found}")
