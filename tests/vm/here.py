@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -72,10 +73,11 @@ class Here:
         self.build = build
         self.bound = bound()
         self.scratch = Path(tempfile.mkdtemp(prefix="cgd-demo.", dir="/var/tmp"))
-        RUNTIME.mkdir(exist_ok=True)
         vmlib.RUN = RUNTIME
         vmlib.TESTS = build / "tests/load"
         vmlib.LOADS = build / "cli/drill"
+        self.vm = vmlib.VM(lambda text: print(f"  {text}", flush=True))
+        self.vm.prefix = PREFIX
 
     def slices(self) -> None:
         for name, text in {TOP: f"[Slice]\nMemoryMax={self.bound}\nMemorySwapMax={self.bound}\n", WORK: "[Slice]\n",
@@ -101,6 +103,9 @@ class Here:
         return vmlib.sh("nsenter", "-t", str(vmlib.main_pid(UNIT)), "-m", str(self.build / "cli/cgctl"), *argv, ok=False)
 
     def end(self) -> None:
+        # What the terminal sends sudo hands on, a second time.
+        for sig in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(sig, signal.SIG_IGN)
         for name in (UNIT, PREFIX + "victim.service", PREFIX + "hog.service", TOP, WORK, SIDE):
             vmlib.sh("systemctl", "kill", "--signal=KILL" if name != UNIT else "--signal=TERM", name, ok=False)
             vmlib.sh("systemctl", "stop", name, ok=False)
@@ -108,14 +113,14 @@ class Here:
         for name in (TOP, WORK, SIDE):
             (Path("/run/systemd/system") / name).unlink(missing_ok=True)
         vmlib.sh("systemctl", "daemon-reload", ok=False)
+        for watch in self.vm.watches:
+            watch.end()
         shutil.rmtree(self.scratch, ignore_errors=True)
         shutil.rmtree(RUNTIME, ignore_errors=True)
 
 
 def run(here: Here) -> dict:
-    vm = vmlib.VM(lambda text: print(f"  {text}", flush=True))
-    vm.prefix = PREFIX
-    runs = []
+    vm, runs = here.vm, []
     options = {"slices": (WORK, SIDE), "seconds": SECONDS, "rate": "100M",
                "victim": {"anon": "128M", "file": "0"}}
     for title, cgd in (("without cgd", False), ("with cgd", True)):
@@ -138,6 +143,8 @@ def main() -> int:
         return 1
     if sys.argv[1:] == ["--check"]:
         return 0
+    for sig in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sig, lambda number, _frame: sys.exit(f"dev demo --here: ended by {signal.Signals(number).name}"))
     here = Here(Path(sys.argv[1]).resolve())
     print(f"All of it happens in {TOP}, which may use {here.bound >> 20} MiB.", flush=True)
     try:
@@ -146,6 +153,9 @@ def main() -> int:
     except (vmlib.Failure, vmlib.Skip, subprocess.SubprocessError) as e:
         print(f"dev demo --here: {e}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
     finally:
         here.end()
     colour = sys.stdout.isatty() and not os.environ.get("NO_COLOR")
