@@ -497,6 +497,9 @@ static int draft_finish(Draft *draft, Diagnostics *diagnostics) {
         }
         if (!d->contain.present)
                 d->contain.mode = MODE_OFF;
+        else if (d->contain.steps[STEP_KILL] && !d->contain.steps[STEP_HOLD] && !d->contain.steps[STEP_SQUEEZE])
+                diagnostics_add(diagnostics, SEVERITY_WARNING, draft->contain_span,
+                                "nothing is killed here: Steps= has kill, and neither hold nor squeeze, which come before it");
 
         for (size_t i = 0; i < d->n_alarms; i++) {
                 Alarm *a = &d->alarms[i];

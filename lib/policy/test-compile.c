@@ -605,6 +605,24 @@ static void test_host(void **state _unused_) {
         assert_string_equal(p->domains[0].cgroup, "/");
 }
 
+/* Nothing comes before it. */
+static void test_kill_alone(void **state _unused_) {
+        static const struct {
+                const char *steps;
+                unsigned n_warnings;
+        } cases[] = { { "io-cap kill", 1 }, { "hold kill", 0 }, { "squeeze kill", 0 }, { "io-cap", 0 } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                _cleanup_diagnostics_ Diagnostics d = {};
+                _cleanup_(policy_freep) Policy *p = NULL;
+                char text[128];
+
+                (void) snprintf(text, sizeof(text), "[Contain]\nMode=enforce\nSteps=%s\n", cases[i].steps);
+                assert_int_equal(compile_text(text, &d, &p), 0);
+                assert_int_equal(d.n_warnings, cases[i].n_warnings);
+        }
+}
+
 static void test_bad_names(void **state _unused_) {
         static const char *const names[] = { "", "a b", ".x", "-x", "a--b", "x-", "cgd", "cgd-x", "\xff", "a/b" };
 
@@ -747,7 +765,8 @@ int main(void) {
                 cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_large_sets),
-                cmocka_unit_test(test_host),       cmocka_unit_test(test_bad_names),
+                cmocka_unit_test(test_host),       cmocka_unit_test(test_kill_alone),
+                cmocka_unit_test(test_bad_names),
                 cmocka_unit_test(test_command),
                 cmocka_unit_test(test_round_trip), cmocka_unit_test(test_schema),
                 cmocka_unit_test(test_lookup),     cmocka_unit_test(test_slices),
