@@ -396,9 +396,18 @@ int registry_hold_dir(Registry *g, Known *n) {
         return n->dir_fd = fd;
 }
 
+/* A file is gone with its cgroup, or without it: a controller is taken out of the parent's cgroup.subtree_control, or
+ * cgroup.pressure is 0. An open one gives ENODEV then as well, and still does when the file is back. */
+static int no_file(Known *n, int dir_fd) {
+        if (cgroup_is_alive(dir_fd, n->id))
+                return -ENOENT;
+        n->gone = true;
+        return -ENODEV;
+}
+
 int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size_t size) {
         _cleanup_close_ int dir_close = -EBADF, file_close = -EBADF;
-        int dir_fd, fd = n->detail ? n->detail->fds[f] : -EBADF, e;
+        int dir_fd = -EBADF, fd = n->detail ? n->detail->fds[f] : -EBADF, e;
         ssize_t k;
 
         if (n->gone)
@@ -410,12 +419,7 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
                 fd = openat(dir_fd, file_names[f], O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
                 if (fd < 0) {
                         e = errno;
-                        /* A removed cgroup finds none of its files; one without a controller lacks a few. */
-                        if (e == ENODEV || (e == ENOENT && !cgroup_is_alive(dir_fd, n->id))) {
-                                n->gone = true;
-                                return -ENODEV;
-                        }
-                        return -e;
+                        return e == ENODEV || e == ENOENT ? no_file(n, dir_fd) : -e;
                 }
                 if (keep && g->files_kept < g->files_max && registry_detail(n)) {
                         g->files_kept++;
@@ -430,9 +434,15 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
         while (k < 0 && errno == EINTR);
         if (k < 0) {
                 e = errno;
-                if (e == ENODEV)
-                        n->gone = true;
-                return -e;
+                if (e != ENODEV)
+                        return -e;
+                if (file_close < 0)
+                        drop_fd(&n->detail->fds[f], &g->files_kept);
+                if (dir_fd < 0)
+                        dir_fd = registry_dir(g, n, &dir_close);
+                if (dir_fd < 0)
+                        return n->gone ? -ENODEV : dir_fd;
+                return no_file(n, dir_fd);
         }
         buf[k] = 0;
         return (size_t) k == size - 1 ? -ENOBUFS : (int) k;

@@ -830,6 +830,43 @@ static void test_real(void **state) {
         set_policy(f);
 }
 
+/* A cgroup of the kernel's own that lives while a kept file of it dies: cgroup.pressure=0 takes the file away, as a controller
+ * that is disabled does, and the open one stays dead when the file is back. */
+static void test_file_goes_alone(void **state _unused_) {
+        const char *top = access("/sys/fs/cgroup/cgroup.controllers", F_OK) == 0 ? "/sys/fs/cgroup" : "/sys/fs/cgroup/unified";
+        char dir[TEST_DIR_SIZE], path[160], text[KNOWN_TEXT_MAX];
+        Registry g;
+        Known *n;
+
+        (void) snprintf(dir, sizeof dir, "%s/cgd-test-%d", top, (int) getpid());
+        (void) snprintf(path, sizeof path, "%s/cgroup.pressure", dir);
+        if (mkdir(dir, 0755) < 0 || access(path, W_OK) < 0) {
+                (void) rmdir(dir);
+                print_message("needs root and a cgroup2 with cgroup.pressure (Linux 6.1)\n");
+                skip();
+        }
+        assert_int_equal(registry_init(&g, top, NULL), 0);
+        registry_refresh(&g, g.root);
+        for (n = g.root->children; n && !streq(known_name(n), strrchr(dir, '/') + 1); n = n->next)
+                ;
+        assert_non_null(n);
+        assert_true(registry_read(&g, n, FILE_MEMORY_PRESSURE, true, text, sizeof text) > 0);
+        assert_int_equal(g.files_kept, 1);
+
+        put_file(dir, "cgroup.pressure", "0");
+        assert_int_equal(registry_read(&g, n, FILE_MEMORY_PRESSURE, true, text, sizeof text), -ENOENT);
+        assert_false(n->gone);
+        assert_int_equal(g.files_kept, 0);
+        assert_int_equal(registry_read(&g, n, FILE_MEMORY_PRESSURE, true, text, sizeof text), -ENOENT);
+        put_file(dir, "cgroup.pressure", "1");
+        assert_true(registry_read(&g, n, FILE_MEMORY_PRESSURE, true, text, sizeof text) > 0);
+
+        assert_int_equal(rmdir(dir), 0);
+        assert_int_equal(registry_read(&g, n, FILE_MEMORY_PRESSURE, true, text, sizeof text), -ENODEV);
+        assert_true(n->gone);
+        registry_done(&g);
+}
+
 int main(void) {
 #define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -848,6 +885,7 @@ int main(void) {
                 TEST(test_wide_and_deep),
                 TEST(test_too_long),
                 TEST(test_storm),
+                cmocka_unit_test(test_file_goes_alone),
                 TEST(test_real),
         };
         int r;
