@@ -16,7 +16,8 @@
  *
  * Left out on purpose: what lies deeper than DEPTH_MAX or beyond KNOWN_MAX. Counters are hierarchical, so
  * it is seen in its ancestors; without these bounds a user with a delegated cgroup could grow us without
- * end. */
+ * end. What is in one unit has a share of KNOWN_MAX, and what is in all of them too, so that nobody who can make
+ * cgroups in there keeps out a slice or a unit that comes later. */
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -34,6 +35,8 @@
 
 #define DEPTH_MAX 32
 #define KNOWN_MAX 20000
+#define INSIDE_MAX(known_max) ((known_max) / 4 * 3)
+#define INSIDE_ONE_MAX(known_max) ((known_max) / 8)
 #define PATH_BYTES_MAX 4096
 /* For everyone else in the daemon: bus, leases, sockets. */
 #define FDS_RESERVE 128
@@ -178,9 +181,22 @@ bool registry_leaves_out(const Known *n) {
         return n->n_left_out > 0 || n->depth >= DEPTH_MAX;
 }
 
-static void known_free_one(Registry *g, Known *n) {
-        Known **link = bucket(g, n->id);
+/* The unit that a child of n is in, or whoever stands in the place of one; NULL: in none. */
+static Known *unit_of_child(Known *n) {
+        Known *unit = NULL;
 
+        for (; n && n->kind != CGROUP_KIND_SLICE && n->kind != CGROUP_KIND_ROOT; n = n->parent)
+                unit = n;
+        return unit;
+}
+
+static void known_free_one(Registry *g, Known *n) {
+        Known **link = bucket(g, n->id), *unit = unit_of_child(n->parent);
+
+        if (unit) {
+                unit->n_inside--;
+                g->n_inside--;
+        }
         while (*link != n)
                 link = &(*link)->same_bucket;
         *link = n->same_bucket;
@@ -227,7 +243,7 @@ Known *known_next(const Known *n) {
 
 static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t id) {
         size_t parent_length = parent && parent->parent ? strlen(parent->path) : 0;
-        Known *n, **b;
+        Known *n, **b, *unit = unit_of_child(parent);
 
         if (g->n_known >= g->n_buckets)
                 table_grow(g);
@@ -251,6 +267,10 @@ static Known *known_new(Registry *g, Known *parent, const char *name, uint64_t i
         n->same_bucket = *b;
         *b = n;
         g->n_known++;
+        if (unit) {
+                unit->n_inside++;
+                g->n_inside++;
+        }
         return n;
 }
 
@@ -535,12 +555,20 @@ static int list_directory(int dir_fd, Entry **ret, size_t *ret_n, char **ret_nam
         return 0;
 }
 
+/* No more children for the parent. */
+static bool is_full(const Registry *g, Known *parent) {
+        const Known *unit = unit_of_child(parent);
+
+        return g->n_known >= g->known_max ||
+               (unit && (g->n_inside >= INSIDE_MAX(g->known_max) || unit->n_inside >= INSIDE_ONE_MAX(g->known_max)));
+}
+
 static Known *child_add(Registry *g, Known *parent, const char *name) {
         _cleanup_close_ int fd = -EBADF;
         uint64_t id;
         Known *n;
 
-        if (g->n_known >= g->known_max || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
+        if (is_full(g, parent) || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
                 set_left_out(g, parent, parent->n_left_out + 1);
                 return NULL;
         }

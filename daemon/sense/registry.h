@@ -68,6 +68,7 @@ struct Known {
         unsigned name_offset;
         unsigned n_children;
         unsigned n_left_out;                    /* more that there are in it, but not for us: see registry.c */
+        unsigned n_inside;                      /* of a unit: the nodes in it, however deep */
         unsigned depth;
         CgroupKind kind : 8;
         CgroupFlags flags : 8;
@@ -105,6 +106,7 @@ typedef struct Registry {
         int root_fd;
         Known *root;
         size_t n_known, known_max;
+        size_t n_inside;                /* of them, those that are in a unit */
         Known **buckets;                /* by id */
         size_t n_buckets;               /* a power of two */
         bool trust_links;               /* the file system counts subdirectories in st_nlink */

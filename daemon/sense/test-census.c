@@ -619,6 +619,50 @@ static void test_many(void **state) {
         assert_int_equal(f->registry.n_left_out, 0);
 }
 
+/* Whoever makes as many as he can in his unit keeps out nobody but his own, and all of those together no unit and no slice. */
+static void test_many_in_units(void **state) {
+        Fixture *f = *state;
+        char name[64];
+
+        f->error = -ENOMEM;     /* by files alone */
+        f->registry.known_max = 40;
+        for (int u = 0; u < 6; u++) {
+                (void) snprintf(name, sizeof name, "u%d.service", u);
+                (void) make(f, name);
+                for (int i = 0; i < 3; i++) {
+                        (void) snprintf(name, sizeof name, "u%d.service/x%d", u, i);
+                        (void) make(f, name);
+                }
+                for (int i = 0; i < 4; i++) {
+                        (void) snprintf(name, sizeof name, "u%d.service/x0/y%d", u, i);
+                        (void) make(f, name);
+                }
+                walk_all(&f->walk, (uint64_t) (1 + u) * SEC);
+                assert_int_equal(f->walk.n_rows, 1 + 6 * (u + 1));
+                assert_int_equal(f->registry.n_left_out, 2 * (u + 1));
+        }
+        (void) make(f, "foreign");
+        (void) make(f, "foreign/in");
+        (void) make(f, "z.slice");
+        (void) make(f, "z.slice/z.service");
+        walk_all(&f->walk, 10 * SEC);
+        assert_int_equal(f->walk.n_rows, 40);
+        assert_non_null(row(f, "/z.slice/z.service"));
+        assert_null(row(f, "/foreign/in"));
+        assert_int_equal(f->registry.n_left_out, 13);
+
+        test_sh("rm -r %s/u0.service", f->root);
+        walk_all(&f->walk, 11 * SEC);
+        assert_non_null(row(f, "/foreign/in"));
+        assert_int_equal(f->walk.n_rows, 35);
+        assert_int_equal(f->registry.n_inside, 26);
+        test_sh("rm -r %s/u?.service %s/foreign", f->root, f->root);
+        walk_all(&f->walk, 12 * SEC);
+        assert_int_equal(f->walk.n_rows, 3);
+        assert_int_equal(f->registry.n_inside, 0);
+        assert_int_equal(f->registry.n_left_out, 0);
+}
+
 static bool is_late(const Fixture *f, const char *path) {
         const CgroupSample *r = row(f, path);
 
@@ -708,6 +752,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test_setup_teardown(test_cut, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_deep, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many_in_units, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_room_for_old_ones, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
         };
