@@ -435,6 +435,28 @@ static void test_rows(void **state) {
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 11);
 }
 
+/* The forecast of a domain's limit needs to know of its page cache, whether anybody asks about io or not; of others nobody does. */
+static void test_cache_of_a_domain(void **state) {
+        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE, WALK_FILE };
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, ids[] = { make_domain(f), make(f, "b.slice") };
+
+        (void) record(f, root, 0);
+        for (size_t i = 0; i < 2; i++) {
+                WalkRecord *r = record(f, ids[i], root);
+
+                put(f, i ? "b.slice" : "a.slice", "memory.stat", "file 4096\nfile_dirty 5\nfile_writeback 6\npgscan 7\npgsteal 8\n");
+                for (size_t k = 0; k < ARRAY_SIZE(fields); k++)
+                        record_set(r, fields[k], 100);
+        }
+        walk_all(&f->walk, SEC);
+        assert_int_equal(value(f, "/a.slice", CGROUP_FILE), 4096);
+        assert_int_equal(value(f, "/a.slice", CGROUP_FILE_DIRTY), 5);
+        assert_int_equal(value(f, "/a.slice", CGROUP_FILE_WRITEBACK), 6);
+        assert_int_equal(value(f, "/b.slice", CGROUP_PGSTEAL), 100);
+        assert_false(row(f, "/b.slice")->have & (1u << CGROUP_FILE));
+}
+
 /* Of very many cgroups few are looked at, and their files are read for less; unless there are as many domains. */
 static void test_hot_by_what_is_cheaper(void **state) {
         Fixture *f = *state;
@@ -746,6 +768,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_real_loader),
 #endif
                 cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_cache_of_a_domain, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_hot_by_what_is_cheaper, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_without_the_controller, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_and_gone, setup, teardown),

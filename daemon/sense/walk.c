@@ -135,7 +135,8 @@ static bool read_stat_counted(const Walk *w, Known *n) {
                 return false;
         cache = counted_get(w, n, WALK_FILE, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
                 counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
-        if (w->io && !cache)
+        /* Asked for with io, and by the forecast of a domain's limit. */
+        if (!cache && (w->io || n->domain))
                 return false;
         known_set(n, CGROUP_PGSTEAL, steal);
         known_set(n, CGROUP_PGSCAN, scan);
