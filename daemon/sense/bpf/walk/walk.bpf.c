@@ -20,6 +20,7 @@
 
 /* include/linux/cgroup-defs.h: anonymous enums, so not to be had by name; the same since 5.2. */
 #define CSS_ONLINE (1 << 1)
+#define CSS_VISIBLE (1 << 3)
 #define CGRP_FROZEN 3
 /* Without pressure by interrupts. */
 #define PSI_STATES 7
@@ -243,11 +244,16 @@ static __always_inline void read_stat(WalkRecord *r, const void *memcg, u64 id) 
 static __always_inline void read_memory(WalkRecord *r, const struct cgroup *cgrp, u64 id) {
         u64 index, pointer = OFFSET(struct cgroup, subsys);
         const void *memcg;
+        u32 flags;
 
         if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id) || !EXISTS(struct mem_cgroup, css))
                 return;
         index = bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id);
         if (bpf_probe_read_kernel(&memcg, sizeof memcg, (void *) cgrp + pointer + 8 * index) < 0 || !memcg)
+                return;
+        /* Where only io is enabled, which needs memory, there is one without files: nobody can be held by it. */
+        if (bpf_probe_read_kernel(&flags, sizeof flags, memcg + OFFSET(struct cgroup_subsys_state, flags)) < 0 ||
+            (r->parent_id && !(flags & CSS_VISIBLE)))
                 return;
         memcg -= OFFSET(struct mem_cgroup, css);
 
