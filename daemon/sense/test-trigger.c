@@ -20,16 +20,22 @@ static void on_event(const Event *e, void *userdata) {
         (void) userdata;
 }
 
-static void make(const char *cgroup) {
+static void put(const char *cgroup, const char *file) {
         char path[512];
         int fd;
 
-        (void) snprintf(path, sizeof path, "%s/%s", root, cgroup);
-        assert_int_equal(mkdir(path, 0755), 0);
-        (void) snprintf(path, sizeof path, "%s/%s/memory.pressure", root, cgroup);
+        (void) snprintf(path, sizeof path, "%s/%s/%s", root, cgroup, file);
         fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
         assert_true(fd >= 0);
         safe_close(fd);
+}
+
+static void make(const char *cgroup) {
+        char path[512];
+
+        (void) snprintf(path, sizeof path, "%s/%s", root, cgroup);
+        assert_int_equal(mkdir(path, 0755), 0);
+        put(cgroup, "memory.pressure");
 }
 
 /* Domains with these cgroups, each with an alarm about memory. */
@@ -128,10 +134,32 @@ static void test_watch_stays(void **state _unused_) {
         assert_null(t->appears);
 }
 
+/* cgroup.pressure=0 takes the files away; when they are back the next retry finds them. */
+static void test_pressure_turned_on_again(void **state _unused_) {
+        static const char *const cgroups[] = { "/a.slice" };
+        char path[512], text[256];
+
+        make("a.slice");
+        (void) snprintf(path, sizeof path, "%s/a.slice/memory.pressure", root);
+        assert_int_equal(unlink(path), 0);
+        put("a.slice", "cgroup.controllers");
+        set_domains(cgroups, 1);
+        assert_int_equal(triggers.list[triggers.n - 1]->state, TRIGGER_OFF);
+        triggers_retry(&triggers);
+        assert_int_equal(triggers.list[triggers.n - 1]->state, TRIGGER_OFF);
+        assert_true(triggers_are_missing(&triggers));
+        put("a.slice", "memory.pressure");
+        triggers_retry(&triggers);
+        assert_true(file_read_at(AT_FDCWD, path, text, sizeof text) > 0);
+        assert_true(startswith(text, "some 100000 1000000"));
+        assert_false(triggers_are_missing(&triggers));
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slice_that_comes_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_watch_stays, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_pressure_turned_on_again, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

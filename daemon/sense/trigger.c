@@ -211,7 +211,7 @@ static void trigger_arm(Trigger *t) {
                 int fd = TAKE_FD(t->fd);
 
                 /* A plain file (a fake tree) cannot be polled and never could be. */
-                t->state = r == -EPERM ? TRIGGER_OFF : TRIGGER_REFUSED;
+                t->state = r == -EPERM && !t->cgroup ? TRIGGER_OFF : TRIGGER_REFUSED;
                 close_aside(&fd, 1);
                 return;
         }
@@ -338,15 +338,20 @@ fail:
         return -ENOMEM;
 }
 
+/* What was off may have been cgroup.pressure=0, which is anybody's to turn on again. */
+static bool is_missing(const Trigger *t) {
+        return t->state == TRIGGER_MISSING || (t->state == TRIGGER_OFF && t->cgroup);
+}
+
 void triggers_retry(Triggers *t) {
         for (size_t i = 0; i < t->n; i++)
-                if (t->list[i]->state == TRIGGER_MISSING)
+                if (is_missing(t->list[i]))
                         trigger_arm(t->list[i]);
 }
 
 bool triggers_are_missing(const Triggers *t) {
         for (size_t i = 0; i < t->n; i++)
-                if (t->list[i]->state == TRIGGER_MISSING)
+                if (is_missing(t->list[i]))
                         return true;
         return false;
 }

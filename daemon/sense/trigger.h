@@ -54,7 +54,7 @@ void triggers_done(Triggers *t);
  * kept. */
 int triggers_set(Triggers *t, const Policy *policy);
 
-/* Tries those again whose cgroup was not there. */
+/* Tries those again whose cgroup was not there, or had no pressure. */
 void triggers_retry(Triggers *t);
 bool triggers_are_missing(const Triggers *t);
 
