@@ -194,7 +194,7 @@ static void cgd_main(void) {
         placer_exec_filter(s.placer, &filter);
         if (life_set(&s.life, &filter) < 0 || life_load(&s.life) < 0)
                 die("the program is not loaded: %s", s.life.loading.reason);
-        while (!life_is_settled(&s.life))
+        while (loading_is_on(&s.life.loading))
                 if (sd_event_run(event, UINT64_MAX) < 0)
                         die("the loop failed");
         if (!s.life.control)

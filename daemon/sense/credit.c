@@ -49,20 +49,30 @@ static int adopt(int *fds, void *userdata) {
         return 0;
 }
 
-int credit_init(Credit *c, sd_event *event, const char *loader) {
-        *c = (Credit) {};
+/* No programs and no counts. */
+static void clear(Credit *c) {
+        *c = (Credit) { .loading = c->loading };
         for (size_t i = 0; i < ARRAY_SIZE(c->link_fds); i++)
                 c->link_fds[i] = -EBADF;
+}
+
+int credit_init(Credit *c, sd_event *event, const char *loader) {
+        *c = (Credit) {};
+        clear(c);
         return loading_init(&c->loading, event, loader, adopt, c);
+}
+
+void credit_unload(Credit *c) {
+        if (c->control)
+                (void) munmap(c->control, control_bytes());
+        for (size_t i = 0; i < ARRAY_SIZE(c->link_fds); i++)
+                (void) safe_close(c->link_fds[i]);
+        clear(c);
 }
 
 void credit_done(Credit *c) {
         loading_done(&c->loading);
-        if (c->control)
-                (void) munmap(c->control, control_bytes());
-        c->control = NULL;
-        for (size_t i = 0; i < ARRAY_SIZE(c->link_fds); i++)
-                c->link_fds[i] = safe_close(c->link_fds[i]);
+        credit_unload(c);
 }
 
 int credit_load(Credit *c) {

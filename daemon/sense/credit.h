@@ -30,6 +30,8 @@ int credit_init(Credit *c, sd_event *event, const char *loader);
 void credit_done(Credit *c);
 /* Has the programs loaded in the background. */
 int credit_load(Credit *c);
+/* Takes them out of the kernel, with all that was counted; they may be loaded again. */
+void credit_unload(Credit *c);
 
 /* Gives slots to the domains' slices and to those who did most io in the present walk, and brings c->io up to date.
  * NULL where there are no programs. Valid until the registry's next walk. */

@@ -69,7 +69,7 @@ static void on_start(const void *data, size_t size, void *userdata) {
                 l->handler(&(ExecEvent) { .pid = e->pid, .uid = e->uid, .usec = e->nsec / 1000 }, l->userdata);
 }
 
-static void drop(Life *l) {
+void life_unload(Life *l) {
         ring_close(&l->starts);
         if (l->control)
                 (void) munmap(l->control, control_bytes());
@@ -93,7 +93,7 @@ static int adopt(int *fds, void *userdata) {
         l->names_fd = TAKE_FD(fds[LIFE_NAMES]);
         r = ring_open(&l->starts, l->loading.event, TAKE_FD(fds[LIFE_RING]), LIFE_RING_BYTES, on_start, l);
         if (r < 0)
-                drop(l);
+                life_unload(l);
         else
                 (void) apply(l);
         return r;
@@ -106,7 +106,7 @@ int life_init(Life *l, sd_event *event, const char *loader, SensorExecHandler ha
 }
 
 void life_done(Life *l) {
-        drop(l);
+        life_unload(l);
         loading_done(&l->loading);
 }
 

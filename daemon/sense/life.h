@@ -28,12 +28,10 @@ int life_init(Life *l, sd_event *event, const char *loader, SensorExecHandler ha
 void life_done(Life *l);
 /* Has the program loaded in the background. */
 int life_load(Life *l);
+/* Takes the program out of the kernel; it may be loaded again. */
+void life_unload(Life *l);
 /* What is asked for from now on, whether the program is there yet or not. The filter's arrays are borrowed until the
  * next call. -E2BIG: more than the maps hold, which is then answered by hearing of all. */
 int life_set(Life *l, const ExecFilter *f);
 /* True once after starts were lost: they are to be looked for. */
 bool life_has_lost(Life *l);
-
-static inline bool life_is_settled(const Life *l) {
-        return l->control || l->loading.refused;
-}

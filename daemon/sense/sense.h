@@ -36,8 +36,8 @@ DEFINE_CLEANUP(Sensor *, sensor_free)
 
 /* Has `loader` (cgd-bpf) load one BPF feature in the background: the memory watch, then what sees programs start (where
  * somebody asked for any), the walk, and the io credit (where an alarm asks about io). To be called when it is calm. True
- * as long as there is more to come; once all is there, or refused, nothing is done. What cannot be loaded is done from
- * files, and sensor_level() says why. */
+ * as long as there is more to come; once all is there, or refused, nothing is done. What nobody asks for any more is taken out
+ * of the kernel. What cannot be loaded is done from files, and sensor_level() says why. */
 bool sensor_load_bpf(Sensor *s, const char *loader);
 
 typedef struct SensorLevel {

@@ -155,16 +155,23 @@ Sensor *sensor_free(Sensor *s) {
         return NULL;
 }
 
-/* It costs something with each request: only where an alarm asks about io. */
+/* It costs something with each request: only while an alarm asks about io. */
 static void load_credit(Sensor *s) {
-        if (s->have_credit && s->walk.io && !s->credit.control)
+        if (!s->have_credit)
+                return;
+        if (s->walk.io && !s->credit.control)
                 (void) credit_load(&s->credit);
+        else if (!s->walk.io && s->credit.control)
+                credit_unload(&s->credit);
 }
 
 /* Likewise with each program that starts. */
 static void load_life(Sensor *s, const char *loader) {
-        if (exec_filter_is_empty(&s->exec))
+        if (exec_filter_is_empty(&s->exec)) {
+                if (s->have_life)
+                        life_unload(&s->life);
                 return;
+        }
         if (!s->have_life && life_init(&s->life, s->event, loader, s->exec_handler, s->exec_userdata) == 0) {
                 s->have_life = true;
                 (void) life_set(&s->life, &s->exec);
@@ -193,7 +200,7 @@ bool sensor_load_bpf(Sensor *s, const char *loader) {
         if (s->have_watch && !watch_is_settled(&s->watch))
                 return true;
         load_life(s, loader);
-        if (s->have_life && !life_is_settled(&s->life))
+        if (s->have_life && loading_is_on(&s->life.loading))
                 return true;
         if (!s->walk.census && census_init(&s->census, s->event, s->root, loader) == 0) {
                 s->walk.census = &s->census;

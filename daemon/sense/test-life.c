@@ -57,7 +57,7 @@ static void loaded(void) {
                 skip();
         }
         assert_int_equal(life_load(&life), 0);
-        while (!life_is_settled(&life))
+        while (loading_is_on(&life.loading))
                 assert_true(sd_event_run(event, UINT64_MAX) >= 0);
         if (!life.control) {
                 print_message("%s\n", life.loading.reason);

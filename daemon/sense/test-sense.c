@@ -830,6 +830,41 @@ static void test_real(void **state) {
         set_policy(f);
 }
 
+#ifdef CGD_BPF
+static void on_exec(const ExecEvent *e _unused_, void *userdata _unused_) {
+}
+
+static void load_all(Fixture *f, SensorLevel *ret) {
+        while (sensor_load_bpf(f->sensor, CGD_BPF))
+                assert_true(sd_event_run(f->event, SEC / 10) >= 0);
+        sensor_level(f->sensor, ret);
+}
+
+/* What costs something with each request and each program is in the kernel only while somebody asks for it. */
+static void test_programs_come_and_go(void **state) {
+        Fixture *f = *state;
+        char *names[] = { (char *) "wanted-program", NULL };
+        SensorLevel l;
+
+        open_sensor(f);
+        for (int i = 0; i < 2; i++) {
+                set_io_policy(f);
+                sensor_set_exec(f->sensor, &(ExecFilter) { .names = names }, on_exec, f);
+                load_all(f, &l);
+                if (i == 0 && !(l.credit && l.exec)) {
+                        print_message("%s; %s\n", l.credit_reason, l.exec_reason);
+                        skip();
+                }
+                assert_true(l.credit && l.exec);
+                set_policy(f);
+                sensor_set_exec(f->sensor, &(ExecFilter) {}, on_exec, f);
+                load_all(f, &l);
+                assert_false(l.credit || l.exec);
+                assert_string_equal(l.credit_reason, "no policy has an alarm about io");
+        }
+}
+#endif
+
 /* A cgroup of the kernel's own that lives while a kept file of it dies: cgroup.pressure=0 takes the file away, as a controller
  * that is disabled does, and the open one stays dead when the file is back. */
 static void test_file_goes_alone(void **state _unused_) {
@@ -885,6 +920,9 @@ int main(void) {
                 TEST(test_wide_and_deep),
                 TEST(test_too_long),
                 TEST(test_storm),
+#ifdef CGD_BPF
+                TEST(test_programs_come_and_go),
+#endif
                 cmocka_unit_test(test_file_goes_alone),
                 TEST(test_real),
         };
