@@ -28,6 +28,9 @@
 #define REQ_OP_READ 0
 #define REQ_OP_WRITE 1
 
+/* block/blk-mq.c: how long a request may take where its driver says nothing else. */
+#define LOST_NSEC (30 * 1000000000ULL)
+
 struct device {
         struct bpf_spin_lock lock;
         u32 total;
@@ -189,6 +192,14 @@ static __always_inline void forget(struct noted *n, u64 now) {
         n->request = 0;
 }
 
+/* The one that was noted, inserted before or sent once more. With the scheduler "none" and queue/iostats=0 the kernel does not
+ * say when a request was had: then it is that one for as long as it may be. */
+static __always_inline int is_same(const struct noted *n, const struct request *rq) {
+        u64 start = rq->start_time_ns;
+
+        return start ? n->nsec >= start : bpf_ktime_get_ns() - n->nsec < LOST_NSEC;
+}
+
 static __always_inline int begin(u64 *ctx) {
         const struct request *rq = (const struct request *) ctx[0];
         u64 request = address(ctx);
@@ -201,8 +212,8 @@ static __always_inline int begin(u64 *ctx) {
                 return 0;
         n = find(request);
         if (n) {
-                if (n->nsec >= rq->start_time_ns)
-                        return 0; /* inserted before, or sent once more */
+                if (is_same(n, rq))
+                        return 0;
                 forget(n, bpf_ktime_get_ns());
         }
         place = device_of(rq);

@@ -165,7 +165,7 @@ static void test_end_not_seen(void **state _unused_) {
         assert_int_equal(control.lost + control.lost_device, 0);
 }
 
-/* Where the kernel does not say when it was had, it is taken for the one that was noted. */
+/* Where the kernel does not say when it was had, it is taken for the one that was noted, unless that is too long ago. */
 static void test_start_unknown(void **state _unused_) {
         have(WEB, 0);
         rq.start_time_ns = 0;
@@ -173,6 +173,19 @@ static void test_start_unknown(void **state _unused_) {
         after(MSEC, issue);
         after(MSEC, complete);
         assert_ended(0, SLOT_WEB, 1, 2 * MSEC);
+        assert_none_under_way();
+
+        have(HOG, 0);
+        rq.start_time_ns = 0;
+        after(MSEC, issue);
+        now_nsec += 3600 * SEC_NSEC;
+        have(WEB, 0);
+        rq.start_time_ns = 0;
+        after(MSEC, issue);
+        after(2 * MSEC, complete);
+        assert_ended(0, SLOT_HOG, 0, 0);
+        assert_ended(0, SLOT_WEB, 2, 2 * MSEC);
+        assert_int_equal(waited(0, SLOT_WEB), 4 * MSEC);
         assert_none_under_way();
 }
 
