@@ -58,33 +58,35 @@ static int receive(Loading *l) {
         LoaderAnswer a = {};
         struct iovec iov = { &a, sizeof a };
         struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control };
-        int fds[LOADER_FDS_MAX];
+        int fds[LOADER_FDS_MAX], r = -EIO;
+        size_t n_fds = 0;
         struct cmsghdr *h;
         ssize_t n;
 
         n = recvmsg(l->socket_fd, &m, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
-        if (n != (ssize_t) sizeof a) {
-                (void) snprintf(l->reason, sizeof l->reason, "the loader of the BPF programs ended without an answer");
-                return -EIO;
+        h = n < 0 ? NULL : CMSG_FIRSTHDR(&m);
+        /* They are ours from here on, whatever comes of them. */
+        if (h && h->cmsg_type == SCM_RIGHTS) {
+                n_fds = (h->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+                memcpy(fds, CMSG_DATA(h), sizeof(int) * n_fds);
         }
         a.reason[sizeof a.reason - 1] = '\0';
-        if (a.error < 0) {
+        if (n != (ssize_t) sizeof a)
+                (void) snprintf(l->reason, sizeof l->reason, "the loader of the BPF programs ended without an answer");
+        else if (a.error < 0) {
                 (void) snprintf(l->reason, sizeof l->reason, "%s", a.reason);
-                return a.error;
-        }
-        h = CMSG_FIRSTHDR(&m);
-        if (a.n_fds != l->n_fds || !h || h->cmsg_type != SCM_RIGHTS || h->cmsg_len != CMSG_LEN(sizeof(int) * l->n_fds)) {
+                r = a.error;
+        } else if (a.n_fds != l->n_fds || n_fds != l->n_fds)
                 (void) snprintf(l->reason, sizeof l->reason, "the loader of the BPF programs handed over nothing");
-                return -EIO;
+        else {
+                r = l->handler(fds, l->userdata);
+                if (r < 0)
+                        (void) snprintf(l->reason, sizeof l->reason, "the maps of the BPF programs cannot be mapped: %s",
+                                        strerror(-r));
         }
-        memcpy(fds, CMSG_DATA(h), sizeof(int) * l->n_fds);
-        n = l->handler(fds, l->userdata);
-        if (n < 0)
-                (void) snprintf(l->reason, sizeof l->reason, "the maps of the BPF programs cannot be mapped: %s",
-                                strerror((int) -n));
-        for (size_t i = 0; i < l->n_fds; i++)
+        for (size_t i = 0; i < n_fds; i++)
                 (void) safe_close(fds[i]);
-        return (int) n;
+        return r;
 }
 
 static int on_ended(sd_event_source *s _unused_, int fd _unused_, uint32_t events _unused_, void *userdata) {

@@ -3,6 +3,7 @@
 /* The census: finding the kernel's words, every way in which there may be no program, and rows that are made
  * of records and of files. */
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <sys/mman.h>
@@ -132,7 +133,7 @@ static int be_loader(const char *how) {
                 struct cmsghdr header;
                 char space[CMSG_SPACE(sizeof fds)];
         } control = {};
-        LoaderAnswer a = { .error = streq(how, "refuse") ? -EACCES : 0, .n_fds = _WALK_FD_MAX };
+        LoaderAnswer a = { .error = streq(how, "refuse") ? -EACCES : 0, .n_fds = streq(how, "fewer") ? 1 : _WALK_FD_MAX };
         struct iovec iov = { &a, streq(how, "short") ? 5 : sizeof a };
         struct msghdr m = { .msg_iov = &iov, .msg_iovlen = 1 };
 
@@ -140,7 +141,7 @@ static int be_loader(const char *how) {
                 return 0;
         if (streq(how, "refuse"))
                 (void) snprintf(a.reason, sizeof a.reason, "the program cannot be loaded: R4 has no bounds");
-        if (streq(how, "works")) {
+        if (!streq(how, "nofds")) {
                 if (ftruncate(fds[1], 1 << 20) < 0 || ftruncate(fds[2], 1 << 20) < 0)
                         return 1;
                 m.msg_control = &control;
@@ -149,6 +150,17 @@ static int be_loader(const char *how) {
                 memcpy(CMSG_DATA(&control.header), fds, sizeof fds);
         }
         return sendmsg(LOADER_FD, &m, 0) < 0;
+}
+
+static size_t count_fds(void) {
+        DIR *d = opendir("/proc/self/fd");
+        size_t n = 0;
+
+        assert_non_null(d);
+        while (readdir(d))
+                n++;
+        (void) closedir(d);
+        return n;
 }
 
 static void load(Census *c, const char *root, const char *loader) {
@@ -169,12 +181,14 @@ static void test_no_program(void **state _unused_) {
                 { "silent", "/proc/self/exe", "without an answer" },
                 { "short", "/proc/self/exe", "without an answer" },
                 { "nofds", "/proc/self/exe", "handed over nothing" },
+                { "fewer", "/proc/self/exe", "handed over nothing" },
                 { "refuse", "/proc/self/exe", "R4 has no bounds" },
                 { "x", "/nowhere/cgd-bpf", "built without libbpf" },
                 { "x", "/", "Permission denied" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                size_t n_fds = count_fds();
                 Census c;
 
                 load(&c, cases[i].how, cases[i].loader);
@@ -186,6 +200,8 @@ static void test_no_program(void **state _unused_) {
                 (void) census_load(&c, 32);
                 assert_false(loading_is_on(&c.loading));
                 census_done(&c);
+                /* What was handed over all the same is not kept. */
+                assert_int_equal(count_fds(), n_fds);
         }
 }
 
