@@ -215,8 +215,8 @@ static int placement_set(Manager *m, const Policy *policy) {
                 _cleanup_free_ char *path = str_escape(placer_hangs(m->placer));
 
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
-                            "Executable=%s: the file system does not answer whether this is a link; it and those after it are"
-                            " taken as they are until the next reload.", path ?: "");
+                            "Executable=%s: a file system does not answer, so it is not known whether this is a link; it and those"
+                            " after it are taken as they are until the next reload.", path ?: "");
         }
         placer_exec_filter(m->placer, &filter);
         sensor_set_exec(m->sensor, &filter, on_exec, m);

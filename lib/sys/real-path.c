@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 
 /* Invariant: what both threads use is freed by whoever leaves last. Nothing can be done about a thread that hangs in the kernel:
- * it is left behind, and costs its stack. */
+ * it is left behind, and costs its stack. While it is, no other is started. */
 
 #include <errno.h>
 #include <limits.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <time.h>
@@ -16,6 +17,9 @@
 #include "sys/real-path.h"
 
 #define STACK_BYTES MAX((size_t) PTHREAD_STACK_MIN, (size_t) 64 * 1024)
+
+/* A thread is on its way. */
+static atomic_bool walking;
 
 typedef struct Walk {
         pthread_mutex_t mutex;
@@ -48,6 +52,8 @@ static void *walk_run(void *arg) {
                 free(real);
         }
         (void) pthread_mutex_lock(&w->mutex);
+        /* First: who waits may call again at once. */
+        walking = false;
         w->done = true;
         left = w->left;
         (void) pthread_cond_signal(&w->changed);
@@ -101,7 +107,7 @@ int real_paths(char *const *paths, uint64_t usec, char ***ret) {
         int r;
 
         *ret = NULL;
-        if (strv_length(paths) == 0)
+        if (strv_length(paths) == 0 || walking)
                 return 0;
         w = walk_new(paths);
         if (!w)
@@ -110,6 +116,7 @@ int real_paths(char *const *paths, uint64_t usec, char ***ret) {
         usec += (uint64_t) until.tv_nsec / 1000;
         until.tv_sec += (time_t) (usec / USEC_PER_SEC);
         until.tv_nsec = (long) (usec % USEC_PER_SEC) * 1000;
+        walking = true;
         if (!walk_start(w))
                 (void) walk_run(w);
 
