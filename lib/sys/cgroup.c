@@ -166,20 +166,34 @@ int cgroup_limit_parse(const char *text, uint64_t *ret) {
         return number_parse(text, end, ret) ? 0 : -EINVAL;
 }
 
-/* "MAJOR:MINOR KEY=VALUE KEY=VALUE …": all of keys[] must be there. */
+/* "MAJOR:MINOR" */
+static bool io_device_parse(const char *p, const char *end, IoLine *ret) {
+        const char *colon = memchr(p, ':', (size_t) (end - p));
+        uint64_t major, minor;
+
+        if (!colon || !number_parse(p, colon, &major) || !number_parse(colon + 1, end, &minor) || major > UINT32_MAX ||
+            minor > UINT32_MAX)
+                return false;
+        ret->major = (uint32_t) major;
+        ret->minor = (uint32_t) minor;
+        return true;
+}
+
+/* "MAJOR:MINOR KEY=VALUE KEY=VALUE …": all of keys[] must be there. Linux 5.15 to 5.18 leave out the newline after a device
+ * that did nothing: of several the last one is meant. */
 static bool io_line_parse(const char *line, const char *end, const char *const keys[static _IO_KEY_MAX], IoLine *ret) {
         IoLine l = {};
-        uint64_t major, minor;
         unsigned found = 0;
-        const char *colon = memchr(line, ':', (size_t) (end - line)), *p = memchr(line, ' ', (size_t) (end - line));
+        const char *p = memchr(line, ' ', (size_t) (end - line));
 
-        if (!colon || !p || colon > p || !number_parse(line, colon, &major) || !number_parse(colon + 1, p, &minor) ||
-            major > UINT32_MAX || minor > UINT32_MAX)
+        if (!p || !io_device_parse(line, p, &l))
                 return false;
         while (p < end) {
                 const char *word = p + 1, *next = memchr(word, ' ', (size_t) (end - word));
 
                 p = next ?: end;
+                if (found == 0 && io_device_parse(word, p, &l))
+                        continue;
                 for (int i = 0; i < _IO_KEY_MAX; i++) {
                         size_t n = strlen(keys[i]);
                         const char *value = word + n + 1;
@@ -193,8 +207,6 @@ static bool io_line_parse(const char *line, const char *end, const char *const k
                         found |= 1u << i;
                 }
         }
-        l.major = (uint32_t) major;
-        l.minor = (uint32_t) minor;
         if (found != (1u << _IO_KEY_MAX) - 1 || !io_line_used(&l))
                 return false;
         *ret = l;

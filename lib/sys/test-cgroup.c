@@ -205,6 +205,9 @@ static void test_io_lines(void **state) {
         assert_int_equal(l[1].v[IO_WRITES], 4);
         assert_int_equal(cgroup_io_stat_parse(stat, l, 1), 1);
         assert_int_equal(cgroup_io_stat_parse("", l, 4), 0);
+        assert_int_equal(cgroup_io_stat_parse("7:7 7:6 7:5 7:4 rbytes=28672 wbytes=0 rios=5 wios=0 dbytes=0 dios=0\n7:3 8:0 \n", l, 4), 1);
+        assert_int_equal(l[0].minor, 4);
+        assert_int_equal(l[0].v[IO_READ_BYTES], 28672);
         assert_int_equal(cgroup_io_stat_parse(max, l, 4), 0);
 
         assert_int_equal(cgroup_io_max_parse(max, l, 4), 1);
