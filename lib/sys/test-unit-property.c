@@ -126,6 +126,24 @@ static void test_memory(void **state) {
         test_dir_remove(dir);
 }
 
+/* Of tasks as well. */
+static void test_tasks(void **state) {
+        char dir[TEST_DIR_SIZE];
+        uint64_t all, v;
+
+        (void) state;
+        test_dir_make(dir);
+        assert_int_equal(unit_property_tasks(dir, &all), 0);
+        assert_true(all > 100);
+        test_sh("echo max >%s/pids.max", dir);
+        assert_int_equal(unit_property_tasks(dir, &v), 0);
+        assert_int_equal(v, all);
+        test_sh("echo 100 >%s/pids.max", dir);
+        assert_int_equal(unit_property_tasks(dir, &v), 0);
+        assert_int_equal(v, 100);
+        test_dir_remove(dir);
+}
+
 /* A share becomes what systemd 252 makes of it in a unit file: whole pages, of all the memory there is. */
 static void test_shares(void **state) {
         uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), pages = unit_property_memory("/sys/fs/cgroup") / page;
@@ -215,6 +233,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_table, setup, teardown),
                 cmocka_unit_test(test_memory),
+                cmocka_unit_test(test_tasks),
                 cmocka_unit_test_setup_teardown(test_shares, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unknown, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_there, setup, teardown),

@@ -91,14 +91,31 @@ static uint32_t scale_of_permyriad(unsigned p) {
         return (uint32_t) (((uint64_t) p * UINT32_MAX + 5000) / 10000);
 }
 
-uint64_t unit_property_memory(const char *hierarchy) {
-        uint64_t page = (uint64_t) sysconf(_SC_PAGESIZE), bytes = (uint64_t) sysconf(_SC_PHYS_PAGES) * page, limit;
+/* v, or what the hierarchy's root, which has a limit in a container only, says in that file. */
+static uint64_t min_with_root(uint64_t v, const char *hierarchy, const char *file) {
+        uint64_t limit;
         char path[4096];
 
-        if ((size_t) snprintf(path, sizeof path, "%s/memory.max", hierarchy) < sizeof path &&
+        if ((size_t) snprintf(path, sizeof path, "%s/%s", hierarchy, file) < sizeof path &&
             file_read_limit_at(AT_FDCWD, path, &limit) >= 0)
-                bytes = MIN(bytes, limit);
-        return bytes;
+                v = MIN(v, limit);
+        return v;
+}
+
+uint64_t unit_property_memory(const char *hierarchy) {
+        return min_with_root((uint64_t) sysconf(_SC_PHYS_PAGES) * (uint64_t) sysconf(_SC_PAGESIZE), hierarchy, "memory.max");
+}
+
+int unit_property_tasks(const char *hierarchy, uint64_t *ret) {
+        uint64_t pid_max, threads_max;
+        int r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/pid_max", &pid_max);
+
+        if (r >= 0)
+                r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/threads-max", &threads_max);
+        if (r < 0)
+                return r;
+        *ret = min_with_root(MIN(pid_max, threads_max), hierarchy, "pids.max");
+        return 0;
 }
 
 static int append_u64(sd_bus_message *m, const char *name, uint64_t v) {
@@ -114,14 +131,12 @@ static uint64_t memory_of_scale(uint32_t scale) {
 }
 
 static int tasks_of_scale(uint32_t scale, uint64_t *ret) {
-        uint64_t pid_max, threads_max;
-        int r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/pid_max", &pid_max);
+        uint64_t tasks;
+        int r = unit_property_tasks("/sys/fs/cgroup", &tasks);
 
-        if (r >= 0)
-                r = file_read_limit_at(AT_FDCWD, "/proc/sys/kernel/threads-max", &threads_max);
         if (r < 0)
                 return r;
-        *ret = mul_div_u64(MIN(pid_max, threads_max), scale, UINT32_MAX);
+        *ret = mul_div_u64(tasks, scale, UINT32_MAX);
         return 0;
 }
 

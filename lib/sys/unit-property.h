@@ -14,6 +14,8 @@ int unit_property_append(sd_bus_message *m, const char *key, const char *value);
 
 /* Bytes that a percentage is of: all there is, or what a container may have, by memory.max of its root. */
 uint64_t unit_property_memory(const char *hierarchy);
+/* Likewise of tasks: systemd's system_tasks_max(). */
+int unit_property_tasks(const char *hierarchy, uint64_t *ret);
 
 /* True for a directive that each value adds to (one a device). */
 bool unit_property_is_list(const char *key);
