@@ -33,7 +33,7 @@
 #define PRESS_MAX_USEC (500 * USEC_PER_MSEC)
 #define INTERRUPT_EVERY_USEC (20 * USEC_PER_MSEC)
 #define KILL_TIMEOUT_USEC (5 * USEC_PER_SEC)
-/* Locked memory is resident memory, and these threads have shallow stacks. */
+/* Locked memory stays resident once it is touched, and these threads have shallow stacks. */
 #define STACK_BYTES ((size_t) 96 * 1024)
 #define SIGNAL_INTERRUPT (SIGRTMIN + 5)
 

@@ -17,7 +17,7 @@
 #include "sys/cgroup.h"
 #include "sys/psi.h"
 
-/* sched_clock() is known from below to within a tick or so (walk.bpf.c, clock_now()). */
+/* sched_clock() is known from below to within a tick or so (walk.bpf.c, find_clock()). */
 #define PSI_SLACK_USEC (10 * USEC_PER_MSEC)
 /* Use goes up and down between two readings. */
 #define USE_SLACK_BYTES (UINT64_C(1) << 20)

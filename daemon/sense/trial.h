@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Trial: each field of the census is compared with its file before it is believed for good. */
+/* Trial: the fields of the census are compared with their files before they are believed for good. But for page cache and what was
+ * fetched back: whoever found the kernel's words for these (stat-search.c) has compared them. */
 
 #include <stdbool.h>
 #include <stdint.h>

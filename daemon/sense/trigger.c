@@ -26,7 +26,7 @@
  * window the kernel takes, and a threshold that a single reclaim batch does not reach. */
 #define STIR_THRESHOLD_USEC (10 * USEC_PER_MSEC)
 #define STIR_WINDOW_USEC (500 * USEC_PER_MSEC)
-/* All of it is resident under mlockall(). */
+/* What was touched of it stays resident under mlockall(), until the thread ends. */
 #define CLOSER_STACK_BYTES MAX((size_t) PTHREAD_STACK_MIN, (size_t) 32 * 1024)
 
 typedef struct Closer {

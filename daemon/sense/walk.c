@@ -530,8 +530,8 @@ static bool is_hot(const Walk *w, const Known *n) {
 
 /* Lists n's children and reads what all of them use; one that went while we looked may have a successor
  * of the same name, so after a loss it looks once more. In a very wide level everyone has his turn, and
- * what matters has it always. This is the only place that frees nodes, and it does so before the level
- * has rows. */
+ * what matters has it always. Nodes are freed here, before the level has rows, and in match(), before there
+ * are any. */
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
