@@ -52,13 +52,11 @@ static const char *const file_names[_KNOWN_FILE_MAX] = {
         [FILE_MEMORY_EVENTS] = "memory.events",
         [FILE_MEMORY_PRESSURE] = "memory.pressure",
         [FILE_IO_PRESSURE] = "io.pressure",
-        [FILE_CPU_PRESSURE] = "cpu.pressure",
         [FILE_MEMORY_HIGH] = "memory.high",
         [FILE_SWAP_HIGH] = "memory.swap.high",
         [FILE_MEMORY_MAX] = "memory.max",
         [FILE_MEMORY_LOW] = "memory.low",
         [FILE_MEMORY_MIN] = "memory.min",
-        [FILE_CGROUP_EVENTS] = "cgroup.events",
         [FILE_IO_STAT] = "io.stat",
         [FILE_IO_MAX] = "io.max",
 };

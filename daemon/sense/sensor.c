@@ -37,7 +37,6 @@ typedef enum HostFile {
         HOST_VMSTAT,
         HOST_PRESSURE_MEMORY,
         HOST_PRESSURE_IO,
-        HOST_PRESSURE_CPU,
         _HOST_FILE_MAX,
 } HostFile;
 
@@ -46,7 +45,6 @@ static const char *const host_files[_HOST_FILE_MAX] = {
         [HOST_VMSTAT] = "vmstat",
         [HOST_PRESSURE_MEMORY] = "pressure/memory",
         [HOST_PRESSURE_IO] = "pressure/io",
-        [HOST_PRESSURE_CPU] = "pressure/cpu",
 };
 
 struct Sensor {
@@ -324,7 +322,6 @@ static void sample_host(Sensor *s, Sample *sample) {
         } pressure[] = {
                 { HOST_PRESSURE_MEMORY, HOST_MEMORY_SOME, HOST_MEMORY_FULL },
                 { HOST_PRESSURE_IO, HOST_IO_SOME, HOST_IO_FULL },
-                { HOST_PRESSURE_CPU, HOST_CPU_SOME, _HOST_FIELD_MAX },
         };
         char buf[4096];
         PsiTotals psi;
@@ -338,7 +335,7 @@ static void sample_host(Sensor *s, Sample *sample) {
                         continue;
                 if (psi.have_some)
                         sample_host_set(sample, pressure[i].some, psi.some_usec);
-                if (psi.have_full && pressure[i].full != _HOST_FIELD_MAX)
+                if (psi.have_full)
                         sample_host_set(sample, pressure[i].full, psi.full_usec);
         }
 }

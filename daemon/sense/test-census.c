@@ -344,7 +344,7 @@ static uint64_t make(Fixture *f, const char *cgroup) {
         put(f, cgroup, "memory.swap.current", "0\n");
         put(f, cgroup, "memory.high", "max\n");
         put(f, cgroup, "memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
-        put(f, cgroup, "cgroup.events", "populated 1\nfrozen 0\n");
+        put(f, cgroup, "memory.events", "low 0\nhigh 1\nmax 2\n");
         assert_int_equal(stat(path, &st), 0);
         return st.st_ino;
 }
@@ -429,7 +429,7 @@ static void test_rows(void **state) {
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_SOME), 7);
         assert_int_equal(value(f, "/a.slice", CGROUP_MEMORY_FULL), 3);
         /* An unknown field is one from its file. */
-        assert_int_equal(value(f, "/a.slice", CGROUP_POPULATED), 1);
+        assert_int_equal(value(f, "/a.slice", CGROUP_EVENTS_HIGH), 1);
         assert_int_equal(value(f, "/a.slice", CGROUP_SWAP_CURRENT), 0);
 
         /* Pressure does not go back by a little. */

@@ -74,7 +74,6 @@ static void make(Fixture *f, const char *cgroup, uint64_t current) {
         (void) snprintf(dir, sizeof dir, "%s/%s", f->root, cgroup);
         assert_int_equal(mkdir(dir, 0755), 0);
         put_file(dir, "cgroup.controllers", "memory\n");
-        put_file(dir, "cgroup.events", "populated 1\nfrozen 0\n");
         put_file(dir, "memory.swap.current", "0\n");
         put_file(dir, "memory.high", "max\n");
         put_file(dir, "memory.max", "max\n");
@@ -488,8 +487,6 @@ static void test_hot(void **state) {
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_MEMORY_CURRENT), 50 * MB);
         assert_true(value(s, "/side.slice/hog.service", CGROUP_MEMORY_HIGH) == LIMIT_MAX);
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_EVENTS_HIGH), 1);
-        assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_EVENTS_OOM_KILL), 4);
-        assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_POPULATED), 1);
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_PGSTEAL), 0);
         assert_true(has(s, "/side.slice/calm.service", CGROUP_MEMORY_CURRENT));
         assert_false(has(s, "/side.slice/calm.service", CGROUP_MEMORY_HIGH));
@@ -663,7 +660,6 @@ static void test_host(void **state) {
         assert_int_equal(s->n_cgroups, 0);
         assert_true(sample_host_get(s, HOST_MEMORY_TOTAL, &v));
         assert_int_equal(v, 1000 * 1024);
-        assert_false(sample_host_get(s, HOST_MEMORY_FREE, &v));
         assert_false(sample_host_get(s, HOST_MEMORY_SOME, &v));
         s = sensor_sample(f->sensor, SAMPLE_ALL, SEC);
         assert_int_equal(value(s, "/a.service", CGROUP_SWAP_CURRENT), 12345);

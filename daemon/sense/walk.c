@@ -432,7 +432,7 @@ static void row_set_counted(const Walk *w, const Known *n, CgroupSample *row) {
 
                 if (!counted_get(w, n, f->from, &v))
                         continue;
-                if (f->to >= CGROUP_MEMORY_SOME && f->to <= CGROUP_CPU_FULL) {
+                if (f->to >= CGROUP_MEMORY_SOME && f->to <= CGROUP_IO_FULL) {
                         uint64_t *last = &row->detail[f->to - CGROUP_DETAIL_FIRST];
 
                         if (v < *last && *last - v <= PRESSURE_SLACK_USEC)
@@ -454,12 +454,9 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 { FILE_MEMORY_LOW, CGROUP_MEMORY_LOW },
                 { FILE_MEMORY_MIN, CGROUP_MEMORY_MIN },
         };
-        static const char *const event_keys[] = { "low", "high", "max", "oom", "oom_kill" };
-        static const char *const state_keys[] = { "populated", "frozen" };
         Registry *g = w->registry;
         char *buf = w->text;
-        uint64_t v[ARRAY_SIZE(event_keys)], limit;
-        uint32_t found;
+        uint64_t v, limit;
         PsiTotals psi;
 
         if (!n->parent)
@@ -483,13 +480,10 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                         else if (limits[i].file == FILE_SWAP_HIGH && limit != LIMIT_MAX)
                                 n->limited = true;
                 }
-                if (!row_has(row, CGROUP_EVENTS_LOW, CGROUP_EVENTS_OOM_KILL) &&
-                    registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
-                        found = cgroup_keyed_scan(buf, event_keys, ARRAY_SIZE(event_keys), v);
-                        for (size_t i = 0; i < ARRAY_SIZE(event_keys); i++)
-                                if (found & BIT(i))
-                                        cgroup_sample_set(row, (CgroupField) (CGROUP_EVENTS_LOW + i), v[i]);
-                }
+                if (!cgroup_sample_get(row, CGROUP_EVENTS_HIGH, &v) &&
+                    registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
+                    cgroup_keyed_get(buf, "high", &v))
+                        cgroup_sample_set(row, CGROUP_EVENTS_HIGH, v);
         }
         if (!row_has(row, CGROUP_MEMORY_SOME, CGROUP_MEMORY_FULL) &&
             registry_read(g, n, FILE_MEMORY_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
@@ -509,14 +503,6 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 read_limits(n, buf);
                 row->io_max = n->io->max;
                 row->n_io_max = (uint8_t) n->io->n_max;
-        }
-        if (!row_has(row, CGROUP_POPULATED, CGROUP_FROZEN) &&
-            registry_read(g, n, FILE_CGROUP_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
-                found = cgroup_keyed_scan(buf, state_keys, ARRAY_SIZE(state_keys), v);
-                if (found & BIT(0))
-                        cgroup_sample_set(row, CGROUP_POPULATED, v[0]);
-                if (found & BIT(1))
-                        cgroup_sample_set(row, CGROUP_FROZEN, v[1]);
         }
 }
 

@@ -46,12 +46,3 @@ static inline const char *message_id(MessageKind kind) {
         };
         return (size_t) kind < _MESSAGE_KIND_MAX ? ids[kind] : NULL;
 }
-
-static inline const char *message_subject(MessageKind kind) {
-        static const char *const subjects[_MESSAGE_KIND_MAX] = {
-#define X(kind, id, subject) [MESSAGE_##kind] = subject,
-                MESSAGE_TABLE(X)
-#undef X
-        };
-        return (size_t) kind < _MESSAGE_KIND_MAX ? subjects[kind] : NULL;
-}

@@ -31,26 +31,17 @@ typedef enum CgroupField {
         CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
-        CGROUP_EVENTS_LOW,              /* memory.events, ever */
-        CGROUP_EVENTS_HIGH,
-        CGROUP_EVENTS_MAX,
-        CGROUP_EVENTS_OOM,
-        CGROUP_EVENTS_OOM_KILL,
+        CGROUP_EVENTS_HIGH,             /* memory.events, ever */
         CGROUP_MEMORY_SOME,             /* usec of stall, ever (memory.pressure total=) */
         CGROUP_MEMORY_FULL,
         CGROUP_IO_SOME,
         CGROUP_IO_FULL,
-        CGROUP_CPU_SOME,
-        CGROUP_CPU_FULL,
-        CGROUP_POPULATED,               /* cgroup.events, 0 or 1 */
-        CGROUP_FROZEN,
         _CGROUP_FIELD_MAX,
 } CgroupField;
 #define CGROUP_DETAILS (_CGROUP_FIELD_MAX - CGROUP_DETAIL_FIRST)
 
 typedef enum HostField {
         HOST_MEMORY_TOTAL,              /* bytes, all of /proc/meminfo */
-        HOST_MEMORY_FREE,
         HOST_MEMORY_AVAILABLE,
         HOST_SWAP_TOTAL,
         HOST_SWAP_FREE,
@@ -58,7 +49,6 @@ typedef enum HostField {
         HOST_MEMORY_FULL,
         HOST_IO_SOME,
         HOST_IO_FULL,
-        HOST_CPU_SOME,
         HOST_PGSTEAL,                   /* pages reclaimed for want of memory, not at a cgroup's limit (/proc/vmstat) */
         _HOST_FIELD_MAX,
 } HostField;

@@ -13,7 +13,6 @@ static const struct {
         HostField field;
 } meminfo_table[] = {
         { "MemTotal:", HOST_MEMORY_TOTAL },
-        { "MemFree:", HOST_MEMORY_FREE },
         { "MemAvailable:", HOST_MEMORY_AVAILABLE },
         { "SwapTotal:", HOST_SWAP_TOTAL },
         { "SwapFree:", HOST_SWAP_FREE },
