@@ -380,7 +380,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         str_append(out, "no one to blame\n");
                 } else if (streq(type, "not-allowed")) {
                         print_word(v, out, COLOR_NORMAL, "nothing");
-                        str_append(out, "it may not be touched\n");
+                        str_append(out, "it may not, or could not, be touched\n");
                 } else if (streq(type, "self")) {
                         print_word(v, out, COLOR_NORMAL, "nothing");
                         view_text(out, domain);
@@ -442,7 +442,7 @@ static void print_result(const View *v, const json_t *j, Str *out) {
                 { "killed", "the culprit was killed", COLOR_RED },
                 { "passed", "the alarm passed by itself", COLOR_GREEN },
                 { "no-culprit", "passed; nobody was to blame", COLOR_NORMAL },
-                { "not-allowed", "passed; the culprit may not be touched", COLOR_NORMAL },
+                { "not-allowed", "passed; the culprit may not, or could not, be touched", COLOR_NORMAL },
                 { "monitored", "passed; Mode=monitor only watched", COLOR_NORMAL },
                 { "self", "passed; the domain made its own trouble", COLOR_NORMAL },
                 { "gone", "the culprit went away by itself", COLOR_GREEN },

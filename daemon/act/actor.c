@@ -310,7 +310,8 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                         return;
                 if (job->quiet)
                         return;
-                if (limit_equal(h->previous, h->lease.original) && !h->lease.handed_over && caps_untouched(h))
+                if (limit_equal(h->previous, h->lease.original) && h->swap_previous == h->lease.swap_original && !h->lease.handed_over &&
+                    caps_untouched(h))
                         handover_end(a->handover, h, true);
                 else
                         (void) leases_set(a->leases, h, h->previous, h->swap_previous, h->lease.step,

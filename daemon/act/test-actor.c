@@ -216,6 +216,34 @@ static OutcomeResult swap_act(ActionType type, uint64_t value, uint64_t expect, 
         return await(n_outcomes + 1)->result;
 }
 
+/* memory.high was as low as that before, so only memory.swap.high is held: a step that fails is not the end of that. */
+static void test_step_fails_where_swap_is_held(void **state) {
+        Action a;
+
+        (void) state;
+        test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        set_high(64 * MIB);
+        a = swap_action(ACTION_SET_MEMORY_HIGH, 64 * MIB, 64 * MIB, 8 * MIB);
+        a.original = 64 * MIB;
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->result, OUTCOME_DONE);
+        test_sh("cd '%s%s' && mv memory.high was && mkdir memory.high", root, HOG);
+        a.value = 32 * MIB;
+        a.swap_value = 4 * MIB;
+        a.id++;
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->result, OUTCOME_FAILED);
+        assert_int_equal(leases_in_file(NULL), 1);
+        test_sh("cd '%s%s' && rmdir memory.high && mv was memory.high", root, HOG);
+        a.type = ACTION_RESTORE;
+        a.value = a.expect = 64 * MIB;
+        a.id++;
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->result, OUTCOME_DONE);
+        assert_true(swap_high() == LIMIT_MAX && high() == 64 * MIB);
+        set_high(LIMIT_MAX);
+}
+
 /* memory.swap.high goes and comes with memory.high, by whichever way the lease ends. */
 static void test_swap(void **state) {
         (void) state;
@@ -743,6 +771,7 @@ int main(void) {
                 TEST(test_release_file),
                 TEST(test_reassert),
                 TEST(test_give_back),
+                TEST(test_step_fails_where_swap_is_held),
                 TEST(test_swap),
                 TEST(test_write_ahead),
         };

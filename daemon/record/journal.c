@@ -269,7 +269,7 @@ static bool say_outcome(Line *l, const Incident *i, const IncidentEntry *e, cons
 void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
         Line l = { .priority = LOG_NOTICE, .incident_id = i->id };
         /* Once it is about a second one, what is done to the first goes on. */
-        const char *path = incident_path_of(i, e->cgroup_id) ?: i->culprit;
+        const char *path = incident_path_of(i, e->cgroup_id) ?: e->cgroup_id == 0 ? i->culprit : "another cgroup";
         _cleanup_free_ char *who = str_escape(path);
 
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i->domain);
@@ -304,6 +304,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                                 i->domain, i->alarm,
                                 i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_FREE_MEMORY ? "what was taken in was free" :
                                 i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_NOT_WAITED_FOR ? "nobody was waited for" :
+                                i->n_candidates > 0 && e->type == ENTRY_NOT_ALLOWED && i->candidates[0].verdict == VERDICT_CULPRIT ? "the change could not be made" :
                                 e->type == ENTRY_NO_CULPRIT ? i->resource == RESOURCE_IO ? "nobody does most of the io" : "nobody took in most of the memory" :
                                 i->n_candidates > 0 ? verdict_explain(i->candidates[0].verdict) : "not allowed",
                                 i->id, i->id);

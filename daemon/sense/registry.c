@@ -553,8 +553,7 @@ static int list_directory(int dir_fd, Entry **ret, size_t *ret_n, char **ret_nam
         return 0;
 }
 
-/* No more children for the parent. */
-static bool is_full(const Registry *g, Known *parent) {
+bool registry_is_full(const Registry *g, Known *parent) {
         const Known *unit = unit_of_child(parent);
 
         return g->n_known >= g->known_max ||
@@ -566,7 +565,7 @@ static Known *child_add(Registry *g, Known *parent, const char *name) {
         uint64_t id;
         Known *n;
 
-        if (is_full(g, parent) || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
+        if (registry_is_full(g, parent) || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
                 set_left_out(g, parent, parent->n_left_out + 1);
                 return NULL;
         }

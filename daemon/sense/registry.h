@@ -148,6 +148,9 @@ void registry_refresh(Registry *g, Known *n);
 /* Some that are in n have no node, and none is to be looked for. */
 bool registry_leaves_out(const Known *n);
 
+/* The bounds leave no room for more children of the parent. */
+bool registry_is_full(const Registry *g, Known *parent);
+
 /* Frees those children of n that are marked gone. True if there were any. */
 bool registry_sweep(Registry *g, Known *n);
 

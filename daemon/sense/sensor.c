@@ -221,13 +221,20 @@ static void census_grow(Sensor *s) {
         (void) census_load(&s->census, MIN(n + CENSUS_SPARE(n), (size_t) CENSUS_MAX));
 }
 
+#define NOT_YET "it is being loaded at the next calm heartbeat"
+
+/* Why a feature is not there; "": it is. One that was taken out may be wanted again. */
+static const char *why_not(bool tried, bool works, const Loading *l) {
+        return tried && (works || *l->reason) ? l->reason : NOT_YET;
+}
+
 void sensor_level(const Sensor *s, SensorLevel *ret) {
         const Census *c = s->walk.census;
         char *reason = ((Sensor *) s)->reason;
         bool works = c && c->link_fd >= 0;
         size_t length;
 
-        (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : "it is being loaded at the next calm heartbeat");
+        (void) snprintf(reason, sizeof s->reason, "%s", c ? census_reason(c) : NOT_YET);
         if (works && !*reason && s->walk.trial.distrusted) {
                 char words[200];
 
@@ -249,14 +256,14 @@ void sensor_level(const Sensor *s, SensorLevel *ret) {
                 .bytes = works ? census_bytes(c) : 0,
                 .exec = s->have_life && s->life.control,
                 .exec_reason = exec_filter_is_empty(&s->exec) ? "no policy names a program or a user" :
-                               !s->have_life ? "it is being loaded at the next calm heartbeat" : s->life.loading.reason,
+                               why_not(s->have_life, s->life.control, &s->life.loading),
                 .watch = s->have_watch && watch_works(&s->watch),
-                .watch_reason = s->have_watch ? s->watch.loading.reason : "it is being loaded at the next calm heartbeat",
+                .watch_reason = why_not(s->have_watch, s->have_watch && watch_works(&s->watch), &s->watch.loading),
                 .watch_woken = s->have_watch ? s->watch.woken : 0,
                 .oom_kills = s->have_watch ? s->watch.oom_kills : 0,
                 .credit = s->have_credit && s->credit.control,
                 .credit_reason = !s->walk.io && !(s->have_credit && s->credit.control) ? "no policy has an alarm about io" :
-                                 !s->have_credit ? "it is being loaded at the next calm heartbeat" : s->credit.loading.reason,
+                                 why_not(s->have_credit, s->credit.control, &s->credit.loading),
                 .credit_lost = s->have_credit && s->credit.control ? s->credit.control->lost + s->credit.control->lost_device : 0,
                 .credit_bytes = s->have_credit ? credit_bytes(&s->credit) : 0,
         };

@@ -858,6 +858,11 @@ static void test_programs_come_and_go(void **state) {
                 assert_false(l.credit || l.exec);
                 assert_string_equal(l.credit_reason, "no policy has an alarm about io");
         }
+        /* Wanted again, and not there yet. */
+        set_io_policy(f);
+        sensor_set_exec(f->sensor, &(ExecFilter) { .names = names }, on_exec, f);
+        sensor_level(f->sensor, &l);
+        assert_true(*l.credit_reason && *l.exec_reason);
 }
 #endif
 

@@ -552,8 +552,8 @@ static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
 }
 
 /* Gives each node its record. Whoever is new is found by listing his parent, which has a node by then:
- * parents come first. */
-static void match(Walk *w) {
+ * parents come first. One that has no room for more is listed at the heartbeat only. */
+static void match(Walk *w, bool all) {
         Registry *g = w->registry;
         const Census *c = w->census;
 
@@ -564,7 +564,7 @@ static void match(Walk *w) {
                 const WalkRecord *r = &c->records[i];
                 Known *n = registry_find(g, r->id), *parent = n ? NULL : registry_find(g, r->parent_id);
 
-                if (parent && parent->listed != w->number) {
+                if (parent && parent->listed != w->number && (all || !registry_leaves_out(parent) || !registry_is_full(g, parent))) {
                         parent->listed = w->number;
                         parent->unlisted = true;
                         registry_refresh(g, parent);
@@ -602,7 +602,7 @@ static void count(Walk *w, bool all) {
         if (search && registry_read(g, g->root, FILE_MEMORY_STAT, true, w->text, KNOWN_TEXT_MAX) >= 0)
                 stat_search_learn(&w->search, w->root_stat, (const uint64_t *) c->control->probe,
                                   c->control->n_words, w->text);
-        match(w);
+        match(w, all);
         if (trial)
                 trial_compare(&w->trial, g, w->page_bytes, w->text);
 }

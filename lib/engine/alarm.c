@@ -55,8 +55,8 @@ static const Pressure *condition_pressure(const Condition *c) {
         return c->type == CONDITION_IO_PRESSURE ? &io[c->full] : &memory[c->full];
 }
 
-/* Of one cgroup since the sample before this one; 0 where that is not known. */
-static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p) {
+/* Of one cgroup since the sample before this one; 0 where that is not known, or was long ago. */
+static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p, uint64_t limit_usec) {
         const Track *t = tracks_find(&e->tracks, cgroup_id);
         uint64_t last, previous;
         TrackPoint before;
@@ -64,7 +64,7 @@ static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p)
         if (!t)
                 return 0;
         before = track_since(t, WINDOW_LAST);
-        if (!*(const bool *) ((const char *) &t->last + p->have) || !*(const bool *) ((const char *) &before + p->have))
+        if (t->last.usec - before.usec > limit_usec || !*(const bool *) ((const char *) &t->last + p->have) || !*(const bool *) ((const char *) &before + p->have))
                 return 0;
         last = *(const uint64_t *) ((const char *) &t->last + p->total);
         previous = *(const uint64_t *) ((const char *) &before + p->total);
@@ -79,9 +79,10 @@ static const Containment *contained_above(const Engine *e, const char *path, con
         return NULL;
 }
 
-/* Of a domain's stall, what is not that of contained cgroups in it. The two overlap in time: it is at least what any unit stalled
- * that is not contained. */
-static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, const Pressure *p, uint64_t stall) {
+/* Of a domain's stall, what is not that of contained cgroups in it. The two overlap in time: of its tasks some stall for at least as long
+ * as those of any unit that is not contained. All of them do not. */
+static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, const Condition *condition, uint64_t stall) {
+        const Pressure *p = condition_pressure(condition);
         uint64_t contained = 0, other = 0;
 
         if (stall == 0 || !contains_contained(e, d))
@@ -90,13 +91,14 @@ static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, con
                 const Containment *c = &e->containments[i];
 
                 if (c->cgroup_id != 0 && path_within(c->path, d->cgroup) && !contained_above(e, c->path, c))
-                        contained += stall_of(e, c->cgroup_id, p);
+                        contained += stall_of(e, c->cgroup_id, p, UINT64_MAX);
         }
-        for (size_t i = 0; i < s->n_cgroups; i++) {
+        for (size_t i = 0; i < s->n_cgroups && !condition->full; i++) {
                 const CgroupSample *u = &s->cgroups[i];
+                uint64_t usec = u->kind == CGROUP_KIND_UNIT && path_within(u->path, d->cgroup) ? stall_of(e, u->id, p, TRACK_LAST_MAX_USEC) : 0;
 
-                if (u->kind == CGROUP_KIND_UNIT && path_within(u->path, d->cgroup) && !contained_above(e, u->path, NULL))
-                        other = MAX(other, stall_of(e, u->id, p));
+                if (usec > other && !contained_above(e, u->path, NULL))
+                        other = usec;
         }
         return MAX(stall - MIN(stall, contained), MIN(stall, other));
 }
@@ -134,7 +136,7 @@ static void pressure_update(Engine *e, const Sample *s, const Domain *d, const C
         st->counter = counter;
         st->have_counter = true;
 
-        st->total += own_stall(e, s, d, p, delta);
+        st->total += own_stall(e, s, d, c, delta);
 
         if (st->older_usec == 0) {
                 st->older_usec = st->newer_usec = st->late_usec = st->later_usec = s->usec;

@@ -638,6 +638,7 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
                 return;
         }
         if (!contain_goes_on(e, c->path, row)) {
+                c->forbidden = true;
                 plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
@@ -659,13 +660,20 @@ void containments_step(Engine *e, Plan *plan) {
                         containment_step(e, plan, &e->containments[i]);
 }
 
-/* Ends a containment; those incidents that it is the culprit of go on until calm, and learn how this ended. */
-static void containment_end(Engine *e, Containment *c, IncidentResult result) {
+/* Ends a containment; those incidents that it is the culprit of go on until calm, and learn how this ended, and what is to be
+ * thought of it by now (_VERDICT_MAX: the same). */
+static void containment_end(Engine *e, Containment *c, IncidentResult result, Verdict verdict) {
         for (size_t k = 0; k < INCIDENTS_MAX; k++) {
                 Incident *i = incident_acts_on(&e->open[k], c->cgroup_id) ? chronicle_find(&e->chronicle, e->open[k].id) : NULL;
 
-                if (i && i->result == RESULT_NONE)
+                if (!i)
+                        continue;
+                if (i->result == RESULT_NONE)
                         i->result = c->killed ? RESULT_KILLED : result;
+                for (size_t n = 0; verdict != _VERDICT_MAX && n < i->n_candidates; n++)
+                        if (i->candidates[n].cgroup_id == c->cgroup_id)
+                                i->candidates[n].verdict = verdict;
+                e->open[k].acts_on = 0;
         }
         *c = (Containment) {};
 }
@@ -690,7 +698,7 @@ void containment_outcome(Engine *e, const Outcome *o) {
         if (o->result == OUTCOME_GONE || o->type == ACTION_KILL)
                 tracks_bury(&e->tracks, o->cgroup_id, e->now, e->config.page_bytes);
         if (o->result == OUTCOME_DONE && c->memory_ends)
-                c->memory = false;
+                c->memory = c->memory_written = false;
         if (o->result == OUTCOME_DONE && c->caps_end)
                 c->n_caps = 0;
         c->memory_ends = c->caps_end = false;
@@ -701,34 +709,27 @@ void containment_outcome(Engine *e, const Outcome *o) {
         switch (o->result) {
         case OUTCOME_DONE:
                 c->failures = 0;
-                for (size_t k = 0; k < INCIDENTS_MAX; k++)
-                        if (incident_acts_on(&e->open[k], c->cgroup_id))
-                                e->open[k].recheck_wait_usec = RECHECK_MIN_USEC;
-                if (o->type == ACTION_SET_MEMORY_HIGH)
+                if (o->type == ACTION_SET_MEMORY_HIGH) {
                         c->written = c->level = o->after;
+                        c->memory_written = true;
+                }
                 for (size_t k = 0; k < c->n_caps && is_about_io(o); k++)
                         c->caps[k].written = c->caps[k].level;
                 if (o->type == ACTION_KILL)
                         c->killed = true;
                 else if (o->type == ACTION_RESTORE)
-                        containment_end(e, c, RESULT_RECOVERED);
+                        containment_end(e, c, c->forbidden ? RESULT_NOT_ALLOWED : RESULT_RECOVERED, _VERDICT_MAX);
                 return;
         case OUTCOME_GONE:
                 /* A killed unit of a contained slice may be gone while the slice is not. */
                 if (o->type == ACTION_KILL && c->kill_target != c->cgroup_id)
                         c->killed = true;
                 else
-                        containment_end(e, c, RESULT_GONE);
+                        containment_end(e, c, RESULT_GONE, _VERDICT_MAX);
                 return;
-        case OUTCOME_DRIFTED: {
-                Incident *i = chronicle_find(&e->chronicle, c->incident_id);
-
-                for (size_t k = 0; i && k < i->n_candidates; k++)
-                        if (i->candidates[k].cgroup_id == c->cgroup_id)
-                                i->candidates[k].verdict = VERDICT_FOREIGN_LIMIT;
-                containment_end(e, c, RESULT_NOT_ALLOWED);
+        case OUTCOME_DRIFTED:
+                containment_end(e, c, RESULT_NOT_ALLOWED, VERDICT_FOREIGN_LIMIT);
                 return;
-        }
         case OUTCOME_FAILED:
         case OUTCOME_TIMEOUT:
         case _OUTCOME_RESULT_MAX:
@@ -745,10 +746,10 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 /* A first step that could not be taken leaves nothing to undo; the incident looks again, and takes it anew. */
                 if (is_about_io(o) && !capped)
                         c->n_caps = 0;
-                if (c->level == c->original)
+                if (o->type == ACTION_SET_MEMORY_HIGH && !c->memory_written)
                         c->memory = false;
                 if ((!c->memory && c->n_caps == 0) || (o->type == ACTION_RESTORE && c->failures >= RESTORE_FAILURES_MAX))
-                        containment_end(e, c, RESULT_NOT_ALLOWED);
+                        containment_end(e, c, RESULT_NOT_ALLOWED, VERDICT_CULPRIT);
                 return;
         }
 }
@@ -758,5 +759,5 @@ void containment_gone(Engine *e, uint64_t cgroup_id) {
 
         /* With an action under way its outcome will tell. */
         if (c && c->pending_action == 0)
-                containment_end(e, c, RESULT_GONE);
+                containment_end(e, c, RESULT_GONE, _VERDICT_MAX);
 }

@@ -312,13 +312,20 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
 
 /* Whoever is contained for this incident stays in the list, though he does little now: entries about him go on. */
 static void keep_contained(Engine *e, Incident *i, const Candidate *old, size_t n_old) {
-        for (size_t k = 0; k < n_old && i->n_candidates < INCIDENT_CANDIDATES_MAX; k++) {
+        size_t last = INCIDENT_CANDIDATES_MAX;
+
+        for (size_t k = 0; k < n_old; k++) {
                 const Containment *c = containment_find(e, old[k].cgroup_id);
+                Candidate *place;
 
                 if (!c || c->incident_id != i->id || incident_path_of(i, c->cgroup_id))
                         continue;
-                i->candidates[i->n_candidates] = (Candidate) { .cgroup_id = c->cgroup_id, .verdict = VERDICT_TAKEN };
-                path_shown(i->candidates[i->n_candidates++].path, c->path);
+                /* In place of one who did less. */
+                if (i->n_candidates == INCIDENT_CANDIDATES_MAX && last == 1)
+                        return;
+                place = &i->candidates[i->n_candidates < INCIDENT_CANDIDATES_MAX ? i->n_candidates++ : --last];
+                *place = (Candidate) { .cgroup_id = c->cgroup_id, .verdict = VERDICT_TAKEN };
+                path_shown(place->path, c->path);
         }
 }
 
@@ -509,7 +516,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                         return;
                 if (i->first_step_usec == 0) {
                         incident_record_blame(e, victim, i, &b);
-                        i->culprit_id = 0;
+                        i->culprit_id = o->acts_on = 0;
                         for (size_t k = 0; b.culprit && k < i->n_candidates; k++)
                                 if (i->candidates[k].cgroup_id == b.culprit->id)
                                         i->candidates[k].verdict = harmless;
@@ -537,8 +544,11 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         /* An incident in which something was done stays the account of that; who comes after him and may not be
          * touched is one entry in it. */
         same = i->culprit_id == b.culprit->id;
-        if (i->first_step_usec == 0 || verdict == VERDICT_CULPRIT)
+        if (i->first_step_usec == 0 || verdict == VERDICT_CULPRIT) {
                 incident_record_culprit(e, victim, i, &b, verdict, d);
+                if (verdict != VERDICT_CULPRIT)
+                        o->acts_on = 0;
+        }
         switch (verdict) {
         case VERDICT_CULPRIT:
                 if (containment_find(e, b.culprit->id)) {
@@ -547,7 +557,6 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                         i->candidates[k].verdict = VERDICT_TAKEN;
                         if (!containment_join(e, plan, &scope, lever, b.culprit))
                                 return;
-                        o->recheck_wait_usec = RECHECK_MIN_USEC;
                         if (!same || i->resource == RESOURCE_IO)
                                 incident_mark(e, o);
                 } else if (containment_begin(e, plan, i, &scope, lever, b.culprit))
@@ -555,6 +564,9 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 else
                         return;
                 i->state = INCIDENT_CONTAINING;
+                /* What could not be done, or is forbidden again and again, is not tried more and more often. */
+                if (i->result != RESULT_NOT_ALLOWED)
+                        o->recheck_wait_usec = RECHECK_MIN_USEC;
                 i->result = RESULT_NONE;
                 o->acts_on = b.culprit->id;
                 return;
@@ -837,7 +849,7 @@ int engine_adopt(Engine *e, uint64_t now_usec, const Lease *l, const char *path)
 
         *o = (OpenIncident) { .id = i->id, .alarm = -1, .acts_on = l->cgroup_id, .mark_usec = now_usec };
         *c = (Containment) {
-                .cgroup_id = l->cgroup_id, .incident_id = i->id, .step = l->step, .memory = !l->io_only,
+                .cgroup_id = l->cgroup_id, .incident_id = i->id, .step = l->step, .memory = !l->io_only, .memory_written = !l->io_only,
                 .original = l->original, .level = l->value, .written = l->value,
                 .swap_original = l->swap_original,
                 .swap_level = l->swap_value,

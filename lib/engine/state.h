@@ -54,7 +54,8 @@ typedef struct Containment {
         char path[4096];
         ContainmentPhase phase;
         Step step;                      /* highest rung taken */
-        bool memory;                    /* memory.high is ours */
+        bool memory;                    /* memory.high is ours … */
+        bool memory_written;            /* … and was written at least once, or memory.swap.high */
         uint64_t original, level;       /* memory.high before, and as we want it */
         uint64_t written;               /* … and as the last outcome left it: what the file holds */
         uint64_t swap_original, swap_level;     /* memory.swap.high likewise; equal = not ours */
@@ -83,6 +84,7 @@ typedef struct Containment {
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;
         bool budget_told, killed;
+        bool forbidden;                 /* given back because a policy, mode or mark came to forbid it */
 } Containment;
 
 /* What the engine knows of an open incident beyond its public record. */
@@ -92,7 +94,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
-        uint64_t acts_on;               /* id of whom it has contained, or joined in containing; 0 = nobody: rank or contract forbid */
+        uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */
         uint64_t mark_usec;             /* since the last step on its culprit, or since the alarm: */
@@ -217,7 +219,7 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
 /* engine.c */
 
 OpenIncident *incident_state(Engine *e, uint64_t id);
-/* It is its culprit now, and what is done to it is done for this incident's victim too. */
+/* It is contained for this incident's victim too. */
 bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
 /* The domain that asked for help; NULL where the policy set no longer has it. */
 const Domain *incident_victim(const Engine *e, const OpenIncident *o);

@@ -454,6 +454,13 @@ static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
         run_until_held(first);
         world_run(&w, 20 * USEC_PER_SEC);
         second = world_add(&w, "/workload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        /* More than there is room for in the list of those who were considered. */
+        for (int k = 0; k < 10; k++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof(path), "/system.slice/small%d.service", k);
+                w.c[world_add(&w, path, CGROUP_KIND_UNIT, 0)].rate = MIB / 64;
+        }
         world_run(&w, USEC_PER_SEC);
         w.c[second].rate = 60 * MIB;
         for (int k = 0; k < 2000 && w.c[first].killed == 0; k++)
@@ -466,8 +473,8 @@ static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
         assert_int_not_equal(engine_incident_by_id(w.engine, 1)->result, RESULT_KILLED);
 }
 
-/* Whoever asked for help because of it learns how it ended. */
-static void test_kill_is_the_end_of_both(void **state _unused_) {
+/* Two domains ask for help because of one, until that is held and this long after. Returns it. */
+static int held_for_two(uint64_t usec) {
         int other, slice = world_find(&w, "/system.slice"), hog;
 
         world_without_host_alarm(&w);
@@ -476,13 +483,37 @@ static void test_kill_is_the_end_of_both(void **state _unused_) {
         other = world_add(&w, "/system.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
         hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 20 * USEC_PER_SEC;
-        for (int k = 0; k < 1200 && w.kills == 0; k++) {
-                if (w.c[hog].high < LIMIT_MAX) {
-                        w.c[other].stall += 15 * USEC_PER_MSEC;
-                        w.c[slice].stall += 15 * USEC_PER_MSEC;
-                }
-                world_run(&w, 50 * USEC_PER_MSEC);
+        for (uint64_t held = 0; w.kills == 0 && held < usec; world_run(&w, 50 * USEC_PER_MSEC)) {
+                if (w.c[hog].high == LIMIT_MAX)
+                        continue;
+                held += 50 * USEC_PER_MSEC;
+                w.c[other].stall += 15 * USEC_PER_MSEC;
+                w.c[slice].stall += 15 * USEC_PER_MSEC;
         }
+        return hog;
+}
+
+/* Somebody else's limit is left alone for both of them, and both say so. */
+static void test_drift_is_the_end_of_both(void **state _unused_) {
+        int hog = held_for_two(3 * USEC_PER_SEC);
+
+        w.c[hog].high = w.c[hog].current + 48 * MIB;
+        for (EngineStatus status = { .contained = 1 }; status.contained > 0; engine_status(w.engine, &status))
+                world_run(&w, 50 * USEC_PER_MSEC);
+        for (uint64_t id = 1; id <= 2; id++) {
+                const Incident *i = engine_incident_by_id(w.engine, id);
+
+                assert_non_null(i);
+                assert_string_equal(i->culprit, w.c[hog].path);
+                assert_int_equal(i->candidates[0].verdict, VERDICT_FOREIGN_LIMIT);
+                assert_int_equal(i->state, INCIDENT_QUIET);
+        }
+}
+
+/* Whoever asked for help because of it learns how it ended. */
+static void test_kill_is_the_end_of_both(void **state _unused_) {
+        int hog = held_for_two(60 * USEC_PER_SEC);
+
         assert_true(w.c[hog].killed > 0);
         world_run(&w, 500 * USEC_PER_MSEC);
         for (uint64_t id = 1; id <= 2; id++) {
@@ -495,7 +526,7 @@ static void test_kill_is_the_end_of_both(void **state _unused_) {
 }
 
 /* One of the domain is held and stalls nearly always; what another one stalls at the same time adds next to nothing to the slice's. */
-static void test_stall_beside_one_who_is_held(void **state _unused_) {
+static void stall_beside_one_who_is_held(void) {
         int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service"),
             slice = world_find(&w, "/workload.slice");
 
@@ -505,9 +536,23 @@ static void test_stall_beside_one_who_is_held(void **state _unused_) {
         for (int k = 0; k < 60; k++) {
                 w.c[web].stall += 25 * USEC_PER_MSEC;
                 w.c[slice].stall += USEC_PER_MSEC;
+                w.c[web].full += 25 * USEC_PER_MSEC;
+                w.c[slice].full += 25 * USEC_PER_MSEC;
                 world_run(&w, 50 * USEC_PER_MSEC);
         }
+}
+
+static void test_stall_beside_one_who_is_held(void **state _unused_) {
+        stall_beside_one_who_is_held();
         assert_non_null(world_incident(&w, "memory"));
+}
+
+/* That none of them works is the doing of whoever holds the one. */
+static void test_full_stall_beside_one_who_is_held(void **state _unused_) {
+        w.policy.domains[3].alarms[0].conditions[0].full = true;
+        stall_beside_one_who_is_held();
+        w.policy.domains[3].alarms[0].conditions[0].full = false;
+        assert_null(world_incident(&w, "memory"));
 }
 
 static void test_who_breathes_is_no_leak(void **state _unused_) {
@@ -884,6 +929,27 @@ static void test_stream_gets_all_back(void **state _unused_) {
         assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
 }
 
+/* Its own limit was as low as that: only its swap is held, and that is not forgotten where it cannot be given back at once. */
+static void test_held_by_swap_alone(void **state _unused_) {
+        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
+        Lease l = lease_of(hog, 300 * MIB);
+        EngineStatus status;
+
+        w.c[hog].high = w.c[hog].original_high = l.original = 300 * MIB;
+        l.swap_value = 10 * MIB;
+        world_run(&w, USEC_PER_SEC);
+        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
+        w.refuse_writes = true;
+        world_run(&w, 20 * USEC_PER_SEC);
+        engine_status(w.engine, &status);
+        assert_int_equal(status.contained, 1);
+        assert_true(w.c[hog].touched > 0);
+        w.refuse_writes = false;
+        world_run(&w, 2 * USEC_PER_SEC);
+        engine_status(w.engine, &status);
+        assert_int_equal(status.contained, 0);
+}
+
 /* News are of one step: what was told of the first is not told again with the second. */
 static void test_adopted_one_by_one(void **state _unused_) {
         int a = world_add(&w, "/sideload.slice/a.service", CGROUP_KIND_UNIT, 30 * MIB),
@@ -1027,6 +1093,7 @@ int main(void) {
                 T(test_small_limit_rises),
                 T(test_driven_out_of_a_limit_rises),
                 T(test_stream_gets_all_back),
+                T(test_held_by_swap_alone),
                 T(test_adopted_one_by_one),
                 T(test_highest_rank_is_left_by_the_host),
                 T(test_kill_alone_is_no_step),
@@ -1061,8 +1128,10 @@ int main(void) {
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
                 T(test_end_of_the_first_is_not_the_seconds),
+                T(test_drift_is_the_end_of_both),
                 T(test_kill_is_the_end_of_both),
                 T(test_stall_beside_one_who_is_held),
+                T(test_full_stall_beside_one_who_is_held),
                 T(test_who_breathes_is_no_leak),
                 T(test_free_memory_is_nobodys),
                 T(test_burst_is_not_all_of_its_slice),
