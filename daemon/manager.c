@@ -314,6 +314,12 @@ static void memory_trim(void) {
         (void) malloc_trim(0);
 }
 
+/* A line each: one is cut where it is too long. */
+static void say_diagnostics(Manager *m, MessageKind kind, int priority, const char *diagnostics) {
+        for (const char *p = diagnostics; p && *p; p += strcspn(p, "\n"), p += *p == '\n')
+                journal_say(m->journal, kind, priority, "%.*s", (int) strcspn(p, "\n"), p);
+}
+
 typedef struct ReloadAnswer {
         Manager *manager;
         ServerRequest *request;         /* NULL: by SIGHUP, or at the start */
@@ -352,6 +358,8 @@ static void on_moves(int r, const char *message, const PlaceMove *moves, size_t 
 static void on_generated(int r, const char *message, void *userdata) {
         ReloadAnswer *a = userdata;
 
+        if (r < 0 && !a->request)
+                journal_say(a->manager->journal, MESSAGE_ACTION_FAILED, LOG_WARNING, "systemd was not reloaded: %s", message ?: strerror(-r));
         if (r < 0) {
                 on_moves(r, message, NULL, 0, a);
                 return;
@@ -454,16 +462,16 @@ void manager_reload(Manager *m, ServerRequest *request) {
         r = policy_load(&p, NULL, &diagnostics);
         (void) sd_notify(false, "READY=1");
         if (r < 0) {
-                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "The policy set is refused, the old one stays in force: %s",
-                            diagnostics && *diagnostics ? diagnostics : strerror(-r));
                 free(m->refused);
-                m->refused = strdup(diagnostics ?: strerror(-r));
+                m->refused = strdup(diagnostics && *diagnostics ? diagnostics : strerror(-r));
+                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "The policy set is refused, the old one stays in force:");
+                say_diagnostics(m, MESSAGE_REFUSED, LOG_ERR, m->refused);
                 if (request)
                         reload_refused(request, m->refused);
                 return;
         }
-        if (!request && diagnostics && *diagnostics)
-                (void) fprintf(stderr, "<4>%s", diagnostics);
+        if (!request)
+                say_diagnostics(m, MESSAGE_LOADED, LOG_WARNING, diagnostics);
         policy_enforce(m, p, request, diagnostics);
         memory_trim();
 }
@@ -684,13 +692,14 @@ static int manager_start(Manager *m) {
         r = policy_load(&p, &m->left_out, &diagnostics);
         if (r != 0) {
                 m->refused = strdup(diagnostics ?: strerror(-r));
-                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "Policies are refused; until 'cgctl reload' succeeds %s:\n%s",
-                            r < 0 ? "nothing is guarded" : "only the others are in force", m->refused ?: "");
+                journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "Policies are refused; until 'cgctl reload' succeeds %s:",
+                            r < 0 ? "nothing is guarded" : "only the others are in force");
+                say_diagnostics(m, MESSAGE_REFUSED, LOG_ERR, m->refused);
                 p = p ?: calloc(1, sizeof(Policy));
                 if (!p)
                         return fail(-ENOMEM, "cannot make an empty policy");
-        } else if (diagnostics && *diagnostics)
-                (void) fprintf(stderr, "<4>%s", diagnostics);
+        } else
+                say_diagnostics(m, MESSAGE_LOADED, LOG_WARNING, diagnostics);
         m->policy = p;
         r = sensor_set_policy(m->sensor, p);
         if (r < 0)

@@ -28,7 +28,6 @@ static const char *action_name(ActionType t) {
         return "unknown";
 }
 
-/* Entries name cgroups by id; people by path. */
 static json_t *json_entry(const Incident *i, const IncidentEntry *e, const ServerInfo *info) {
         bool action = e->action_id != 0 || e->type == ENTRY_WOULD;
         json_t *j;

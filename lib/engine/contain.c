@@ -390,7 +390,7 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
 static void rise(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d, bool wanting) {
         uint64_t current = row->use[CGROUP_MEMORY_CURRENT], level, from, room, swapped = 0, moved;
 
-        /* Nothing of it is ours: the cgd before had given it back. And nothing is more than no limit. */
+        /* Its memory.high is what it was, for the cgd before had given it back, or only its swap is held. And nothing is more than no limit. */
         if (c->level >= c->original) {
                 plan_memory_back(e, plan, c, ENTRY_RELIEF, d);
                 return;
