@@ -502,8 +502,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         if (lever == RESOURCE_IO && b.culprit && !containment_find(e, b.culprit->id) &&
             contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
                 b.culprit = NULL;
-        if (lever == RESOURCE_MEMORY && b.culprit && b.culprit->id != i->culprit_id && containment_find(e, i->culprit_id) &&
-            !is_another(e, o, i, b.culprit))
+        if (lever == RESOURCE_MEMORY && b.culprit && b.culprit->id != i->culprit_id && incident_acts_on(o, i->culprit_id) &&
+            containment_find(e, i->culprit_id) && !is_another(e, o, i, b.culprit))
                 b.culprit = NULL;
         if (b.culprit && !containment_find(e, b.culprit->id)) {
                 if (scope.resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b.culprit))
