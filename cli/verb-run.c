@@ -3,7 +3,16 @@
 /* `cgctl run`: in the foreground cgctl itself is moved into a scope and then becomes the command, so that
  * terminal, environment, limits and exit status need no copying. In the background systemd starts it. */
 
+#include <sys/stat.h>
+
 #include "cli.h"
+
+/* A directory may be executable, and is no command. */
+static bool is_command(const char *path) {
+        struct stat st;
+
+        return access(path, X_OK) >= 0 && stat(path, &st) >= 0 && S_ISREG(st.st_mode);
+}
 
 /* The command's path as execvp() would find it; systemd wants it whole. Links stay as they are: many a command looks at the
  * name that it was called by. 0, or a negative errno: -ENOENT where there is none, -EACCES where it is not executable. */
@@ -15,6 +24,8 @@ static int command_find(const char *name, char **ret) {
         if (strchr(name, '/')) {
                 if (access(name, X_OK) < 0)
                         return -errno;
+                if (!is_command(name))
+                        return -EACCES;
                 if (name[0] != '/' && !(directory = getcwd(NULL, 0)))
                         return -errno;
                 if (asprintf(&found, "%s%s%s", directory ?: "", directory ? "/" : "", name) < 0)
@@ -26,7 +37,7 @@ static int command_find(const char *name, char **ret) {
         for (rest = copy; (dir = strsep(&rest, ":"));) {
                 if (asprintf(&found, "%s/%s", *dir ? dir : ".", name) < 0)
                         return -ENOMEM;
-                if (access(found, X_OK) >= 0 && found[0] == '/') {
+                if (is_command(found) && found[0] == '/') {
                         *ret = found;
                         return 0;
                 }

@@ -256,7 +256,8 @@ static int generate_found(const Policy *policy, const char *directory, bool top,
                         r = generate_found(policy, sub, false, paths, ret_failed);
                         continue;
                 }
-                if (!unit_section(de->d_name))
+                /* One with a longer name can have no drop-ins. */
+                if (!unit_section(de->d_name) || strlen(de->d_name) > POLICY_UNIT_NAME_MAX)
                         continue;
                 d = policy_unit_domain(policy, de->d_name);
                 if (d)

@@ -13,7 +13,7 @@
 static char root[TEST_DIR_SIZE];
 
 static const char *at(const char *path) {
-        static char buf[2][256];
+        static char buf[2][512];
         static unsigned i;
 
         i = !i;
@@ -99,6 +99,22 @@ static void test_slices(void **state _unused_) {
         assert_int_equal(access(at("/late/system.slice"), F_OK), -1);
         assert_int_equal(access(at("/late/-.slice"), F_OK), -1);
         assert_int_equal(access(at("/normal/-.slice.d"), F_OK), -1);
+}
+
+/* A unit that is there whose name leaves no room for that of a directory NAME.d: it stays where it is, and the others have theirs. */
+static void test_long_name(void **state _unused_) {
+        static const char *const texts[][2] = { { "work", "[Match]\nUnit=a*.service\n" } };
+        _cleanup_(policy_freep) Policy *p = compile_set(texts, 1);
+        _cleanup_free_ char *failed = NULL;
+        char path[320] = "/etc/systemd/system/";
+        size_t n = strlen(path);
+
+        memset(path + n, 'a', 254 - strlen(".service"));
+        (void) strcpy(path + n + 254 - strlen(".service"), ".service");
+        touch(path);
+        touch("/etc/systemd/system/ab.service");
+        assert_int_equal(run(p, &failed), 0);
+        assert_text("/normal/ab.service.d/50-cgd-slice.conf", HEAD "[Service]\nSlice=work.slice\n");
 }
 
 static void test_placement(void **state _unused_) {
@@ -193,6 +209,7 @@ static void test_unwritable(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_long_name, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_aliases, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_unwritable, setup, teardown),

@@ -188,7 +188,7 @@ static bool slice_name_is_valid(const char *s) {
         const char *end = endswith(s, ".slice");
         bool dash = true;       /* none at the start, at the end or doubled: systemd.slice(5) */
 
-        if (!end || end == s || strlen(s) > 255)
+        if (!end || end == s || strlen(s) > POLICY_UNIT_NAME_MAX)
                 return false;
         if (streq(s, "-.slice"))
                 return true;

@@ -16,6 +16,8 @@
 /* Whose state the engine keeps: domains, and the alarms of all together. */
 #define POLICY_DOMAINS_MAX 256
 #define POLICY_ALARMS_MAX 512
+/* A name of a directory has 255 bytes, and a unit's drop-ins lie in NAME.d. */
+#define POLICY_UNIT_NAME_MAX 253
 /* Conditions IOLatencyAbove= in a set. */
 #define POLICY_LATENCIES_MAX 16
 

@@ -478,6 +478,19 @@ static void test_sound(void **state _unused_) {
         assert_sound(good, 2, "/q/b.policy.d", "a", "b");
 }
 
+/* The generator makes a directory NAME.d for each. */
+static void test_long_name(void **state _unused_) {
+        for (size_t n = 253; n <= 254; n++) {
+                _cleanup_diagnostics_ Diagnostics d = {};
+                _cleanup_(policy_freep) Policy *p = NULL;
+                char text[320] = "[Match]\nUnit=";
+
+                memset(text + strlen(text), 'a', n - strlen(".service"));
+                strcat(text, ".service\n");
+                assert_int_equal(compile_text(text, &d, &p), n == 253 ? 0 : -EBADMSG);
+        }
+}
+
 /* A full megabyte of the costliest lines is refused, and not by the harness for taking too long. */
 static void test_large(void **state _unused_) {
         static const struct {
@@ -766,6 +779,7 @@ int main(void) {
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_large_sets),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_kill_alone),
+                cmocka_unit_test(test_long_name),
                 cmocka_unit_test(test_bad_names),
                 cmocka_unit_test(test_command),
                 cmocka_unit_test(test_round_trip), cmocka_unit_test(test_schema),

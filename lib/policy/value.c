@@ -242,8 +242,9 @@ static int check_unit(const ValueContext *c, const char *at, const char *word, b
 
         if (strstr(word, "..") || strchr(word, '/'))
                 return value_refuse(c, at, "'%.100s' is a path: expected %s", word, value_type_expected(VALUE_UNITS));
-        if (strlen(word) > 255)
-                return value_refuse(c, at, "'%.100s...' is longer than a unit's name can be (255 bytes)", word);
+        if (strlen(word) > POLICY_UNIT_NAME_MAX)
+                return value_refuse(c, at, "'%.100s...' is longer than the name of a unit with drop-ins can be (%d bytes)", word,
+                                    POLICY_UNIT_NAME_MAX);
         for (size_t i = 0; i < ARRAY_SIZE(unit_suffixes) && !suffix; i++)
                 suffix = endswith(word, unit_suffixes[i]);
         if (refuse_protected) {
