@@ -314,10 +314,20 @@ static void memory_trim(void) {
         (void) malloc_trim(0);
 }
 
-/* A line each: one is cut where it is too long. */
+/* So many lines leave room for others in what waits for the journal. */
+#define DIAGNOSTIC_LINES_MAX 20
+
+/* A line each. */
 static void say_diagnostics(Manager *m, MessageKind kind, int priority, const char *diagnostics) {
-        for (const char *p = diagnostics; p && *p; p += strcspn(p, "\n"), p += *p == '\n')
+        const char *p = diagnostics ?: "";
+
+        for (unsigned n = 0; *p && n < DIAGNOSTIC_LINES_MAX; n++) {
                 journal_say(m->journal, kind, priority, "%.*s", (int) strcspn(p, "\n"), p);
+                p += strcspn(p, "\n");
+                p += *p == '\n';
+        }
+        if (*p)
+                journal_say(m->journal, kind, priority, "… and more, see 'cgctl verify'.");
 }
 
 typedef struct ReloadAnswer {
@@ -691,7 +701,7 @@ static int manager_start(Manager *m) {
 
         r = policy_load(&p, &m->left_out, &diagnostics);
         if (r != 0) {
-                m->refused = strdup(diagnostics ?: strerror(-r));
+                m->refused = strdup(diagnostics && *diagnostics ? diagnostics : strerror(-r));
                 journal_say(m->journal, MESSAGE_REFUSED, LOG_ERR, "Policies are refused; until 'cgctl reload' succeeds %s:",
                             r < 0 ? "nothing is guarded" : "only the others are in force");
                 say_diagnostics(m, MESSAGE_REFUSED, LOG_ERR, m->refused);

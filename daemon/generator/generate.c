@@ -256,8 +256,7 @@ static int generate_found(const Policy *policy, const char *directory, bool top,
                         r = generate_found(policy, sub, false, paths, ret_failed);
                         continue;
                 }
-                /* One with a longer name can have no drop-ins. */
-                if (!unit_section(de->d_name) || strlen(de->d_name) > POLICY_UNIT_NAME_MAX)
+                if (!unit_section(de->d_name))
                         continue;
                 d = policy_unit_domain(policy, de->d_name);
                 if (d)

@@ -302,11 +302,10 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                 l.kind = MESSAGE_NOT_CONTAINED;
                 (void) snprintf(l.message, sizeof(l.message), "%s: alarm %s: nothing done: %s (incident %" PRIu64 "; 'cgctl why %" PRIu64 "').",
                                 i->domain, i->alarm,
-                                i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_FREE_MEMORY ? "what was taken in was free" :
-                                i->n_candidates > 0 && i->candidates[0].verdict == VERDICT_NOT_WAITED_FOR ? "nobody was waited for" :
-                                i->n_candidates > 0 && e->type == ENTRY_NOT_ALLOWED && i->candidates[0].verdict == VERDICT_CULPRIT ? "the change could not be made" :
+                                e->verdict == VERDICT_FREE_MEMORY ? "what was taken in was free" :
+                                e->verdict == VERDICT_NOT_WAITED_FOR ? "nobody was waited for" :
                                 e->type == ENTRY_NO_CULPRIT ? i->resource == RESOURCE_IO ? "nobody does most of the io" : "nobody took in most of the memory" :
-                                i->n_candidates > 0 ? verdict_explain(i->candidates[0].verdict) : "not allowed",
+                                e->verdict == VERDICT_CULPRIT ? "the change could not be made" : verdict_explain(e->verdict),
                                 i->id, i->id);
                 break;
         case ENTRY_BUDGET:

@@ -145,6 +145,22 @@ static void test_contained(void **state) {
         assert_non_null(strstr(field(0, "MESSAGE"), "hold: memory.high"));
 }
 
+static void test_nothing_done(void **state) {
+        Incident i = incident_of("/sideload.slice/hog.service");
+        Journal *j = begin();
+
+        (void) state;
+        /* Of one that was contained before; by now it is about another. */
+        i.n_candidates = 1;
+        i.candidates[0] = (Candidate) { .cgroup_id = 2, .path = "/sideload.slice/hog.service" };
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_NOT_ALLOWED, .verdict = VERDICT_RANK });
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_NOT_ALLOWED });
+        journal_free(j);
+        assert_int_equal(n_sent, 2);
+        assert_non_null(strstr(field(0, "MESSAGE"), verdict_explain(VERDICT_RANK)));
+        assert_non_null(strstr(field(1, "MESSAGE"), "the change could not be made"));
+}
+
 /* It is about a second culprit by now; what is done to the first one is told of him. */
 static void test_first_of_two(void **state) {
         Incident i = incident_of("/sideload.slice/second.service");
@@ -181,6 +197,7 @@ int main(void) {
                 cmocka_unit_test(test_escaped),
                 cmocka_unit_test(test_kill),
                 cmocka_unit_test(test_contained),
+                cmocka_unit_test(test_nothing_done),
                 cmocka_unit_test(test_first_of_two),
                 cmocka_unit_test(test_adopted),
         };

@@ -521,8 +521,8 @@ static bool is_hot(const Walk *w, const Known *n) {
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
 
-        /* A whole census has told of every birth, but not of who was left out before and may fit in. */
-        if (!w->counted || n->unlisted || n->n_left_out > 0)
+        /* A whole census has told of every birth, but not of who was left out before and may fit in, or does by the next heartbeat. */
+        if (!w->counted || n->unlisted || (n->n_left_out > 0 && !(in_turns && registry_is_full(g, n))))
                 registry_refresh(g, n);
         for (int pass = 0; pass < 2; pass++) {
                 unsigned parts = in_turns ? n->n_children / LEVEL_MAX + 1 : 1, i = 0;

@@ -55,7 +55,7 @@ static const Pressure *condition_pressure(const Condition *c) {
         return c->type == CONDITION_IO_PRESSURE ? &io[c->full] : &memory[c->full];
 }
 
-/* Of one cgroup since the sample before this one; 0 where that is not known, or was long ago. */
+/* Of one cgroup since its sample before this one; 0 where that is not known, or was longer ago than that. */
 static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p, uint64_t limit_usec) {
         const Track *t = tracks_find(&e->tracks, cgroup_id);
         uint64_t last, previous;
@@ -80,8 +80,8 @@ static const Containment *contained_above(const Engine *e, const char *path, con
 }
 
 /* Of a domain's stall, what is not that of contained cgroups in it. The two overlap in time: of its tasks some stall for at least as long
- * as those of any unit that is not contained. All of them do not. */
-static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, const Condition *condition, uint64_t stall) {
+ * as those of any unit that is not contained. That all of them do says little while one is held. usec: since when the domain did. */
+static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, const Condition *condition, uint64_t stall, uint64_t usec) {
         const Pressure *p = condition_pressure(condition);
         uint64_t contained = 0, other = 0;
 
@@ -95,10 +95,10 @@ static uint64_t own_stall(const Engine *e, const Sample *s, const Domain *d, con
         }
         for (size_t i = 0; i < s->n_cgroups && !condition->full; i++) {
                 const CgroupSample *u = &s->cgroups[i];
-                uint64_t usec = u->kind == CGROUP_KIND_UNIT && path_within(u->path, d->cgroup) ? stall_of(e, u->id, p, TRACK_LAST_MAX_USEC) : 0;
+                uint64_t alone = u->kind == CGROUP_KIND_UNIT && path_within(u->path, d->cgroup) ? stall_of(e, u->id, p, usec) : 0;
 
-                if (usec > other && !contained_above(e, u->path, NULL))
-                        other = usec;
+                if (alone > other && !contained_above(e, u->path, NULL))
+                        other = alone;
         }
         return MAX(stall - MIN(stall, contained), MIN(stall, other));
 }
@@ -121,7 +121,7 @@ static bool pressure_counter(const Sample *s, const Domain *d, const Pressure *p
 
 static void pressure_update(Engine *e, const Sample *s, const Domain *d, const Condition *c, ConditionState *st) {
         const Pressure *p = condition_pressure(c);
-        uint64_t counter, delta = 0, usec, stalled;
+        uint64_t counter, delta = 0, since, usec, stalled;
 
         if (!pressure_counter(s, d, p, &counter)) {
                 /* A slice that is no more waits for nothing; one that was not looked at may. */
@@ -133,10 +133,12 @@ static void pressure_update(Engine *e, const Sample *s, const Domain *d, const C
         }
         if (st->have_counter && counter > st->counter)
                 delta = counter - st->counter;
+        since = s->usec - MIN(st->counter_usec, s->usec);
         st->counter = counter;
+        st->counter_usec = s->usec;
         st->have_counter = true;
 
-        st->total += own_stall(e, s, d, c, delta);
+        st->total += own_stall(e, s, d, c, delta, since);
 
         if (st->older_usec == 0) {
                 st->older_usec = st->newer_usec = st->late_usec = st->later_usec = s->usec;

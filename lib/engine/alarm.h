@@ -14,6 +14,7 @@
 
 typedef struct ConditionState {
         uint64_t counter;               /* last reading of the PSI total */
+        uint64_t counter_usec;          /* … and when that was */
         bool have_counter;
         uint64_t total;                 /* usec of stall since we look, without what our own leases cause */
         uint64_t older_usec, older_total, newer_usec, newer_total;      /* anchors, as in track.h */

@@ -637,8 +637,8 @@ static void containment_step(Engine *e, Plan *plan, Containment *c) {
                 plan_restore(e, plan, c, ENTRY_RELIEF, d);
                 return;
         }
-        if (!contain_goes_on(e, c->path, row)) {
-                c->forbidden = true;
+        c->forbidden = !contain_goes_on(e, c->path, row);
+        if (c->forbidden) {
                 plan_restore(e, plan, c, ENTRY_EXPIRED, d);
                 return;
         }
@@ -670,10 +670,15 @@ static void containment_end(Engine *e, Containment *c, IncidentResult result, Ve
                         continue;
                 if (i->result == RESULT_NONE)
                         i->result = c->killed ? RESULT_KILLED : result;
-                for (size_t n = 0; verdict != _VERDICT_MAX && n < i->n_candidates; n++)
+                e->open[k].acts_on = 0;
+                e->open[k].refused_id = result == RESULT_NOT_ALLOWED || c->forbidden ? c->cgroup_id : 0;
+        }
+        for (size_t k = 0; verdict != _VERDICT_MAX && k < INCIDENTS_MAX; k++) {
+                Incident *i = e->open[k].id != 0 ? chronicle_find(&e->chronicle, e->open[k].id) : NULL;
+
+                for (size_t n = 0; i && n < i->n_candidates; n++)
                         if (i->candidates[n].cgroup_id == c->cgroup_id)
                                 i->candidates[n].verdict = verdict;
-                e->open[k].acts_on = 0;
         }
         *c = (Containment) {};
 }
@@ -711,14 +716,14 @@ void containment_outcome(Engine *e, const Outcome *o) {
                 c->failures = 0;
                 if (o->type == ACTION_SET_MEMORY_HIGH) {
                         c->written = c->level = o->after;
-                        c->memory_written = true;
+                        c->memory_written = c->memory;
                 }
                 for (size_t k = 0; k < c->n_caps && is_about_io(o); k++)
                         c->caps[k].written = c->caps[k].level;
                 if (o->type == ACTION_KILL)
                         c->killed = true;
                 else if (o->type == ACTION_RESTORE)
-                        containment_end(e, c, c->forbidden ? RESULT_NOT_ALLOWED : RESULT_RECOVERED, _VERDICT_MAX);
+                        containment_end(e, c, RESULT_RECOVERED, _VERDICT_MAX);
                 return;
         case OUTCOME_GONE:
                 /* A killed unit of a contained slice may be gone while the slice is not. */

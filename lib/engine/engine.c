@@ -244,7 +244,7 @@ static void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult
         *o = (OpenIncident) {};
 }
 
-static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntryType type, IncidentResult result, Step step) {
+static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntryType type, IncidentResult result, Step step, Verdict verdict) {
         /* Say it once; what is found again at a recheck is no news. */
         bool told = i->n_entries > 0 && i->entries[i->n_entries - 1].type == type;
 
@@ -255,7 +255,16 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
         o->recheck_usec = e->now + o->recheck_wait_usec;
         o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
         if (!told)
-                enter(e, i, type, step, 0, 0);
+                chronicle_enter(&e->chronicle, i, &(IncidentEntry) {
+                        .usec = e->now, .type = type, .step = step, .cgroup_id = i->culprit_id, .verdict = verdict });
+}
+
+/* What is thought of the culprit by now. */
+static Verdict culprit_verdict(const Incident *i) {
+        for (size_t k = 0; k < i->n_candidates; k++)
+                if (i->candidates[k].cgroup_id == i->culprit_id)
+                        return i->candidates[k].verdict;
+        return VERDICT_CULPRIT;
 }
 
 /* Takes in now, or stands and waits for room. */
@@ -312,7 +321,7 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
 
 /* Whoever is contained for this incident stays in the list, though he does little now: entries about him go on. */
 static void keep_contained(Engine *e, Incident *i, const Candidate *old, size_t n_old) {
-        size_t last = INCIDENT_CANDIDATES_MAX;
+        size_t last = i->n_candidates;
 
         for (size_t k = 0; k < n_old; k++) {
                 const Containment *c = containment_find(e, old[k].cgroup_id);
@@ -320,8 +329,10 @@ static void keep_contained(Engine *e, Incident *i, const Candidate *old, size_t 
 
                 if (!c || c->incident_id != i->id || incident_path_of(i, c->cgroup_id))
                         continue;
-                /* In place of one who did less. */
-                if (i->n_candidates == INCIDENT_CANDIDATES_MAX && last == 1)
+                /* In place of one who did less, and is not the culprit. */
+                while (last > 0 && i->candidates[last - 1].cgroup_id == i->culprit_id)
+                        last--;
+                if (i->n_candidates == INCIDENT_CANDIDATES_MAX && last == 0)
                         return;
                 place = &i->candidates[i->n_candidates < INCIDENT_CANDIDATES_MAX ? i->n_candidates++ : --last];
                 *place = (Candidate) { .cgroup_id = c->cgroup_id, .verdict = VERDICT_TAKEN };
@@ -381,6 +392,9 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
                         path_shown(i->candidates[0].path, b->culprit->path);
                 }
         }
+        for (size_t k = 0; k < i->n_candidates; k++)
+                if (i->candidates[k].cgroup_id == i->culprit_id)
+                        i->candidates[k].verdict = verdict;
         keep_contained(e, i, old, n_old);
 }
 
@@ -521,7 +535,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                 if (i->candidates[k].cgroup_id == b.culprit->id)
                                         i->candidates[k].verdict = harmless;
                 }
-                incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD);
+                incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, harmless);
                 return;
         }
 
@@ -564,14 +578,14 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 else
                         return;
                 i->state = INCIDENT_CONTAINING;
-                /* What could not be done, or is forbidden again and again, is not tried more and more often. */
-                if (i->result != RESULT_NOT_ALLOWED)
+                /* What could not be done, or was forbidden, is tried less and less often. */
+                if (o->refused_id != b.culprit->id)
                         o->recheck_wait_usec = RECHECK_MIN_USEC;
                 i->result = RESULT_NONE;
                 o->acts_on = b.culprit->id;
                 return;
         case VERDICT_MODE_MONITOR:
-                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD);
+                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD, verdict);
                 return;
         case VERDICT_PROTECTED:
         case VERDICT_OMIT:
@@ -581,7 +595,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         case VERDICT_MODE_OFF:
         case VERDICT_NO_STEP:
                 incident_quiet(e, o, i, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
-                               d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD);
+                               d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD, verdict);
                 return;
         case VERDICT_FREE_MEMORY:
         case VERDICT_NOT_WAITED_FOR:
@@ -639,7 +653,7 @@ static void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!contained) {
                         /* Raised or not: that it comes back a moment later is no new trouble. */
                         if (i->result == RESULT_NOT_ALLOWED)
-                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD);
+                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, culprit_verdict(i));
                         /* Ended, and the trouble with it? Else look anew for who is to blame now. */
                         else if (raised) {
                                 i->state = INCIDENT_LOOKING;

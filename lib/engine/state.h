@@ -84,7 +84,7 @@ typedef struct Containment {
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;
         bool budget_told, killed;
-        bool forbidden;                 /* given back because a policy, mode or mark came to forbid it */
+        bool forbidden;                 /* is given back because a policy, mode or mark came to forbid it */
 } Containment;
 
 /* What the engine knows of an open incident beyond its public record. */
@@ -94,6 +94,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
+        uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden */
         uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */

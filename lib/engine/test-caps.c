@@ -366,6 +366,32 @@ static void test_leak_and_flood_in_one(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
+/* It was held, and that was given back while its io stayed capped; the next hold is a first step again. */
+static void test_second_hold_that_fails_is_made_again(void **state _unused_) {
+        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+        uint64_t touched;
+
+        world_run(&w, 3 * USEC_PER_SEC);
+        w.c[hog].rate = 60 * MIB;
+        for (int k = 0; k < 1000 && w.c[hog].high == LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].rate = 0;
+        for (int k = 0; k < 1000 && w.c[hog].high < LIMIT_MAX; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high == LIMIT_MAX && w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        w.refuse_writes = true;
+        touched = w.c[hog].touched;
+        w.c[hog].rate = 60 * MIB;
+        for (int k = 0; k < 200 && w.c[hog].touched == touched; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.refuse_writes = false;
+        world_run(&w, 1600 * USEC_PER_MSEC);
+        assert_int_equal(w.kills, 0);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+}
+
 static void test_flood_and_leak_in_one(void **state _unused_) {
         int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
 
@@ -892,6 +918,7 @@ int main(void) {
                 T(test_flood_and_a_leak),
                 T(test_two_leaks),
                 T(test_leak_and_flood_in_one),
+                T(test_second_hold_that_fails_is_made_again),
                 T(test_flood_and_leak_in_one),
                 T(test_leak_of_who_was_let_go),
                 T(test_leak_soon_after_a_rise),

@@ -418,6 +418,61 @@ static void test_omitted_while_held(void **state _unused_) {
         let_go(hog, hog, false);
 }
 
+/* Nobody is hurt any more when it is freed: that is how it ended, and not that it may not be touched. */
+static void test_excluded_when_all_is_calm(void **state _unused_) {
+        static char *exclude[] = { (char *) "late.service", NULL };
+        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+
+        run_until_held(hog);
+        w.c[hog].rate = 0;
+        world_run(&w, 500 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.policy.domains[1].contain.exclude = exclude;
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_OVER);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->result, RESULT_RECOVERED);
+}
+
+/* The service stalls all the while, and somebody has memory taken from others. */
+static void trouble(uint64_t usec) {
+        int web = world_find(&w, "/workload.slice/web.service"), slice = world_find(&w, "/workload.slice");
+
+        for (uint64_t end = w.now + usec; w.now < end; world_run(&w, 50 * USEC_PER_MSEC)) {
+                w.c[web].stall += 15 * USEC_PER_MSEC;
+                w.c[slice].stall += 15 * USEC_PER_MSEC;
+                w.stolen += 5000;
+        }
+}
+
+/* That one may not be touched is looked at less and less often; another one is not waited for as long. */
+static void test_wait_is_of_one_culprit(void **state _unused_) {
+        int first, second, third;
+
+        world_done(&w);
+        world_init(&w, 16384 * MIB, 1024 * MIB);
+        world_without_host_alarm(&w);
+        (void) world_add(&w, "/other.slice", CGROUP_KIND_SLICE, 0);
+        first = world_add(&w, "/other.slice/first.service", CGROUP_KIND_UNIT, 10 * MIB);
+        second = victim_and_hog("/sideload.slice/second.service", 0);
+        third = world_add(&w, "/sideload.slice/third.service", CGROUP_KIND_UNIT, 10 * MIB);
+        w.c[first].rate = 40 * MIB;
+        trouble(70 * USEC_PER_SEC);
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_NO_DOMAIN);
+        w.c[first].rate = 0;
+        w.c[second].rate = 60 * MIB;
+        for (int k = 0; k < 140 && w.c[second].touched == 0; k++)
+                trouble(500 * USEC_PER_MSEC);
+        assert_true(w.c[second].touched > 0);
+        w.c[second].gone = true;
+        w.vanished = w.c[second].id;
+        trouble(8 * USEC_PER_SEC);
+        w.c[third].rate = 60 * MIB;
+        trouble(8 * USEC_PER_SEC);
+        assert_true(w.c[third].touched > 0);
+}
+
 static void test_cache_stream_is_found(void **state _unused_) {
         int hog = victim_and_hog("/sideload.slice/stream.service", 0);
 
@@ -1125,6 +1180,8 @@ int main(void) {
                 T(test_excluded_and_omitted_are_left),
                 T(test_excluded_while_held),
                 T(test_omitted_while_held),
+                T(test_excluded_when_all_is_calm),
+                T(test_wait_is_of_one_culprit),
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
                 T(test_end_of_the_first_is_not_the_seconds),

@@ -79,6 +79,7 @@ typedef struct IncidentEntry {
         Step step;
         ActionType action;
         OutcomeResult result;
+        Verdict verdict;                /* of those where nothing was done: why; VERDICT_CULPRIT: nobody forbids it */
         int error;
         uint64_t action_id;
         uint64_t cgroup_id;

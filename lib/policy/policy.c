@@ -119,7 +119,7 @@ const Domain *policy_unit_domain(const Policy *p, const char *unit) {
         const Domain *ret = NULL;
         size_t best = 0;
 
-        if (unit_is_protected(unit))
+        if (unit_is_protected(unit) || strlen(unit) > POLICY_UNIT_NAME_MAX)
                 return NULL;
         for (size_t i = 0; i < p->n_domains; i++) {
                 size_t n = match_precision(p->domains[i].match.units, unit);

@@ -478,16 +478,24 @@ static void test_sound(void **state _unused_) {
         assert_sound(good, 2, "/q/b.policy.d", "a", "b");
 }
 
-/* The generator makes a directory NAME.d for each. */
+/* The generator makes a directory NAME.d for each that is placed. */
 static void test_long_name(void **state _unused_) {
-        for (size_t n = 253; n <= 254; n++) {
+        static const struct {
+                const char *before;
+                size_t length;
+                int r;
+        } cases[] = { { "[Match]\nUnit=", 253, 0 }, { "[Match]\nUnit=", 254, -EBADMSG },
+                      { "[Contain]\nExclude=", 255, 0 }, { "[Contain]\nExclude=", 256, -EBADMSG } };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 _cleanup_diagnostics_ Diagnostics d = {};
                 _cleanup_(policy_freep) Policy *p = NULL;
-                char text[320] = "[Match]\nUnit=";
+                char text[320] = {};
 
-                memset(text + strlen(text), 'a', n - strlen(".service"));
-                strcat(text, ".service\n");
-                assert_int_equal(compile_text(text, &d, &p), n == 253 ? 0 : -EBADMSG);
+                (void) strcpy(text, cases[i].before);
+                memset(text + strlen(text), 'a', cases[i].length - strlen(".service"));
+                (void) strcat(text, ".service\n");
+                assert_int_equal(compile_text(text, &d, &p), cases[i].r);
         }
 }
 

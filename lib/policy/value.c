@@ -238,13 +238,14 @@ int value_read_command(const ValueContext *c, const char *text, char **ret) {
 static const char *const unit_suffixes[] = { ".service", ".scope", ".socket", ".mount", ".swap" };
 
 static int check_unit(const ValueContext *c, const char *at, const char *word, bool refuse_protected) {
+        /* Who is placed has drop-ins. */
+        size_t most = refuse_protected ? POLICY_UNIT_NAME_MAX : 255;
         const char *suffix = NULL, *other;
 
         if (strstr(word, "..") || strchr(word, '/'))
                 return value_refuse(c, at, "'%.100s' is a path: expected %s", word, value_type_expected(VALUE_UNITS));
-        if (strlen(word) > POLICY_UNIT_NAME_MAX)
-                return value_refuse(c, at, "'%.100s...' is longer than the name of a unit with drop-ins can be (%d bytes)", word,
-                                    POLICY_UNIT_NAME_MAX);
+        if (strlen(word) > most)
+                return value_refuse(c, at, "'%.100s...' is longer than a unit's name can be here (%zu bytes)", word, most);
         for (size_t i = 0; i < ARRAY_SIZE(unit_suffixes) && !suffix; i++)
                 suffix = endswith(word, unit_suffixes[i]);
         if (refuse_protected) {
