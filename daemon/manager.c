@@ -319,14 +319,17 @@ static void memory_trim(void) {
 
 /* A line each. */
 static void say_diagnostics(Manager *m, MessageKind kind, int priority, const char *diagnostics) {
-        const char *p = diagnostics ?: "";
+        const char *line = diagnostics;
 
-        for (unsigned n = 0; *p && n < DIAGNOSTIC_LINES_MAX; n++) {
-                journal_say(m->journal, kind, priority, "%.*s", (int) strcspn(p, "\n"), p);
-                p += strcspn(p, "\n");
-                p += *p == '\n';
+        if (!line)
+                return;
+        for (unsigned n = 0; *line && n < DIAGNOSTIC_LINES_MAX; n++) {
+                size_t length = strcspn(line, "\n");
+
+                journal_say(m->journal, kind, priority, "%.*s", (int) length, line);
+                line += length + (line[length] == '\n');
         }
-        if (*p)
+        if (*line)
                 journal_say(m->journal, kind, priority, "… and more, see 'cgctl verify'.");
 }
 
