@@ -61,6 +61,7 @@ def flood_step(vm: VM) -> float | None:
     watch = vm.watch(unwatched="/cgdscale.slice")
     start = monotonic() + 8
     hog = vm.hog("reads", count=64, size=FLOOD_SIZE, seconds=30, at=int(start * 1e6))
+    wait(lambda: False, start + 4 - monotonic())
     service.finish()
     watch.stop()
     hog.stop()
