@@ -226,17 +226,21 @@ static void test_swap_traffic_is_the_leak(void **state _unused_) {
         assert_true(world_clean(&w));
 }
 
-/* Whose pages a leak drives out is written to swap in his name: he is not the culprit. */
-static void test_driven_out_is_no_culprit(void **state _unused_) {
-        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
-            leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
-
+/* The leak takes the other one's pages, which are written to swap in his name: it is held, and he is not the culprit. */
+static void held_for_driving_out(int leak, int other) {
         w.c[other].swaps = true;
         w.c[other].taken_by = leak;
         world_run(&w, 10 * USEC_PER_SEC);
         assert_non_null(world_incident(&w, "io"));
         world_assert_only_touched(&w, leak);
         assert_true(w.c[leak].high < LIMIT_MAX);
+}
+
+static void test_driven_out_is_no_culprit(void **state _unused_) {
+        int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
+            leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+
+        held_for_driving_out(leak, other);
         w.c[other].swaps = false;
         world_run(&w, 60 * USEC_PER_SEC);
         assert_true(world_clean(&w));
@@ -252,12 +256,7 @@ static void leak_with_io(uint64_t operations) {
         world_run(&w, 3 * USEC_PER_SEC);
         w.c[leak].operations = operations;
         world_run(&w, 3 * USEC_PER_SEC);
-        w.c[other].swaps = true;
-        w.c[other].taken_by = leak;
-        world_run(&w, 10 * USEC_PER_SEC);
-        assert_non_null(world_incident(&w, "io"));
-        world_assert_only_touched(&w, leak);
-        assert_true(w.c[leak].high < LIMIT_MAX);
+        held_for_driving_out(leak, other);
         assert_true(w.c[leak].io_max[0].v[IO_WRITE_BYTES] == LIMIT_MAX);
 }
 

@@ -17,24 +17,8 @@ static int teardown(void **state _unused_) {
         return 0;
 }
 
-static int victim_and_hog(const char *hog_path, uint64_t rate) {
-        int hog;
-
-        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
-        hog = world_add(&w, hog_path, CGROUP_KIND_UNIT, 10 * MIB);
-        world_run(&w, 25 * USEC_PER_SEC);
-        w.c[hog].rate = rate;
-        return hog;
-}
-
-static void run_until_held(int i) {
-        for (int k = 0; k < 1000 && w.c[i].high == LIMIT_MAX; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.c[i].high < LIMIT_MAX);
-}
-
 static void test_leak_is_held_then_killed(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         const Incident *i;
 
         world_run(&w, 10 * USEC_PER_SEC);
@@ -56,7 +40,7 @@ static void test_leak_is_held_then_killed(void **state _unused_) {
 }
 
 static void test_leak_that_stops_gets_all_back(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
 
         for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
@@ -70,7 +54,7 @@ static void test_leak_that_stops_gets_all_back(void **state _unused_) {
 }
 
 static void test_sibling_is_held_never_killed(void **state _unused_) {
-        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        int hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
 
         world_run(&w, 90 * USEC_PER_SEC);
         assert_true(w.c[hog].high < LIMIT_MAX);
@@ -83,10 +67,10 @@ static void test_sibling_is_held_never_killed(void **state _unused_) {
 
 /* A sample that comes late begins the recent window anew and says nothing of the last moments. */
 static void test_late_samples_raise_nothing(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         uint64_t held;
 
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         held = w.c[hog].high;
         w.lag_usec = 700 * USEC_PER_MSEC;
         world_run(&w, 8 * USEC_PER_SEC);
@@ -96,11 +80,11 @@ static void test_late_samples_raise_nothing(void **state _unused_) {
 /* Without swap a cgroup creeps past its limit, which is no reason to raise it to where it stands; nor is it one that the
  * kernel's throttle makes it look content, or that it is busy with what it has. */
 static void no_rise_without_room(uint64_t rate, int64_t past_limit) {
-        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
+        int hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
         uint64_t held;
 
         w.swap_free = 0;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         held = w.c[hog].high;
         w.c[hog].rate = rate;
         w.c[hog].current = held + (uint64_t) past_limit;
@@ -125,10 +109,10 @@ static void test_no_rise_for_who_is_busy(void **state _unused_) {
 
 /* A leak that goes on into swap has had its share of what the host can spare. */
 static void test_swap_is_part_of_a_rise(void **state _unused_) {
-        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        int hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
         uint64_t held;
 
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         held = w.c[hog].high;
         w.c[hog].swap += 150 * MIB;
         w.swap_free -= 150 * MIB;
@@ -143,9 +127,9 @@ static int held_beside_a_breather(void) {
 
         world_without_host_alarm(&w);
         w.c[heavy].breath = 24 * MIB;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, USEC_PER_SEC);
         return hog;
 }
@@ -179,9 +163,9 @@ static void test_what_is_taken_back_is_nobodys(void **state _unused_) {
         int web, hog;
 
         world_without_host_alarm(&w);
-        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
         web = world_find(&w, "/workload.slice/web.service");
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 25 * USEC_PER_SEC);
         w.stolen += 20000;
         world_run(&w, 100 * USEC_PER_MSEC);
@@ -196,7 +180,7 @@ static void test_what_is_taken_back_is_nobodys(void **state _unused_) {
 
 /* The last moments show a slice that grows and nothing in it that does: who grew before is in there. */
 static void test_slice_that_nobody_explains(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
 
         while (w.c[hog].current < 350 * MIB)
                 world_run(&w, 50 * USEC_PER_MSEC);
@@ -209,9 +193,9 @@ static void test_slice_that_nobody_explains(void **state _unused_) {
 /* A task in the kernel's throttle sleeps on when its limit is raised: that is no sign that it has enough, even where
  * reclaim has taken from it meanwhile. */
 static void test_sleeper_is_not_let_go(void **state _unused_) {
-        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        int hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
 
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         w.c[hog].current -= 200 * MIB;
         w.c[hog].swap += 200 * MIB;
         w.c[hog].nap_until = w.now + 6 * USEC_PER_SEC;
@@ -224,10 +208,10 @@ static void test_sleeper_is_not_let_go(void **state _unused_) {
 /* The kernel lets a leak through its throttle now and then, a little farther past its limit each time: that is no progress
  * for which it would be spared. */
 static void test_gasping_is_no_progress(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
 
         w.c[hog].gasps = true;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 30 * USEC_PER_SEC);
         assert_int_equal(w.kills, 1);
         world_assert_only_touched(&w, hog);
@@ -239,9 +223,9 @@ static void no_squeeze(uint64_t slice_high) {
 
         world_without_host_alarm(&w);
         w.c[world_find(&w, "/workload.slice")].high = slice_high;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         for (int k = 0; k < 160; k++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
                 assert_true(w.c[hog].high >= 300 * MIB);
@@ -262,9 +246,9 @@ static void test_squeeze_where_a_limit_is_near(void **state _unused_) {
 
         world_without_host_alarm(&w);
         w.c[world_find(&w, "/workload.slice")].high = 300 * MIB;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 8 * USEC_PER_SEC;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 8 * USEC_PER_SEC);
         assert_true(w.c[hog].high < 300 * MIB);
 }
@@ -276,8 +260,8 @@ static void test_no_rise_where_a_slice_is_full(void **state _unused_) {
 
         world_without_host_alarm(&w);
         w.c[slice].high = 500 * MIB;
-        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
-        run_until_held(hog);
+        hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
+        world_run_until_held(&w, hog);
         world_run(&w, 200 * USEC_PER_MSEC);
         held = w.c[hog].high;
         for (int k = 0; k < 160; k++) {
@@ -297,7 +281,7 @@ static void test_limit_is_forecast(void **state _unused_) {
         w.c[slice].high = w.c[slice].original_high = 500 * MIB;
         other = world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, 100 * MIB);
         w.c[other].rate = 20 * MIB;
-        hog = victim_and_hog("/workload.slice/leaky.service", 8 * MIB);
+        hog = world_hog(&w, "/workload.slice/leaky.service", 8 * MIB);
         for (int k = 0; k < 1200 && w.c[hog].touched == 0; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         world_assert_only_touched(&w, hog);
@@ -340,7 +324,7 @@ static void test_start_is_no_leak(void **state _unused_) {
 
         world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
         w.c[web].until = UINT64_MAX;
-        run_until_held(web);
+        world_run_until_held(&w, web);
         assert_true(w.c[web].current < 650 * MIB);
 }
 
@@ -361,7 +345,7 @@ static void test_cache_at_a_limit_is_no_shortage(void **state _unused_) {
 }
 
 static void test_monitor_only_tells(void **state _unused_) {
-        int hog = victim_and_hog("/system.slice/leaky.service", 100 * MIB);
+        int hog = world_hog(&w, "/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
 
         world_run(&w, 20 * USEC_PER_SEC);
@@ -374,7 +358,7 @@ static void test_monitor_only_tells(void **state _unused_) {
 }
 
 static void test_excluded_and_omitted_are_left(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/backup.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/backup.service", 100 * MIB);
 
         world_run(&w, 20 * USEC_PER_SEC);
         world_assert_only_touched(&w, -1);
@@ -393,7 +377,7 @@ static void let_go(int held, int marked, bool by_policy) {
         static char *exclude[] = { (char *) "late.service", NULL };
         uint64_t touched;
 
-        run_until_held(held);
+        world_run_until_held(&w, held);
         if (by_policy)
                 w.policy.domains[1].contain.exclude = exclude;
         else
@@ -407,13 +391,13 @@ static void let_go(int held, int marked, bool by_policy) {
 }
 
 static void test_excluded_while_held(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/late.service", 100 * MIB);
 
         let_go(hog, hog, true);
 }
 
 static void test_omitted_while_held(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/late.service", 100 * MIB);
 
         let_go(hog, hog, false);
 }
@@ -421,9 +405,9 @@ static void test_omitted_while_held(void **state _unused_) {
 /* Nobody is hurt any more when it is freed: that is how it ended, and not that it may not be touched. */
 static void test_excluded_when_all_is_calm(void **state _unused_) {
         static char *exclude[] = { (char *) "late.service", NULL };
-        int hog = victim_and_hog("/sideload.slice/late.service", 100 * MIB);
+        int hog = world_hog(&w, "/sideload.slice/late.service", 100 * MIB);
 
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         w.c[hog].rate = 0;
         world_run(&w, 500 * USEC_PER_MSEC);
         assert_true(w.c[hog].high < LIMIT_MAX);
@@ -454,7 +438,7 @@ static void test_wait_is_of_one_culprit(void **state _unused_) {
         world_without_host_alarm(&w);
         (void) world_add(&w, "/other.slice", CGROUP_KIND_SLICE, 0);
         first = world_add(&w, "/other.slice/first.service", CGROUP_KIND_UNIT, 10 * MIB);
-        second = victim_and_hog("/sideload.slice/second.service", 0);
+        second = world_hog(&w, "/sideload.slice/second.service", 0);
         third = world_add(&w, "/sideload.slice/third.service", CGROUP_KIND_UNIT, 10 * MIB);
         w.c[first].rate = 40 * MIB;
         trouble(70 * USEC_PER_SEC);
@@ -474,7 +458,7 @@ static void test_wait_is_of_one_culprit(void **state _unused_) {
 }
 
 static void test_cache_stream_is_found(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/stream.service", 0);
+        int hog = world_hog(&w, "/sideload.slice/stream.service", 0);
 
         /* Fills the rest of the machine, then turns over; a leak of a victim's own would be smaller. */
         w.c[hog].rate = 0;
@@ -489,7 +473,7 @@ static void test_second_leak_is_found(void **state _unused_) {
         int first, second;
 
         world_without_host_alarm(&w);
-        first = victim_and_hog("/workload.slice/first.service", 100 * MIB);
+        first = world_hog(&w, "/workload.slice/first.service", 100 * MIB);
         world_run(&w, 60 * USEC_PER_SEC);
         assert_true(w.c[first].high < LIMIT_MAX && w.c[first].killed == 0);
         second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
@@ -505,8 +489,8 @@ static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
 
         world_without_host_alarm(&w);
         w.policy.domains[1].contain.kill_after_usec = 40 * USEC_PER_SEC;
-        first = victim_and_hog("/sideload.slice/first.service", 100 * MIB);
-        run_until_held(first);
+        first = world_hog(&w, "/sideload.slice/first.service", 100 * MIB);
+        world_run_until_held(&w, first);
         world_run(&w, 20 * USEC_PER_SEC);
         second = world_add(&w, "/workload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
         /* More than there is room for in the list of those who were considered. */
@@ -536,7 +520,7 @@ static int held_for_two(uint64_t usec) {
         w.policy.domains[2].alarms = w.policy.domains[3].alarms;
         w.policy.domains[2].n_alarms = 1;
         other = world_add(&w, "/system.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         w.ache_usec = 20 * USEC_PER_SEC;
         for (uint64_t held = 0; w.kills == 0 && held < usec; world_run(&w, 50 * USEC_PER_MSEC)) {
                 if (w.c[hog].high == LIMIT_MAX)
@@ -582,10 +566,10 @@ static void test_kill_is_the_end_of_both(void **state _unused_) {
 
 /* One of the domain is held and stalls nearly always; what another one stalls at the same time adds next to nothing to the slice's. */
 static void stall_beside_one_who_is_held(void) {
-        int hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service"),
+        int hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service"),
             slice = world_find(&w, "/workload.slice");
 
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 3 * USEC_PER_SEC);
         assert_null(world_incident(&w, "memory"));
         for (int k = 0; k < 60; k++) {
@@ -651,7 +635,7 @@ static void test_free_memory_is_nobodys(void **state _unused_) {
 
 /* He took it a moment ago, and nothing since: the looks after that do not go into his slice. */
 static void test_burst_is_not_all_of_its_slice(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 0);
 
         (void) world_add(&w, "/sideload.slice/batch.service", CGROUP_KIND_UNIT, 50 * MIB);
         w.closes = true;
@@ -740,9 +724,9 @@ static void test_squeeze_after_a_long_calm(void **state _unused_) {
         int hog;
 
         world_without_host_alarm(&w);
-        hog = victim_and_hog("/workload.slice/leaky.service", 100 * MIB);
+        hog = world_hog(&w, "/workload.slice/leaky.service", 100 * MIB);
         w.c[hog].gasps = true;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 120 * USEC_PER_SEC);
         held = w.c[hog].high;
         w.ache_until = w.now + 3 * USEC_PER_SEC;
@@ -755,11 +739,11 @@ static void test_victim_comes_again(void **state _unused_) {
         int hog, slice, web;
 
         world_without_host_alarm(&w);
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         w.policy.domains[1].contain.steps[STEP_KILL] = false;
         slice = world_find(&w, "/workload.slice");
         web = world_find(&w, "/workload.slice/web.service");
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         world_run(&w, 2 * USEC_PER_SEC);
         w.c[slice].gone = w.c[web].gone = true;
         /* Until a look at every cgroup says so. */
@@ -784,7 +768,7 @@ static void test_held_slice_rises(void **state _unused_) {
                 (void) snprintf(path, sizeof(path), "/sideload.slice/job%d.service", k);
                 w.c[world_add(&w, path, CGROUP_KIND_UNIT, MIB)].rate = 4 * MIB;
         }
-        run_until_held(slice);
+        world_run_until_held(&w, slice);
         world_run(&w, 200 * USEC_PER_MSEC);
         held = w.c[slice].high;
         w.c[web].current = 100 * MIB;
@@ -808,7 +792,7 @@ static void test_rest_is_rest(void **state _unused_) {
 
 /* Nor does it look again and again for one that it does not find. */
 static void test_rest_where_one_is_overlooked(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 0);
         EngineStatus before, after;
 
         w.overlooked = true;
@@ -818,12 +802,12 @@ static void test_rest_where_one_is_overlooked(void **state _unused_) {
         assert_true(after.samples - before.samples <= 7);
         assert_true(w.plan.next_usec > w.now);
         w.c[hog].rate = 100 * MIB;
-        run_until_held(hog);
+        world_run_until_held(&w, hog);
         assert_false(w.plan.sample_all);
 }
 
 static void test_growth_after_an_hour_of_calm(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 0);
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 0);
 
         world_run(&w, 3600 * USEC_PER_SEC);
         w.c[hog].rate = 20 * MIB;
@@ -834,7 +818,7 @@ static void test_growth_after_an_hour_of_calm(void **state _unused_) {
 
 /* One who takes and gives back, and one who reads all the time within what the disk does. */
 static void test_an_hour_beside_the_harmless(void **state _unused_) {
-        int breather = victim_and_hog("/sideload.slice/batch.service", 0), reader = world_add(&w, "/sideload.slice/reader.service",
+        int breather = world_hog(&w, "/sideload.slice/batch.service", 0), reader = world_add(&w, "/sideload.slice/reader.service",
                                                                                              CGROUP_KIND_UNIT, 10 * MIB);
 
         w.c[breather].breath = 120 * MIB;
@@ -846,184 +830,10 @@ static void test_an_hour_beside_the_harmless(void **state _unused_) {
         world_assert_only_touched(&w, -1);
 }
 
-/* What a cgd before has left is given back, and told as the views know it: without a domain. */
-static void test_left_from_before(void **state _unused_) {
-        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
-        Lease l = { .cgroup_id = w.c[hog].id, .step = STEP_SQUEEZE, .original = LIMIT_MAX, .value = 310 * MIB,
-                    .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX };
-        const Incident *i;
-
-        w.c[hog].high = l.value;
-        world_run(&w, USEC_PER_SEC);
-        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
-        i = engine_incident(w.engine, 0);
-        assert_string_equal(i->domain, "");
-        assert_string_equal(i->alarm, "adopted");
-        assert_string_equal(i->culprit, "/sideload.slice/hog.service");
-        assert_int_equal(i->state, INCIDENT_LIFTING);
-        assert_int_equal(i->entries[0].type, ENTRY_ALARM);
-        world_run(&w, 30 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
-        i = engine_incident(w.engine, 0);
-        assert_int_equal(i->state, INCIDENT_OVER);
-        assert_int_equal(i->result, RESULT_RECOVERED);
-}
-
-/* Of two resources the cgd before had given memory back already. */
-static void test_half_left_from_before(void **state _unused_) {
-        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
-        IoLine cap = { 8, 0, { 4 * MIB, LIMIT_MAX, 1000, LIMIT_MAX } };
-        Lease l = { .cgroup_id = w.c[hog].id, .step = STEP_IO_CAP, .original = LIMIT_MAX, .value = LIMIT_MAX,
-                    .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX, .n_io = 1 };
-
-        l.io[0] = (IoCap) { .value = cap, .expect = cap, .original = w.c[hog].io_max[0] };
-        w.c[hog].io_max[0] = cap;
-        world_run(&w, USEC_PER_SEC);
-        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
-        for (int k = 0; k < 600; k++) {
-                world_run(&w, 50 * USEC_PER_MSEC);
-                assert_int_equal(w.c[hog].high, LIMIT_MAX);
-        }
-        assert_true(world_clean(&w));
-        assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
-}
-
-static void test_drift_is_left_alone(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-
-        world_run(&w, 8 * USEC_PER_SEC);
-        assert_true(w.c[hog].high < LIMIT_MAX);
-        w.c[hog].high = 900 * MIB;
-        w.c[hog].rate = 0;
-        world_run(&w, 30 * USEC_PER_SEC);
-        assert_int_equal(w.c[hog].high, 900 * MIB);
-        assert_int_equal(w.kills, 0);
-}
-
-/* Also where the trouble was over in the moment when it was seen: what he takes until he is at their limit is theirs to give. */
-static void test_drift_is_left_alone_for_a_while(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        uint64_t theirs, until = 0;
-        EngineStatus status;
-
-        for (int k = 0; k < 400 && !(w.c[hog].high < LIMIT_MAX); k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.c[hog].high < LIMIT_MAX);
-        world_run(&w, 3 * USEC_PER_SEC);
-        theirs = w.c[hog].high = w.c[hog].current + 48 * MIB;
-        for (int k = 0; k < 200; k++) {
-                world_run(&w, 50 * USEC_PER_MSEC);
-                engine_status(w.engine, &status);
-                assert_int_equal(w.c[hog].high, theirs);
-                if (until == 0 && status.contained == 0)
-                        until = w.now + 900 * USEC_PER_MSEC;
-                if (w.now < until)
-                        assert_int_equal(status.contained, 0);
-        }
-        assert_true(until > 0);
-}
-
-static Lease lease_of(int i, uint64_t level) {
-        return (Lease) { .cgroup_id = w.c[i].id, .step = STEP_SQUEEZE, .original = LIMIT_MAX, .value = level,
-                         .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX };
-}
-
-static void adopt(int i, uint64_t level) {
-        Lease l = lease_of(i, level);
-
-        w.c[i].high = level;
-        world_run(&w, USEC_PER_SEC);
-        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[i].path), 0);
-}
-
-/* A quarter of little is too little to be written; it rises all the same. */
-static void test_small_limit_rises(void **state _unused_) {
-        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 8 * MIB);
-
-        w.c[hog].rate = MIB;
-        w.c[hog].until = 60 * MIB;
-        adopt(hog, 8 * MIB);
-        world_run(&w, 30 * USEC_PER_SEC);
-        assert_int_equal(w.kills, 0);
-        assert_true(world_clean(&w));
-}
-
-/* Others' trouble drove half of it to swap, beyond its limit there: it took in nothing, and when they are done it is not left
- * in the kernel's throttle until it is killed. */
-static void test_driven_out_of_a_limit_rises(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB), web = world_find(&w, "/workload.slice/web.service");
-        const Incident *i;
-        bool risen = false;
-
-        run_until_held(hog);
-        w.c[hog].current -= 300 * MIB;
-        w.c[hog].swap += 300 * MIB;
-        w.swap_free -= 300 * MIB;
-        w.c[web].current = 50 * MIB;
-        w.c[hog].nap_until = w.now + 8 * USEC_PER_SEC;
-        world_run(&w, 5 * USEC_PER_SEC);
-        i = engine_incident_by_id(w.engine, 1);
-        for (size_t k = 0; k < i->n_entries; k++)
-                risen = risen || i->entries[k].type == ENTRY_RISE;
-        assert_true(risen);
-        assert_int_equal(w.kills, 0);
-}
-
-/* Far above what it uses a limit does not bind a stream, which turns over what it has and takes in nothing more. */
-static void test_stream_gets_all_back(void **state _unused_) {
-        int hog;
-
-        world_done(&w);
-        world_init(&w, 8192 * MIB, 1024 * MIB);
-        hog = world_add(&w, "/sideload.slice/stream.service", CGROUP_KIND_UNIT, 500 * MIB);
-        w.c[hog].stream = 200 * MIB;
-        w.c[hog].until = 500 * MIB;
-        adopt(hog, 520 * MIB);
-        world_run(&w, 60 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
-        assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
-}
-
-/* Its own limit was as low as that: only its swap is held, and that is not forgotten where it cannot be given back at once. */
-static void test_held_by_swap_alone(void **state _unused_) {
-        int hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 300 * MIB);
-        Lease l = lease_of(hog, 300 * MIB);
-        EngineStatus status;
-
-        w.c[hog].high = w.c[hog].original_high = l.original = 300 * MIB;
-        l.swap_value = 10 * MIB;
-        world_run(&w, USEC_PER_SEC);
-        assert_int_equal(engine_adopt(w.engine, w.now, &l, w.c[hog].path), 0);
-        w.refuse_writes = true;
-        world_run(&w, 20 * USEC_PER_SEC);
-        engine_status(w.engine, &status);
-        assert_int_equal(status.contained, 1);
-        assert_true(w.c[hog].touched > 0);
-        w.refuse_writes = false;
-        world_run(&w, 2 * USEC_PER_SEC);
-        engine_status(w.engine, &status);
-        assert_int_equal(status.contained, 0);
-}
-
-/* News are of one step: what was told of the first is not told again with the second. */
-static void test_adopted_one_by_one(void **state _unused_) {
-        int a = world_add(&w, "/sideload.slice/a.service", CGROUP_KIND_UNIT, 30 * MIB),
-            b = world_add(&w, "/sideload.slice/b.service", CGROUP_KIND_UNIT, 30 * MIB);
-        const News *news;
-
-        adopt(a, 40 * MIB);
-        assert_int_equal(engine_news(w.engine, &news), 1);
-        w.c[b].high = 40 * MIB;
-        assert_int_equal(engine_adopt(w.engine, w.now, &(Lease) { .cgroup_id = w.c[b].id, .original = LIMIT_MAX, .value = 40 * MIB,
-                                                                  .swap_original = LIMIT_MAX, .swap_value = LIMIT_MAX },
-                                      w.c[b].path), 0);
-        assert_int_equal(engine_news(w.engine, &news), 1);
-}
-
 /* -.slice counts as 1000. */
 static void test_highest_rank_is_left_by_the_host(void **state _unused_) {
         w.policy.domains[1].rank = 1000;
-        (void) victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        (void) world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         world_run(&w, 10 * USEC_PER_SEC);
         world_assert_only_touched(&w, -1);
         assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_RANK);
@@ -1032,130 +842,19 @@ static void test_highest_rank_is_left_by_the_host(void **state _unused_) {
 /* Nothing comes before a kill that is not allowed itself. */
 static void test_kill_alone_is_no_step(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_HOLD] = w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
-        (void) victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
+        (void) world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         world_run(&w, 20 * USEC_PER_SEC);
         world_assert_only_touched(&w, -1);
         assert_int_equal(w.kills, 0);
         assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_NO_STEP);
 }
 
-/* What is told in `cgctl why` as done was done. */
-static void test_every_entry_was_done(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        const Incident *i;
-
-        w.c[hog].high = w.c[hog].original_high = 640 * MIB;
-        while (w.c[hog].high == 640 * MIB)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        w.c[hog].rate = 0;
-        world_run(&w, 30 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
-        i = engine_incident_by_id(w.engine, 1);
-        assert_int_equal(i->state, INCIDENT_OVER);
-        for (size_t k = 0; k < i->n_entries; k++) {
-                bool done = i->entries[k].type == ENTRY_OUTCOME || i->entries[k].action_id == 0;
-
-                for (size_t j = k + 1; j < i->n_entries; j++)
-                        done = done || i->entries[j].action_id == i->entries[k].action_id;
-                assert_true(done);
-        }
-}
-
-/* The one that asks for help ranks below who is held for another, and stalls on and on: nothing is done for him. */
-static void test_lower_rank_is_not_helped_by_what_is_held(void **state _unused_) {
-        int hog, low = world_add(&w, "/system.slice/low.service", CGROUP_KIND_UNIT, 10 * MIB), slice = world_find(&w, "/system.slice");
-        uint64_t held;
-
-        w.policy.domains[1].contain.steps[STEP_KILL] = false;
-        w.policy.domains[2].rank = 50;
-        w.policy.domains[2].alarms = w.policy.domains[3].alarms;
-        w.policy.domains[2].n_alarms = 1;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        run_until_held(hog);
-        world_run(&w, USEC_PER_SEC);
-        held = w.c[hog].high;
-        for (int k = 0; k < 400; k++) {
-                /* Not squeezed, and not below where it was held. */
-                w.c[low].stall += 15 * USEC_PER_MSEC;
-                w.c[slice].stall += 15 * USEC_PER_MSEC;
-                world_run(&w, 50 * USEC_PER_MSEC);
-                assert_true(w.c[hog].high >= held);
-        }
-}
-
-/* Once is not always: the first write that did not come off is made again. */
-static void test_first_write_that_fails_is_made_again(void **state _unused_) {
-        int hog;
-
-        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
-        hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        w.refuse_writes = true;
-        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        w.refuse_writes = false;
-        world_run(&w, 2 * USEC_PER_SEC);
-        assert_true(w.c[hog].high < LIMIT_MAX);
-}
-
-/* What cannot be given back is tried once a second, however soon the answer comes. */
-static void test_restore_that_fails_is_not_hurried(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-        uint64_t touched;
-
-        run_until_held(hog);
-        world_run(&w, USEC_PER_SEC);
-        w.refuse_writes = true;
-        touched = w.c[hog].touched;
-        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", MODE_OFF), 0);
-        world_run(&w, 3 * USEC_PER_SEC);
-        assert_true(w.c[hog].touched - touched <= 4);
-        w.refuse_writes = false;
-        world_run(&w, 2 * USEC_PER_SEC);
-        assert_true(world_clean(&w));
-}
-
-static void test_writes_that_fail_are_given_up(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-
-        w.refuse_writes = true;
-        world_run(&w, 20 * USEC_PER_SEC);
-        assert_true(w.c[hog].touched > 0);
-        assert_true(w.c[hog].touched < 60);
-        assert_int_equal(w.c[hog].high, LIMIT_MAX);
-}
-
-/* What was not held does not rise: to a level that is far below what it uses, where it had no limit. */
-static void test_first_write_that_fails_limits_nothing(void **state _unused_) {
-        int hog = victim_and_hog("/sideload.slice/hog.service", 100 * MIB);
-
-        w.refuse_writes = true;
-        for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.c[hog].touched > 0);
-        w.refuse_writes = false;
-        w.c[hog].rate = 0;
-        for (int k = 0; k < 100; k++) {
-                world_run(&w, 50 * USEC_PER_MSEC);
-                assert_int_equal(w.c[hog].high, LIMIT_MAX);
-        }
-        assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_OVER);
-}
-
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_leak_is_held_then_killed),
-                T(test_small_limit_rises),
-                T(test_driven_out_of_a_limit_rises),
-                T(test_stream_gets_all_back),
-                T(test_held_by_swap_alone),
-                T(test_adopted_one_by_one),
                 T(test_highest_rank_is_left_by_the_host),
                 T(test_kill_alone_is_no_step),
-                T(test_every_entry_was_done),
-                T(test_lower_rank_is_not_helped_by_what_is_held),
-                T(test_first_write_that_fails_is_made_again),
-                T(test_restore_that_fails_is_not_hurried),
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
@@ -1204,12 +903,6 @@ int main(void) {
                 T(test_rest_where_one_is_overlooked),
                 T(test_growth_after_an_hour_of_calm),
                 T(test_an_hour_beside_the_harmless),
-                T(test_left_from_before),
-                T(test_half_left_from_before),
-                T(test_drift_is_left_alone),
-                T(test_drift_is_left_alone_for_a_while),
-                T(test_writes_that_fail_are_given_up),
-                T(test_first_write_that_fails_limits_nothing),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

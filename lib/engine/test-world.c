@@ -641,3 +641,19 @@ const Incident *world_incident(const World *w, const char *alarm) {
                         found = i;
         return found;
 }
+
+int world_hog(World *w, const char *path, uint64_t rate) {
+        int hog;
+
+        (void) world_add(w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 250 * MIB);
+        hog = world_add(w, path, CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(w, 25 * USEC_PER_SEC);
+        w->c[hog].rate = rate;
+        return hog;
+}
+
+void world_run_until_held(World *w, int i) {
+        for (int k = 0; k < 1000 && w->c[i].high == LIMIT_MAX; k++)
+                world_run(w, 50 * USEC_PER_MSEC);
+        assert_true(w->c[i].high < LIMIT_MAX);
+}

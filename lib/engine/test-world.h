@@ -92,6 +92,10 @@ void world_with_limit_alarm(World *w);
 /* Parents first. Returns the index. */
 int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
 int world_find(World *w, const char *path);
+/* A service in the workload, 25 s of calm, and then one that grows by so many bytes a second. Returns that one. */
+int world_hog(World *w, const char *path, uint64_t rate);
+/* Until its memory is held, which it must be in 50 s. */
+void world_run_until_held(World *w, int i);
 /* Runs for so long in steps of at most 50 ms. */
 void world_run(World *w, uint64_t usec);
 /* The engine is told of this, and plans when to look. */
