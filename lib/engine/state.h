@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The engine's state, shared by its parts: alarm.c raises, engine.c looks for culprits, contain.c takes and
+/* The engine's state, shared by its parts: alarm.c raises, incident.c looks for culprits, contain.c takes and
  * undoes the steps. All of fixed size. */
 
 #include "base/units.h"
@@ -217,8 +217,13 @@ bool caps_differ(const Containment *c);
 /* Uses nearly all of a cap; *ret_binds: would use half of one. False: not known now. */
 bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds);
 
-/* engine.c */
+/* incident.c */
 
+/* An alarm was raised. Nothing happens where as many are open as there are places. */
+void incident_open(Engine *e, size_t alarm_index);
+/* Looks, contains, waits or ends, as it is due. */
+void incident_step(Engine *e, Plan *plan, OpenIncident *o);
+void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult result);
 OpenIncident *incident_state(Engine *e, uint64_t id);
 /* It is contained for this incident's victim too. */
 bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
@@ -229,5 +234,8 @@ bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
 /* What the incident is about; needs a sample. */
 void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret);
 void incident_mark(Engine *e, OpenIncident *o);
+
+/* engine.c */
+
 /* Bytes a second below which intake is ordinary business. */
 uint64_t intake_noise(const Engine *e);
