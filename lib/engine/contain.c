@@ -57,6 +57,13 @@ Containment *containment_find(Engine *e, uint64_t cgroup_id) {
         return NULL;
 }
 
+Containment *containment_free(Engine *e) {
+        for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
+                if (e->containments[i].cgroup_id == 0)
+                        return &e->containments[i];
+        return NULL;
+}
+
 bool containments_any(const Engine *e) {
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
                 if (e->containments[i].cgroup_id != 0)
@@ -253,14 +260,11 @@ static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
 
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *row) {
         const Domain *d = policy_domain_of(e->policy, row->path);
-        Containment *c = NULL;
+        Containment *c = containment_free(e);
         size_t n = strlen(row->path);
         uint64_t memory_high = LIMIT_MAX;
 
         (void) cgroup_sample_get(row, CGROUP_MEMORY_HIGH, &memory_high);
-        for (size_t k = 0; k < CONTAINMENTS_MAX && !c; k++)
-                if (e->containments[k].cgroup_id == 0)
-                        c = &e->containments[k];
         if (!c || !d || n >= sizeof(c->path))
                 return false;
 

@@ -200,13 +200,10 @@ void engine_step(Engine *e, const Policy *policy, const EngineInput *input, Plan
 }
 
 int engine_adopt(Engine *e, uint64_t now_usec, const Lease *l, const char *path) {
-        Containment *c = NULL;
+        Containment *c = containment_free(e);
         OpenIncident *o = NULL;
         Incident *i;
 
-        for (size_t k = 0; k < CONTAINMENTS_MAX && !c; k++)
-                if (e->containments[k].cgroup_id == 0)
-                        c = &e->containments[k];
         for (size_t k = 0; k < INCIDENTS_MAX && !o; k++)
                 if (e->open[k].id == 0)
                         o = &e->open[k];

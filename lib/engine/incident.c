@@ -499,6 +499,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         }
 
         verdict = contain_verdict(e, victim, lever, b.culprit, &d);
+        if (verdict == VERDICT_CULPRIT && !containment_find(e, b.culprit->id) && !containment_free(e))
+                verdict = VERDICT_NO_ROOM;
         /* A look at every cgroup does not read the limits of who takes in nothing now, which are what he gets back. The next one does. */
         if ((verdict == VERDICT_CULPRIT || verdict == VERDICT_NO_STEP) && !b.culprit->detail) {
                 plan->close_id = b.culprit->id;
@@ -553,6 +555,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         case VERDICT_NO_DOMAIN:
         case VERDICT_MODE_OFF:
         case VERDICT_NO_STEP:
+        case VERDICT_NO_ROOM:
                 incident_quiet(e, o, i, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
                                d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD, verdict);
                 return;

@@ -175,6 +175,7 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
 /* contain.c */
 
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
+Containment *containment_free(Engine *e);       /* NULL: there are as many as can be */
 /* Takes the first step of this resource against c for incident i. False where none can be taken now. */
 bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
 /* c, which is contained, does harm by this resource: it is held, or capped, as well. False where that cannot be done now. */

@@ -3,6 +3,7 @@
 /* What is held: how it rises and is given back, also what a cgd before left, what somebody else changed, and what cannot be written. */
 
 #include "base/test.h"
+#include "engine/state.h"
 #include "engine/test-world.h"
 
 static World w;
@@ -57,6 +58,24 @@ static void test_half_left_from_before(void **state _unused_) {
         }
         assert_true(world_clean(&w));
         assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_OVER);
+}
+
+/* Nothing is done about one more than cgd can keep account of, and it is said. */
+static void test_no_room(void **state _unused_) {
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        const Incident *i = NULL;
+
+        for (int k = 0; k < CONTAINMENTS_MAX; k++)
+                w.engine->containments[k] = (Containment) { .cgroup_id = 1000000 + k, .phase = PHASE_RESTORING, .pending_action = 1 };
+        for (int k = 0; k < 200 && !i; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                i = engine_incident(w.engine, 0);
+                i = i && i->result == RESULT_NOT_ALLOWED ? i : NULL;
+        }
+        assert_non_null(i);
+        assert_string_equal(i->culprit, "/sideload.slice/hog.service");
+        assert_int_equal(i->candidates[0].verdict, VERDICT_NO_ROOM);
+        assert_int_equal(w.c[hog].touched, 0);
 }
 
 static void test_drift_is_left_alone(void **state _unused_) {
@@ -307,6 +326,7 @@ int main(void) {
                 T(test_restore_that_fails_is_not_hurried),
                 T(test_left_from_before),
                 T(test_half_left_from_before),
+                T(test_no_room),
                 T(test_drift_is_left_alone),
                 T(test_drift_is_left_alone_for_a_while),
                 T(test_writes_that_fail_are_given_up),

@@ -29,6 +29,7 @@ typedef enum Verdict {
         VERDICT_FREE_MEMORY,            /* what it took was free: the kernel took none from anybody meanwhile */
         VERDICT_NOT_WAITED_FOR,         /* it only read, and the victim's requests took longer by themselves */
         VERDICT_FOREIGN_LIMIT,          /* someone else changed the limit since: left alone */
+        VERDICT_NO_ROOM,                /* as many are contained as can be at a time */
         _VERDICT_MAX,
 } Verdict;
 

@@ -61,6 +61,7 @@ static const char *const verdict_names[_VERDICT_MAX] = {
         [VERDICT_FREE_MEMORY] = "free-memory",
         [VERDICT_NOT_WAITED_FOR] = "not-waited-for",
         [VERDICT_FOREIGN_LIMIT] = "foreign-limit",
+        [VERDICT_NO_ROOM] = "no-room",
 };
 DEFINE_NAME(verdict, Verdict, verdict_names)
 
@@ -79,6 +80,7 @@ static const char *const verdict_texts[_VERDICT_MAX] = {
         [VERDICT_FREE_MEMORY] = "took memory that was free, and nothing was taken from anybody for it",
         [VERDICT_NOT_WAITED_FOR] = "only read, and the victim's requests waited less for others than they took by themselves",
         [VERDICT_FOREIGN_LIMIT] = "has a limit that someone else set meanwhile, which is left alone",
+        [VERDICT_NO_ROOM] = "would be one more than the 64 that can be contained at a time",
 };
 const char *verdict_explain(Verdict v) {
         return (size_t) v < ARRAY_SIZE(verdict_texts) ? verdict_texts[v] : "unknown";
