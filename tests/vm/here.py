@@ -14,7 +14,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -72,7 +71,6 @@ class Here:
     def __init__(self, build: Path) -> None:
         self.build = build
         self.bound = bound()
-        self.scratch = Path(tempfile.mkdtemp(prefix="cgd-demo.", dir="/var/tmp"))
         vmlib.RUN = RUNTIME
         vmlib.TESTS = build / "tests/load"
         vmlib.LOADS = build / "cli/drill"
@@ -115,7 +113,6 @@ class Here:
         vmlib.sh("systemctl", "daemon-reload", ok=False)
         for watch in self.vm.watches:
             watch.end()
-        shutil.rmtree(self.scratch, ignore_errors=True)
         shutil.rmtree(RUNTIME, ignore_errors=True)
 
 
