@@ -104,6 +104,17 @@ static bool read_value(int fd, char value[VALUE_BYTES]) {
         return true;
 }
 
+/* What is not there yet, for systemd enables a controller a moment after the cgroup is made. */
+static void open_files(Cgroup *c, int dir, uint64_t now) {
+        for (size_t i = 0; i < N_FILES; i++) {
+                if (c->fd[i] >= 0)
+                        continue;
+                c->fd[i] = openat(dir, files[i].name, O_RDONLY | O_CLOEXEC);
+                if (c->fd[i] >= 0 && read_value(c->fd[i], c->value[i]) && strcmp(c->value[i], files[i].plain) != 0)
+                        print_change(now, c->path, files[i].name, begun && !files[i].of_unit ? files[i].plain : NULL, c->value[i]);
+        }
+}
+
 static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
         Cgroup *c;
 
@@ -118,13 +129,9 @@ static void cgroup_add(int dir, const char *path, uint64_t id, uint64_t now) {
         if (!c->path)
                 die("strdup");
         print_event(now, path, "new");
-        for (size_t i = 0; i < N_FILES; i++) {
-                c->fd[i] = openat(dir, files[i].name, O_RDONLY | O_CLOEXEC);
-                if (c->fd[i] >= 0 && read_value(c->fd[i], c->value[i]) &&
-                    strcmp(c->value[i], files[i].plain) != 0)
-                        print_change(now, path, files[i].name,
-                                     begun && !files[i].of_unit ? files[i].plain : NULL, c->value[i]);
-        }
+        for (size_t i = 0; i < N_FILES; i++)
+                c->fd[i] = -1;
+        open_files(c, dir, now);
 }
 
 static void walk(int dir, const char *path, uint64_t now) {
@@ -140,9 +147,10 @@ static void walk(int dir, const char *path, uint64_t now) {
         for (i = 0; i < n_cgroups; i++)
                 if (cgroups[i].id == st.st_ino && strcmp(cgroups[i].path, path) == 0)
                         break;
-        if (i < n_cgroups)
+        if (i < n_cgroups) {
                 cgroups[i].seen = true;
-        else
+                open_files(cgroups + i, dir, now);
+        } else
                 cgroup_add(dir, path, st.st_ino, now);
 
         d = fdopendir(dir);
@@ -194,8 +202,15 @@ static void look(uint64_t now) {
                 for (size_t j = 0; j < N_FILES; j++) {
                         char value[VALUE_BYTES];
 
-                        if (cgroups[i].fd[j] < 0 || !read_value(cgroups[i].fd[j], value) ||
-                            strcmp(value, cgroups[i].value[j]) == 0)
+                        if (cgroups[i].fd[j] < 0)
+                                continue;
+                        if (!read_value(cgroups[i].fd[j], value)) {
+                                /* Its controller was disabled, and may come back as another file. */
+                                close(cgroups[i].fd[j]);
+                                cgroups[i].fd[j] = -1;
+                                continue;
+                        }
+                        if (strcmp(value, cgroups[i].value[j]) == 0)
                                 continue;
                         print_change(now, cgroups[i].path, files[j].name, cgroups[i].value[j], value);
                         memcpy(cgroups[i].value[j], value, VALUE_BYTES);
