@@ -520,6 +520,12 @@ static int on_reloading(sd_bus_message *msg, void *userdata, sd_bus_error *error
         return 0;
 }
 
+/* What is sent to one connection alone never met a match of ours, so the broker did not look whether its sender is who the
+ * match names: anybody can have systemd seem to reload. What systemd tells is for all. */
+static int on_message(sd_bus_message *msg, void *userdata _unused_, sd_bus_error *error _unused_) {
+        return sd_bus_message_is_signal(msg, NULL, NULL) > 0 && sd_bus_message_get_destination(msg);
+}
+
 /* Never waits: connecting, authentication and the calls below happen on the loop. */
 static int bus_connect(Manager *m) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
@@ -531,6 +537,9 @@ static int bus_connect(Manager *m) {
         (void) sd_bus_set_exit_on_disconnect(bus, false);
         /* In turns with the tick: whoever calls without end must not keep it waiting. */
         r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_IDLE);
+        if (r < 0)
+                return r;
+        r = sd_bus_add_filter(bus, NULL, on_message, NULL);
         if (r < 0)
                 return r;
         r = sd_bus_match_signal_async(bus, NULL, "org.freedesktop.DBus.Local", "/org/freedesktop/DBus/Local",

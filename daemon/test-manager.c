@@ -37,6 +37,13 @@ int __wrap_server_listen(_unused_ Server *s, _unused_ const char *path) {
         return 0;
 }
 
+static unsigned reassertions;
+
+void __wrap_actor_reassert(Actor *a);
+void __wrap_actor_reassert(_unused_ Actor *a) {
+        reassertions++;
+}
+
 static void on_event(_unused_ const Event *e, _unused_ void *userdata) {
 }
 
@@ -108,13 +115,13 @@ static int on_call(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_e
 
 static sd_bus *broker;
 
-static int whole_setup(void **state _unused_) {
+/* With a bus that takes connections, and no more. Returns it. */
+static int whole_start(void) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         ManagerConfig config = { .cgroup_root = dir, .proc = "/proc", .runtime_dir = dir, .bpf_loader = "/nowhere",
                                  .heartbeat_usec = 10 * USEC_PER_MINUTE };
         char text[sizeof(address.sun_path) + 16];
-        sd_id128_t id;
-        int fd, peer;
+        int fd;
 
         test_dir_make(dir);
         test_sh(": >%s/cgroup.controllers", dir);
@@ -126,6 +133,12 @@ static int whole_setup(void **state _unused_) {
         assert_int_equal(listen(fd, 1), 0);
         assert_int_equal(manager_new(&config, &manager), 0);
         event = sd_event_ref(manager->event);
+        return fd;
+}
+
+static int whole_setup(void **state _unused_) {
+        int fd = whole_start(), peer;
+        sd_id128_t id;
 
         peer = accept4(fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         assert_true(peer >= 0);
@@ -164,6 +177,25 @@ static void test_busy_bus(void **state _unused_) {
         assert_int_equal(enabled, SD_EVENT_OFF);
 }
 
+/* Anybody may send a signal to one connection, by whatever name; what systemd tells is for all. */
+static void test_forged_signal(void **state _unused_) {
+        for (unsigned forged = 0; forged < 2; forged++) {
+                _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+
+                reassertions = 0;
+                assert_true(sd_bus_message_new_signal(broker, &m, "/org/freedesktop/systemd1",
+                                                      "org.freedesktop.systemd1.Manager", "Reloading") >= 0);
+                assert_true(sd_bus_message_append(m, "b", false) >= 0);
+                assert_true(sd_bus_message_set_sender(m, forged ? ":1.99" : ":1.0") >= 0);
+                if (forged)
+                        assert_true(sd_bus_message_set_destination(m, ":1.1") >= 0);
+                assert_true(sd_bus_send(broker, m, NULL) >= 0);
+                while (sd_event_run(event, 100 * USEC_PER_MSEC) > 0)
+                        ;
+                assert_int_equal(reassertions, !forged);
+        }
+}
+
 static size_t resident_bytes(void) {
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");
@@ -199,6 +231,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_forged_signal, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 
