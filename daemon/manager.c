@@ -520,6 +520,29 @@ static int on_reloading(sd_bus_message *msg, void *userdata, sd_bus_error *error
         return 0;
 }
 
+/* As sd_bus_open_system(), but without descriptors: anybody may send one, and to close that may wait, beyond a SIGKILL, for
+ * whoever serves its file system. */
+static int bus_open(sd_bus **ret) {
+        const char *address = getenv("DBUS_SYSTEM_BUS_ADDRESS") ?: "unix:path=/run/dbus/system_bus_socket";
+        _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
+        int r = sd_bus_new(&bus);
+
+        if (r >= 0)
+                r = sd_bus_set_description(bus, "cgd");
+        if (r >= 0)
+                r = sd_bus_set_address(bus, address);
+        if (r >= 0)
+                r = sd_bus_set_bus_client(bus, true);
+        if (r >= 0)
+                r = sd_bus_negotiate_fds(bus, false);
+        if (r >= 0)
+                r = sd_bus_start(bus);
+        if (r < 0)
+                return r;
+        *ret = TAKE_PTR(bus);
+        return 0;
+}
+
 /* What is sent to one connection alone never met a match of ours, so the broker did not look whether its sender is who the
  * match names: anybody can have systemd seem to reload. What systemd tells is for all. */
 static int on_message(sd_bus_message *msg, void *userdata _unused_, sd_bus_error *error _unused_) {
@@ -531,7 +554,7 @@ static int bus_connect(Manager *m) {
         _cleanup_(sd_bus_close_unrefp) sd_bus *bus = NULL;
         int r;
 
-        r = sd_bus_open_system_with_description(&bus, "cgd");
+        r = bus_open(&bus);
         if (r < 0)
                 return r;
         (void) sd_bus_set_exit_on_disconnect(bus, false);

@@ -196,6 +196,12 @@ static void test_forged_signal(void **state _unused_) {
         }
 }
 
+/* To close what somebody passed may wait, beyond a SIGKILL, for whoever serves its file system. */
+static void test_no_descriptors(void **state _unused_) {
+        assert_int_equal(sd_bus_can_send(broker, 's'), 1);
+        assert_int_equal(sd_bus_can_send(broker, 'h'), 0);
+}
+
 static size_t resident_bytes(void) {
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");
@@ -232,6 +238,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_forged_signal, whole_setup, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_no_descriptors, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 

@@ -105,6 +105,8 @@ static int peer_open(Server *s, int fd, const struct ucred *u) {
         if ((r = sd_id128_randomize(&id)) < 0 ||
             (r = sd_bus_set_server(bus, 1, id)) < 0 ||
             (r = sd_bus_set_sender(bus, CGD_BUS_NAME)) < 0 ||
+            /* To close what somebody passed may wait for ever. */
+            (r = sd_bus_negotiate_fds(bus, false)) < 0 ||
             (r = sd_bus_start(bus)) < 0)
                 return r;
 

@@ -647,6 +647,15 @@ static void test_stranger(void **state) {
         assert_int_equal(status, 0);
 }
 
+/* To close what somebody passed may wait for ever for whoever serves its file system. */
+static void test_no_descriptors(void **state) {
+        House *h = *state;
+
+        json_decref(call_json(h, "GetStatus", "", 0));
+        assert_int_equal(sd_bus_can_send(h->bus, 's'), 1);
+        assert_int_equal(sd_bus_can_send(h->bus, 'h'), 0);
+}
+
 /* A server in this process, with a bus where nobody ever says who calls. */
 typedef struct Bus {
         char path[64];
@@ -781,6 +790,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_slow_peer, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
         };
