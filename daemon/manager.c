@@ -558,6 +558,8 @@ static int bus_connect(Manager *m) {
         if (r < 0)
                 return r;
         (void) sd_bus_set_exit_on_disconnect(bus, false);
+        /* Before the loop ends it would be flushed, for as long as that takes. */
+        (void) sd_bus_set_close_on_exit(bus, false);
         /* In turns with the tick: whoever calls without end must not keep it waiting. */
         r = sd_bus_attach_event(bus, m->event, SD_EVENT_PRIORITY_IDLE);
         if (r < 0)

@@ -202,6 +202,17 @@ static void test_no_descriptors(void **state _unused_) {
         assert_int_equal(sd_bus_can_send(broker, 'h'), 0);
 }
 
+/* The way out does not wait for a broker that hangs. */
+static void test_end_beside_silent_bus(void **state _unused_) {
+        int fd = whole_start();
+
+        (void) alarm(10);
+        assert_true(sd_event_exit(event, 0) >= 0);
+        assert_int_equal(sd_event_loop(event), 0);
+        (void) alarm(0);
+        (void) close(fd);
+}
+
 static size_t resident_bytes(void) {
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");
@@ -239,6 +250,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_forged_signal, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, whole_setup, whole_teardown),
+                cmocka_unit_test_teardown(test_end_beside_silent_bus, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 

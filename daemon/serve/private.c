@@ -101,7 +101,8 @@ static int peer_open(Server *s, int fd, const struct ucred *u) {
                 (void) close(fd);
                 return r;
         }
-        /* From here on the bus owns the fd. */
+        /* From here on the bus owns the fd. Before the loop ends it would be flushed, for as long as the peer likes. */
+        (void) sd_bus_set_close_on_exit(bus, false);
         if ((r = sd_id128_randomize(&id)) < 0 ||
             (r = sd_bus_set_server(bus, 1, id)) < 0 ||
             (r = sd_bus_set_sender(bus, CGD_BUS_NAME)) < 0 ||

@@ -656,6 +656,30 @@ static void test_no_descriptors(void **state) {
         assert_int_equal(sd_bus_can_send(h->bus, 'h'), 0);
 }
 
+/* The way out does not wait for a peer that says nothing. */
+static void test_end_beside_silent_peer(_unused_ void **state) {
+        _cleanup_(server_freep) Server *s = NULL;
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        sd_event *event = NULL;
+        int silent;
+
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/cgd-test-%d.socket", (int) getpid());
+        assert_true(sd_event_new(&event) >= 0);
+        assert_int_equal(server_new(event, &ops, event, &s), 0);
+        assert_int_equal(server_listen(s, address.sun_path), 0);
+        silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        assert_int_equal(connect(silent, (struct sockaddr *) &address, sizeof(address)), 0);
+        while (sd_event_run(event, 100 * USEC_PER_MSEC) > 0)
+                ;
+        assert_non_null(s->peers[0].bus);
+        (void) alarm(10);
+        assert_true(sd_event_exit(event, 0) >= 0);
+        assert_int_equal(sd_event_loop(event), 0);
+        (void) alarm(0);
+        (void) close(silent);
+        sd_event_unref(event);
+}
+
 /* A server in this process, with a bus where nobody ever says who calls. */
 typedef struct Bus {
         char path[64];
@@ -791,6 +815,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_garbage, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
+                cmocka_unit_test(test_end_beside_silent_peer),
                 cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
         };
