@@ -117,7 +117,7 @@ int main(int argc, char *argv[]) {
         raise_descriptors();
         lock_memory();
         r = manager_new(&config, &m);
-        /* What no restart mends has statuses of its own: RestartPreventExitStatus= in cgd.service. */
+        /* What no restart mends has a status of its own: RestartPreventExitStatus= in cgd.service. */
         if (r < 0)
                 return r == -EBUSY ? EXIT_BUSY : r == -EOPNOTSUPP ? EXIT_UNSUPPORTED : EXIT_FAILURE;
         return manager_run(m) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;

@@ -1,6 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What the programs of the service call by the name of a system call, its SystemCallFilter= lets through."""
+"""What the programs of the service call by the name of a system call, its SystemCallFilter= lets through; and it is given up
+for good only where this machine cannot run it."""
 import pathlib
 import re
 import shutil
@@ -8,6 +9,10 @@ import subprocess
 import sys
 
 service, root = sys.argv[1:3]
+statuses = dict(re.findall(r"^#define EXIT_(\w+) (\d+)$", pathlib.Path(root, "daemon/main.c").read_text(encoding="utf-8"), re.M))
+given_up = re.findall(r"^RestartPreventExitStatus=(.*)$", open(service, encoding="utf-8").read(), re.M)
+if given_up != [statuses["UNSUPPORTED"]]:
+    sys.exit(f"{service}: RestartPreventExitStatus={given_up}; who holds the lock of cgd may let go of it")
 if not shutil.which("systemd-analyze"):
     print("systemd-analyze is not there to say what is in a set of system calls")
     sys.exit(77)
