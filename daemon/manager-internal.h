@@ -45,6 +45,7 @@ struct Manager {
         uint64_t scan_usec;             /* when they last were */
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
+        unsigned told_open, told_contained;     /* to systemd */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
         Ledger ledger;
 };

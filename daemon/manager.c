@@ -87,10 +87,21 @@ static uint64_t incident_id_load(Manager *m) {
         return file_read_limit_at(m->runtime_fd, "incident-id", &id) == 0 && id < UINT64_MAX / 2 ? id + 1 : 1;
 }
 
+/* PID 1 reads its socket when it comes to it, and when that is full whoever writes waits: only what it does not know. */
+static void tell_status(Manager *m) {
+        EngineStatus s;
+
+        engine_status(m->engine, &s);
+        if (s.open_incidents == m->told_open && s.contained == m->told_contained)
+                return;
+        m->told_open = s.open_incidents;
+        m->told_contained = s.contained;
+        (void) sd_notifyf(false, "STATUS=%u open incidents, %u cgroups contained", s.open_incidents, s.contained);
+}
+
 static void tell_news(Manager *m) {
         const News *news;
         size_t n = engine_news(m->engine, &news);
-        EngineStatus status;
 
         for (size_t k = 0; k < n; k++) {
                 const Incident *i = engine_incident_by_id(m->engine, news[k].incident_id);
@@ -104,11 +115,8 @@ static void tell_news(Manager *m) {
                 server_incident_changed(m->server, i->id, t == ENTRY_ALARM ? "started" : t == ENTRY_CALM ? "over" :
                                                           t == ENTRY_ACTION ? "step" : "changed");
         }
-        if (n > 0) {
-                engine_status(m->engine, &status);
-                (void) sd_notifyf(false, "STATUS=%u open incidents, %u cgroups contained", status.open_incidents,
-                                  status.contained);
-        }
+        if (n > 0)
+                tell_status(m);
 }
 
 static void on_hook(const Action *a, bool failed, const char *what, void *userdata) {

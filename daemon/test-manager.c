@@ -44,6 +44,20 @@ void __wrap_actor_reassert(_unused_ Actor *a) {
         reassertions++;
 }
 
+/* Something new in every tick, of an incident that nobody knows any more. */
+static bool all_is_news;
+
+size_t __real_engine_news(const Engine *e, const News **ret);
+size_t __wrap_engine_news(const Engine *e, const News **ret);
+size_t __wrap_engine_news(const Engine *e, const News **ret) {
+        static const News news = { .incident_id = 99 };
+
+        if (!all_is_news)
+                return __real_engine_news(e, ret);
+        *ret = &news;
+        return 1;
+}
+
 static void on_event(_unused_ const Event *e, _unused_ void *userdata) {
 }
 
@@ -213,6 +227,31 @@ static void test_end_beside_silent_bus(void **state _unused_) {
         (void) close(fd);
 }
 
+/* PID 1 reads its socket when it can, and whoever writes to a full one waits: it is told what changed. */
+static void test_status(void **state _unused_) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+        unsigned told = 0;
+        char text[256];
+
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", dir);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
+        all_is_news = true;
+        manager->told_open = 1;
+        for (unsigned i = 0; i < 5; i++) {
+                manager_wake(manager);
+                while (sd_event_run(event, 10 * USEC_PER_MSEC) > 0)
+                        ;
+        }
+        all_is_news = false;
+        assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
+        while (recv(fd, text, sizeof(text), 0) > 0)
+                told++;
+        assert_int_equal(told, 1);
+        (void) close(fd);
+}
+
 static size_t resident_bytes(void) {
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");
@@ -251,6 +290,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_forged_signal, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, whole_setup, whole_teardown),
                 cmocka_unit_test_teardown(test_end_beside_silent_bus, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_status, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 
