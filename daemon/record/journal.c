@@ -54,6 +54,16 @@ static void unit_of(const char *path, char ret_unit[static UNIT_NAME_SIZE]) {
                 }
 }
 
+/* Takes away the beginning of a character whose end had no room: it would be no text for journalctl, none of the line. */
+static void drop_torn(char *text) {
+        size_t n = strlen(text), k = n;
+
+        while (k > 0 && n - k < 3 && ((unsigned char) text[k - 1] & 0xc0) == 0x80)
+                k--;
+        if (k > 0 && (unsigned char) text[k - 1] >= 0xc0 && utf8_character(text + k - 1, n - k + 1) < 0)
+                text[k - 1] = '\0';
+}
+
 static void line_send(const Line *l) {
         char id[64], incident[48], domain[SHOWN_PATH_MAX + 16], culprit[SHOWN_PATH_MAX + 16],
                 unit[UNIT_NAME_SIZE + 32], message[sizeof(l->message) + 16], priority[24];
@@ -153,7 +163,10 @@ static void journal_queue(Journal *j, const Line *l) {
         if (j->n == LINES_MAX)
                 j->dropped++;
         else {
-                j->lines[(j->first + j->n++) % LINES_MAX] = *l;
+                Line *place = &j->lines[(j->first + j->n++) % LINES_MAX];
+
+                *place = *l;
+                drop_torn(place->message);
                 (void) pthread_cond_signal(&j->wake);
         }
         (void) pthread_mutex_unlock(&j->lock);
@@ -177,6 +190,7 @@ void journal_hook(Journal *j, const Incident *i, const Action *kill, bool failed
 
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i ? i->domain : "");
         (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who ?: "");
+        drop_torn(l.culprit);
         unit_of(kill->path, l.unit);
         (void) snprintf(l.message, sizeof(l.message), "%s: %s%s (incident %" PRIu64 ").", l.culprit, what,
                         failed ? "; killing it all the same" : "", kill->incident_id);
@@ -275,6 +289,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
         (void) snprintf(l.domain, sizeof(l.domain), "%s", i->domain);
         if (who)
                 (void) snprintf(l.culprit, sizeof(l.culprit), "%s", who);
+        drop_torn(l.culprit);
         unit_of(path, l.unit);
 
         switch (e->type) {

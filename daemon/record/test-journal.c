@@ -6,6 +6,7 @@
 #include <syslog.h>
 #include <systemd/sd-journal.h>
 
+#include "base/str.h"
 #include "base/test.h"
 #include "base/units.h"
 #include "record/journal.h"
@@ -108,6 +109,35 @@ static void test_escaped(void **state) {
         assert_null(strchr(field(0, "MESSAGE"), '\x1b'));
 }
 
+static bool is_text(const char *s) {
+        for (int n; *s; s += n)
+                if ((n = utf8_character(s, strlen(s))) < 0)
+                        return false;
+        return true;
+}
+
+/* A line that is cut within a character is no text, and journalctl shows "[1K blob data]" in its place. */
+static void test_cut(void **state) {
+        (void) state;
+        for (size_t odd = 0; odd < 2; odd++) {
+                Incident i = incident_of("/\x1b");
+                char path[2048] = "/a.slice/x";
+                Journal *j = begin();
+
+                for (size_t n = strlen(path) - odd; n + 2 < sizeof(path); n += 2)
+                        strcpy(path + n, "\xc3\xa4");
+                /* What is escaped gets longer than what was shown. */
+                memcpy(i.culprit + 2, path, 240 - odd);
+                journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_BUDGET });
+                journal_oom(j, 9, "hog", path, "");
+                journal_say(j, MESSAGE_LOADED, LOG_WARNING, "%s", path);
+                journal_free(j);
+                assert_int_equal(n_sent, 3);
+                for (size_t k = 0; k < n_sent; k++)
+                        assert_true(is_text(sent[k]));
+        }
+}
+
 static void test_kill(void **state) {
         Incident i = incident_of("/sideload.slice/hog.service");
         IncidentEntry e = { .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = 3 };
@@ -195,6 +225,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_units),
                 cmocka_unit_test(test_escaped),
+                cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_kill),
                 cmocka_unit_test(test_contained),
                 cmocka_unit_test(test_nothing_done),
