@@ -82,8 +82,8 @@ typedef struct PlaceRun {
 int place_run(Placer *p, const PlaceRun *run, PlaceHandler handler, void *userdata);
 
 /* A process just started a program that may be matched: it is moved as place_scan() would move it, and with raw first by
- * ourselves, which is faster and may wait while memory is short. 1 where it is being moved, 0 where it is nobody's.
- * Handler as there. */
+ * ourselves, which is faster and may wait while memory is short. 1 where it is being moved, 0 where it is nobody's;
+ * -EBUSY: too many in too short a time, to be found by place_scan(). Handler as there. */
 int place_exec(Placer *p, const ExecEvent *event, bool raw, PlaceHandler handler, void *userdata);
 /* The programs that place_exec() is for. Borrowed until the next policy. */
 void placer_exec_filter(const Placer *p, ExecFilter *ret);

@@ -34,6 +34,7 @@ struct Placer {
         Op *ops;
         char **applied;                 /* "SLICE KEY" that this daemon set */
         struct Scan *scan;
+        uint64_t exec_usec;             /* until when the moves of programs that start are used up */
 };
 
 int op_new(Placer *p, PlaceHandler handler, void *userdata, Op **ret);

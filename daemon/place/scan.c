@@ -34,6 +34,10 @@
 /* Processes that systemd refused to move, not to be asked for again. */
 #define REFUSED_MAX 64
 #define PF_KTHREAD 0x00200000
+/* Each scope costs PID 1 milliseconds and some files, and whoever may start a program that a policy names can start it
+ * without end: so many at once, and then one in so long. The rest is left to the next look, which asks for 64 in one scope. */
+#define EXEC_BURST 64
+#define EXEC_EVERY_USEC (50 * USEC_PER_MSEC)
 /* Links are followed for so long: a path on a file system that hangs must not keep the loop. */
 #define RESOLVE_USEC (500 * USEC_PER_MSEC)
 
@@ -484,15 +488,28 @@ int scan_exec(Placer *p, const ExecEvent *event, bool raw, Group *ret) {
         return 1;
 }
 
+static bool may_move(Placer *p, uint64_t now_usec) {
+        uint64_t due_usec = MAX(p->exec_usec, now_usec);
+
+        if (due_usec >= now_usec + EXEC_BURST * EXEC_EVERY_USEC)
+                return false;
+        p->exec_usec = due_usec + EXEC_EVERY_USEC;
+        return true;
+}
+
 int place_exec(Placer *p, const ExecEvent *event, bool raw, PlaceHandler handler, void *userdata) {
         Group g = {};
         int r;
 
         if (!p->bus)
                 return -ENOTCONN;
-        r = scan_exec(p, event, raw, &g);
+        r = scan_exec(p, event, false, &g);
         if (r <= 0)
                 return r;
+        if (!may_move(p, event->usec))
+                return -EBUSY;
+        if (raw)
+                move_raw(p, &g);
         r = move(p, &g, handler, userdata);
         if (r < 0)
                 move_back(p, &g);

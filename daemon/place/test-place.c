@@ -546,6 +546,28 @@ static void test_exec_without_raw(void **state) {
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), -ENOTCONN);
 }
 
+/* Who starts programs without end does not make a scope each: what is too much is left to the next look. */
+static void test_exec_burst(void **state) {
+        int moved = 0, r = 0;
+
+        (void) state;
+        for (int pid = 100; pid < 180; pid++) {
+                process(pid, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+                r = place_exec(placer, &(ExecEvent) { .pid = (uint32_t) pid, .usec = USEC_PER_SEC }, false, on_done, NULL);
+                moved += r > 0;
+        }
+        assert_int_equal(moved, 64);
+        assert_int_equal(r, -EBUSY);
+        /* It comes back, at twenty a second. */
+        for (moved = 0, r = 1; r > 0 && moved < 80; moved += r > 0)
+                r = place_exec(placer, &(ExecEvent) { .pid = 179 - (uint32_t) moved, .usec = USEC_PER_SEC * 3 / 2 }, false, on_done,
+                               NULL);
+        assert_int_equal(moved, 10);
+        assert_int_equal(r, -EBUSY);
+        for (int i = 0; i < 400; i++)
+                assert_true(sd_event_run(event, 100) >= 0);
+}
+
 static void test_scan_user(void **state) {
         (void) state;
         process(20, "/usr/bin/make", "/user.slice/user-1.slice/session-3.scope", 0);
@@ -670,6 +692,7 @@ int main(void) {
                 TEST(test_scan),
                 TEST(test_exec),
                 TEST(test_exec_without_raw),
+                TEST(test_exec_burst),
                 TEST(test_scan_user),
                 TEST(test_scan_links),
                 TEST(test_scan_link_conflict),
