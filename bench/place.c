@@ -169,7 +169,7 @@ static void on_exec(const ExecEvent *event, void *userdata) {
         Side *s = userdata;
         Group g = {};
 
-        if (scan_exec(s->placer, event, true, &g) > 0 && *g.scope && shared->n < ROUNDS_MAX)
+        if (scan_exec(s->placer, event, true, &g) > 0 && g.raw && shared->n < ROUNDS_MAX)
                 shared->took[shared->n++] = now_usec() - event->usec;
 }
 

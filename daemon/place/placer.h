@@ -52,9 +52,12 @@ int op_wait(Op *op, uint64_t usec);
 #define GROUP_PIDS_MAX 64
 
 typedef struct Group {
-        const Domain *domain;
+        const Domain *domain;                   /* of the policy of the look: for nobody later */
         char cgroup[1024];
-        char scope[1024 + UNIT_NAME_SIZE];      /* the scope's cgroup, where we put them there already; else "" */
+        char slice[UNIT_NAME_SIZE], unit[UNIT_NAME_SIZE], description[UNIT_NAME_SIZE];
+        char scope[1024 + UNIT_NAME_SIZE];      /* its cgroup; "" where that is too long a path for us */
+        bool raw;                               /* we put them there already */
+        unsigned asked;                         /* … again, for some were gone */
         uint32_t pids[GROUP_PIDS_MAX];
         uint64_t starts[GROUP_PIDS_MAX];
         size_t n;

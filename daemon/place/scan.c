@@ -38,6 +38,10 @@
  * without end: so many at once, and then one in so long. The rest is left to the next look, which asks for 64 in one scope. */
 #define EXEC_BURST 64
 #define EXEC_EVERY_USEC (50 * USEC_PER_MSEC)
+/* Of a request in which a process was gone meanwhile, with the others. */
+#define ASK_AGAIN_MAX 3
+/* Rounds of taking back who is in a cgroup, for they may fork meanwhile. */
+#define BACK_MAX 3
 /* Links are followed for so long: a path on a file system that hangs must not keep the loop. */
 #define RESOLVE_USEC (500 * USEC_PER_MSEC)
 
@@ -321,9 +325,7 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
                         g = &groups[i];
         if (!g && *n_groups < GROUPS_MAX) {
                 g = &groups[(*n_groups)++];
-                g->domain = d;
-                g->scope[0] = 0;
-                g->n = 0;
+                *g = (Group) { .domain = d };
                 strcpy(g->cgroup, cgroup);
         }
         if (!g)
@@ -332,8 +334,16 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
         g->pids[g->n++] = (uint32_t) pid;
 }
 
-static void scope_name(const Group *g, char unit[static UNIT_NAME_SIZE]) {
-        (void) snprintf(unit, UNIT_NAME_SIZE, "cgd-%.200s-%" PRIu32 ".scope", g->domain->name, g->pids[0]);
+/* The scope is named after the first process, and when that started: it outlives it while there are children, and numbers are
+ * used again. */
+static void name_scope(Group *g) {
+        const Domain *d = g->domain;
+
+        (void) snprintf(g->slice, sizeof g->slice, "%s", d->slice);
+        (void) snprintf(g->unit, sizeof g->unit, "cgd-%.200s-%" PRIu32 "-%" PRIu64 ".scope", d->name, g->pids[0], g->starts[0]);
+        (void) snprintf(g->description, sizeof g->description, "Processes of domain %.200s", d->name);
+        if ((size_t) snprintf(g->scope, sizeof g->scope, "%s/%s", d->cgroup, g->unit) >= sizeof g->scope)
+                g->scope[0] = 0;
 }
 
 static int enter(const Placer *p, const char *cgroup, uint32_t pid) {
@@ -350,25 +360,52 @@ static int enter(const Placer *p, const char *cgroup, uint32_t pid) {
 /* The cgroup that systemd will make for the scope, made before it does, which it then takes over: a hundred times as
  * fast. Where that cannot be, systemd alone does it. */
 static void move_raw(Placer *p, Group *g) {
-        char unit[UNIT_NAME_SIZE], path[sizeof g->scope + 1];
+        char path[sizeof g->scope + 1];
 
-        scope_name(g, unit);
-        if ((size_t) snprintf(path, sizeof path, ".%s/%s", g->domain->cgroup, unit) >= sizeof path ||
-            (mkdirat(p->hierarchy_fd, path, 0755) < 0 && errno != EEXIST))
+        (void) snprintf(path, sizeof path, ".%s", g->scope);
+        if (!*g->scope || (mkdirat(p->hierarchy_fd, path, 0755) < 0 && errno != EEXIST))
                 return;
-        if (enter(p, path + 1, g->pids[0]) >= 0)
-                strcpy(g->scope, path + 1);
-        else
+        g->raw = enter(p, g->scope, g->pids[0]) >= 0;
+        if (!g->raw)
                 (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }
 
-/* It is no scope's: as it was. Children that came meanwhile stay, and so does the cgroup, for them. */
+/* The first of those in the cgroup. */
+static size_t members(const Placer *p, const char *cgroup, uint32_t pids[static GROUP_PIDS_MAX]) {
+        char path[2048], text[GROUP_PIDS_MAX * 11], *save = NULL;
+        _cleanup_close_ int fd = -EBADF;
+        size_t n = 0;
+        ssize_t k;
+
+        (void) snprintf(path, sizeof path, ".%s/cgroup.procs", cgroup);
+        fd = openat(p->hierarchy_fd, path, O_RDONLY | O_CLOEXEC);
+        k = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+        text[MAX(k, (ssize_t) 0)] = 0;
+        /* The last number may be cut. */
+        if (k == (ssize_t) sizeof text - 1)
+                text[(strrchr(text, '\n') ?: text) - text] = 0;
+        for (char *t = strtok_r(text, "\n", &save); t && n < GROUP_PIDS_MAX; t = strtok_r(NULL, "\n", &save)) {
+                uint64_t pid;
+
+                if (u64_parse(t, &pid) >= 0 && pid > 0)
+                        pids[n++] = (uint32_t) pid;
+        }
+        return n;
+}
+
+/* It is no scope's: as it was, with the children that came meanwhile. Where they were is a session that may have ended; at the
+ * root they are found again. */
 static void move_back(Placer *p, const Group *g) {
         char path[sizeof g->scope + 1];
+        uint32_t pids[GROUP_PIDS_MAX];
+        size_t n;
 
-        if (!*g->scope)
+        if (!g->raw)
                 return;
-        (void) enter(p, g->cgroup, g->pids[0]);
+        for (int i = 0; i < BACK_MAX && (n = members(p, g->scope, pids)) > 0; i++)
+                for (size_t k = 0; k < n; k++)
+                        if (enter(p, g->cgroup, pids[k]) == -ENOENT)
+                                (void) enter(p, "", pids[k]);
         (void) snprintf(path, sizeof path, ".%s", g->scope);
         (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }
@@ -383,11 +420,62 @@ static void scan_op_done(Op *op) {
         free(op->data);
 }
 
+static void scan_moved(Op *op, int r, const char *message);
+
+static int ask(Op *op) {
+        const Group *g = op->data;
+        const UnitTransient t = {
+                .name = g->unit,
+                .description = g->description,
+                .slice = g->slice,
+                .pids = g->pids,
+                .n_pids = g->n,
+        };
+
+        op->step = scan_moved;
+        return unit_start_transient(op->placer->bus, &t, op_on_reply, op, &op->slot);
+}
+
+/* Leaves those who are still there, and the children of who is not; how many. */
+static size_t keep_living(const Placer *p, Group *g) {
+        size_t n = 0;
+
+        if (g->raw) {
+                memset(g->starts, 0, sizeof g->starts);
+                return g->n = members(p, g->scope, g->pids);
+        }
+        for (size_t i = 0; i < g->n; i++) {
+                char path[256], text[1024];
+                uint64_t flags, start;
+
+                (void) snprintf(path, sizeof path, "%s/%" PRIu32 "/stat", p->proc, g->pids[i]);
+                if (file_read_at(AT_FDCWD, path, text, sizeof text) < 0 || !stat_parse(text, &flags, &start) ||
+                    start != g->starts[i])
+                        continue;
+                g->pids[n] = g->pids[i];
+                g->starts[n++] = start;
+        }
+        return g->n = n;
+}
+
+/* Systemd said no, and it was not only that it is away or busy. */
+static bool is_refusal(int r) {
+        return !unit_is_silence(r) && r != -EHOSTUNREACH && r != -ENXIO && r != -ENOBUFS;
+}
+
+/* -ESRCH: a process is gone, and systemd then takes none of them. -EEXIST: the scope is there, from a request before. */
 static void scan_moved(Op *op, int r, const char *message) {
-        if (r < 0) {
-                if (op->placer->scan)
-                        refuse(op->placer->scan, op->data);
-                move_back(op->placer, op->data);
+        Placer *p = op->placer;
+        Group *g = op->data;
+
+        if (r == -ESRCH && g->asked++ < ASK_AGAIN_MAX && keep_living(p, g) > 0 && ask(op) >= 0)
+                return;
+        if (r < 0 && r != -EEXIST) {
+                if (r != -ESRCH && is_refusal(r) && p->scan)
+                        refuse(p->scan, g);
+                move_back(p, g);
+                if (r == -ESRCH)
+                        op->handler = NULL; /* programs end */
                 op_finish(op, r, message);
                 return;
         }
@@ -396,21 +484,10 @@ static void scan_moved(Op *op, int r, const char *message) {
 }
 
 static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata) {
-        char unit[UNIT_NAME_SIZE], description[UNIT_NAME_SIZE];
-        UnitTransient t = {
-                .name = unit,
-                .description = description,
-                .slice = g->domain->slice,
-                .pids = g->pids,
-                .n_pids = g->n,
-        };
-        Group *copy;
+        Group *copy = malloc(sizeof *copy);
         Op *op;
         int r;
 
-        scope_name(g, unit);
-        (void) snprintf(description, sizeof description, "Processes of domain %.200s", g->domain->name);
-        copy = malloc(sizeof *copy);
         if (!copy)
                 return -ENOMEM;
         *copy = *g;
@@ -422,8 +499,7 @@ static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata)
         op->data = copy;
         op->done = scan_op_done;
         op->given_up = scan_given_up;
-        op->step = scan_moved;
-        r = unit_start_transient(p->bus, &t, op_on_reply, op, &op->slot);
+        r = ask(op);
         if (r < 0) {
                 op->handler = NULL;
                 op_finish(op, r, NULL);
@@ -462,6 +538,7 @@ int place_scan(Placer *p, PlaceHandler handler, void *userdata) {
         }
         (void) closedir(dir);
         for (size_t i = 0; i < n_groups && r >= 0; i++) {
+                name_scope(&groups[i]);
                 r = move(p, &groups[i], handler, userdata);
                 if (r >= 0)
                         moved += (int) groups[i].n;
@@ -483,6 +560,7 @@ int scan_exec(Placer *p, const ExecEvent *event, bool raw, Group *ret) {
         look_at(p, proc_fd, name, event->uid, ret, &n);
         if (n == 0)
                 return 0;
+        name_scope(ret);
         if (raw)
                 move_raw(p, ret);
         return 1;

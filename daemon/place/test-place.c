@@ -29,6 +29,7 @@ static struct {
 static struct {
         const char *cgroup, *slice, *cgroup_after;
         bool refuse;
+        int start_error, start_errors;  /* so many starts of a unit end with it */
 } world;
 
 static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
@@ -52,6 +53,10 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
                 return -EPERM;
         if (startswith(line, "Start") && world.refuse)
                 return -EPERM;
+        if (startswith(line, "Start") && world.start_errors > 0) {
+                world.start_errors--;
+                return world.start_error;
+        }
         if (startswith(line, "Restart") || startswith(line, "Start"))
                 return sd_bus_message_append(reply, "o", "/job/1");
         return 0;
@@ -451,7 +456,7 @@ static void test_scan(void **state) {
                 char *log = fake_log(&fake);
 
                 assert_non_null(strstr(log, "(PIDs [u:10 u:11])") ?: strstr(log, "(PIDs [u:11 u:10])"));
-                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-18.scope fail"));
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-18-1800.scope fail"));
                 assert_non_null(strstr(log, "(PIDs [u:18])"));
                 free(log);
         }
@@ -491,19 +496,19 @@ static void test_exec(void **state) {
 
         process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
         process(31, "/usr/bin/ffmpeg", "/system.slice/x.service", 0);
-        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30.scope user.slice/session-3.scope && "
-                "touch workload.slice/cgd-workload-30.scope/cgroup.procs user.slice/session-3.scope/cgroup.procs", hierarchy);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30-3000.scope user.slice/session-3.scope && "
+                "touch workload.slice/cgd-workload-30-3000.scope/cgroup.procs user.slice/session-3.scope/cgroup.procs", hierarchy);
         assert_int_equal(place_exec(placer, &elsewhere, true, on_done, NULL), 0);
         assert_int_equal(place_exec(placer, &gone, true, on_done, NULL), 0);
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
-        procs_are("/workload.slice/cgd-workload-30.scope", "30");
+        procs_are("/workload.slice/cgd-workload-30-3000.scope", "30");
         for (int i = 0; i < 20; i++)
                 assert_true(sd_event_run(event, 2000) >= 0);
         assert_int_equal(seen.calls, 0);
         {
                 char *log = fake_log(&fake);
 
-                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30.scope fail"));
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30-3000.scope fail"));
                 free(log);
         }
         procs_are("/user.slice/session-3.scope", "");
@@ -515,7 +520,7 @@ static void test_exec(void **state) {
         assert_int_equal(seen.r, -ECANCELED);
         procs_are("/user.slice/session-3.scope", "30");
         placer_set_bus(placer, fake.client);
-        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30.scope && : >workload.slice/cgd-workload-30.scope/cgroup.procs && "
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30-3000.scope && : >workload.slice/cgd-workload-30-3000.scope/cgroup.procs && "
                 ": >user.slice/session-3.scope/cgroup.procs", hierarchy);
 
         world.refuse = true;
@@ -539,11 +544,84 @@ static void test_exec_without_raw(void **state) {
         {
                 char *log = fake_log(&fake);
 
-                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30.scope fail"));
+                assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30-3000.scope fail"));
                 free(log);
         }
         placer_set_bus(placer, NULL);
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), -ENOTCONN);
+}
+
+static void run_loop(int turns) {
+        for (int i = 0; i < turns; i++)
+                assert_true(sd_event_run(event, 2000) >= 0);
+}
+
+/* Programs end: who does before systemd moves him keeps nobody else from being moved, and is nothing to tell of. */
+static void test_scan_gone(void **state) {
+        (void) state;
+        process(20, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        process(21, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        world.start_error = -ESRCH;
+        world.start_errors = 1;
+        assert_int_equal(place_scan(placer, on_done, NULL), 2);
+        test_sh("rm -r %s/20", proc);
+        run_loop(50);
+        {
+                char *log = fake_log(&fake);
+
+                assert_non_null(strstr(log, "(PIDs [u:21])"));
+                free(log);
+        }
+        /* All are: nothing more is asked. */
+        world.start_errors = 1;
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        test_sh("rm -r %s/21", proc);
+        run_loop(50);
+        assert_int_equal(seen.calls, 0);
+}
+
+/* Who ends and leaves children in the cgroup that we made: they get the scope. */
+static void test_exec_children(void **state) {
+        const ExecEvent here = { .pid = 30 };
+        char *log;
+
+        (void) state;
+        process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30-3000.scope user.slice/session-3.scope && "
+                "touch user.slice/session-3.scope/cgroup.procs && "
+                "printf '30\n31\n' >workload.slice/cgd-workload-30-3000.scope/cgroup.procs", hierarchy);
+        world.start_error = -ESRCH;
+        world.start_errors = 1;
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        test_sh("printf '31\n' >%s/workload.slice/cgd-workload-30-3000.scope/cgroup.procs", hierarchy);
+        run_loop(50);
+        log = fake_log(&fake);
+        assert_non_null(strstr(log, "StartTransientUnit cgd-workload-30-3000.scope fail [(Description Processes of domain workload) "
+                                    "(Slice workload.slice) (CollectMode inactive-or-failed) (PIDs [u:31])] []\n"));
+        free(log);
+        assert_int_equal(seen.calls, 0);
+        procs_are("/user.slice/session-3.scope", "");
+}
+
+/* No answer is no refusal: they go back, children too, and are asked for again. */
+static void test_exec_silence(void **state) {
+        const ExecEvent here = { .pid = 30 };
+
+        (void) state;
+        process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30-3000.scope && "
+                "printf '30\n31\n' >workload.slice/cgd-workload-30-3000.scope/cgroup.procs && "
+                /* The session is over. */
+                "touch cgroup.procs", hierarchy);
+        world.start_error = -ETIMEDOUT;
+        world.start_errors = 1;
+        assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
+        await(1);
+        assert_int_equal(seen.r, -ETIMEDOUT);
+        procs_are("", "31");
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        run_loop(50);
+        assert_int_equal(seen.calls, 1);
 }
 
 /* Who starts programs without end does not make a scope each: what is too much is left to the next look. */
@@ -639,7 +717,7 @@ static void test_scan_link_conflict(void **state) {
         {
                 char *log = fake_log(&fake);
 
-                assert_non_null(strstr(log, "StartTransientUnit cgd-b-20.scope fail"));
+                assert_non_null(strstr(log, "StartTransientUnit cgd-b-20-2000.scope fail"));
                 free(log);
         }
 }
@@ -693,6 +771,9 @@ int main(void) {
                 TEST(test_exec),
                 TEST(test_exec_without_raw),
                 TEST(test_exec_burst),
+                TEST(test_scan_gone),
+                TEST(test_exec_children),
+                TEST(test_exec_silence),
                 TEST(test_scan_user),
                 TEST(test_scan_links),
                 TEST(test_scan_link_conflict),

@@ -100,7 +100,9 @@ static inline int fake_on_message(sd_bus_message *m, void *userdata, sd_bus_erro
         if (f->answer)
                 r = f->answer(f, m, line.data, reply);
         if (r < 0)
-                assert_true(sd_bus_reply_method_errorf(m, r == -ETIMEDOUT ? SD_BUS_ERROR_NO_REPLY : SD_BUS_ERROR_FAILED,
+                assert_true(sd_bus_reply_method_errorf(m, r == -ETIMEDOUT ? SD_BUS_ERROR_NO_REPLY :
+                                                       r == -ESRCH        ? SD_BUS_ERROR_UNIX_PROCESS_ID_UNKNOWN
+                                                                          : SD_BUS_ERROR_FAILED,
                                                        "The test says %d.", r) >= 0);
         else
                 assert_true(sd_bus_send(f->server, reply, NULL) >= 0);

@@ -80,7 +80,8 @@ def test_placed_as_it_starts(vm: VM) -> None:
         began = time.monotonic()
         check(wait(lambda: "/cgd-sideload-" in read(path / "cgroup"), 15, 0.001), f"not moved: {read(path / 'cgroup')}")
         longest = max(longest, time.monotonic() - began)
-        unit = f"cgd-sideload-{loose.pid}.scope"
+        unit = read(path / "cgroup").strip().rsplit("/", 1)[1]
+        check(unit.startswith(f"cgd-sideload-{loose.pid}-"), unit)
         check(wait(lambda: show(unit, "ActiveState") == "active", 10), f"{unit} is {show(unit, 'ActiveState')}")
         check(show(unit, "ControlGroup") == f"/sideload.slice/{unit}", show(unit, "ControlGroup"))
         loose.kill()
