@@ -34,14 +34,17 @@
 /* Processes that systemd refused to move, not to be asked for again. */
 #define REFUSED_MAX 64
 #define PF_KTHREAD 0x00200000
-/* Each scope costs PID 1 milliseconds and some files, and whoever may start a program that a policy names can start it
- * without end: so many at once, and then one in so long. The rest is left to the next look, which asks for 64 in one scope. */
+/* Each scope costs PID 1 milliseconds and some files, and whoever may start a program that a policy names can start
+ * it without end: so many at once, and then one in so long. The rest is left to the next look, which asks for 64 in
+ * one scope. */
 #define EXEC_BURST 64
 #define EXEC_EVERY_USEC (50 * USEC_PER_MSEC)
 /* Of a request in which a process was gone meanwhile, with the others. */
 #define ASK_AGAIN_MAX 3
 /* Rounds of taking back who is in a cgroup, for they may fork meanwhile. */
 #define BACK_MAX 3
+/* By then systemd has put them into the scope. */
+#define LOOK_USEC USEC_PER_SEC
 /* Links are followed for so long: a path on a file system that hangs must not keep the loop. */
 #define RESOLVE_USEC (500 * USEC_PER_MSEC)
 
@@ -232,9 +235,12 @@ static bool is_loose(const char *cgroup) {
                (startswith(last, "session-") && endswith(last, ".scope"));
 }
 
-/* flags and starttime of /proc/PID/stat, proc(5): fields 9 and 22. The name in field 2 may hold anything. */
+/* flags and starttime of /proc/PID/stat, proc(5): fields 9 and 22. The name in field 2 may hold anything. False too for
+ * who is dead and was not waited for (fields 3 and 20): systemd can put nobody of him into a scope, and would keep that
+ * for ever, because a scope ends when it becomes empty, and this one is from the beginning. */
 static bool stat_parse(const char *text, uint64_t *ret_flags, uint64_t *ret_start) {
         const char *p = strrchr(text, ')');
+        bool dead = false;
         uint64_t v = 0;
 
         if (!p)
@@ -247,8 +253,12 @@ static bool stat_parse(const char *text, uint64_t *ret_flags, uint64_t *ret_star
                 if (!*p)
                         return false;
                 v = strtoull(p, &end, 10);
-                if (field == 9)
+                if (field == 3)
+                        dead = *p == 'Z' || *p == 'X';
+                else if (field == 9)
                         *ret_flags = v;
+                else if (field == 20 && dead && v <= 1)
+                        return false;
                 p += strcspn(p, " ");
         }
         *ret_start = v;
@@ -334,13 +344,14 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
         g->pids[g->n++] = (uint32_t) pid;
 }
 
-/* The scope is named after the first process, and when that started: it outlives it while there are children, and numbers are
- * used again. */
+/* The scope is named after the first process, and when that started: it outlives it while there are children, and
+ * numbers are used again. */
 static void name_scope(Group *g) {
         const Domain *d = g->domain;
 
         (void) snprintf(g->slice, sizeof g->slice, "%s", d->slice);
-        (void) snprintf(g->unit, sizeof g->unit, "cgd-%.200s-%" PRIu32 "-%" PRIu64 ".scope", d->name, g->pids[0], g->starts[0]);
+        (void) snprintf(g->unit, sizeof g->unit, "cgd-%.200s-%" PRIu32 "-%" PRIu64 ".scope", d->name, g->pids[0],
+                        g->starts[0]);
         (void) snprintf(g->description, sizeof g->description, "Processes of domain %.200s", d->name);
         if ((size_t) snprintf(g->scope, sizeof g->scope, "%s/%s", d->cgroup, g->unit) >= sizeof g->scope)
                 g->scope[0] = 0;
@@ -393,8 +404,8 @@ static size_t members(const Placer *p, const char *cgroup, uint32_t pids[static 
         return n;
 }
 
-/* It is no scope's: as it was, with the children that came meanwhile. Where they were is a session that may have ended; at the
- * root they are found again. */
+/* It is no scope's: as it was, with the children that came meanwhile. Where they were is a session that may have ended;
+ * at the root they are found again. */
 static void move_back(Placer *p, const Group *g) {
         char path[sizeof g->scope + 1];
         uint32_t pids[GROUP_PIDS_MAX];
@@ -458,6 +469,27 @@ static size_t keep_living(const Placer *p, Group *g) {
         return g->n = n;
 }
 
+static void scan_done(Op *op, int r, const char *message) {
+        (void) r;
+        (void) message;
+        op_finish(op, 0, NULL);
+}
+
+/* Who ended after systemd was asked and before it moved him leaves it a scope that is empty from the beginning, which it
+ * would keep for ever. */
+static void scan_look(Op *op, int r, const char *message) {
+        const Group *g = op->data;
+        char path[2048], text[512];
+
+        (void) r;
+        (void) message;
+        (void) snprintf(path, sizeof path, ".%s/cgroup.events", g->scope);
+        op->step = scan_done;
+        if (!*g->scope || file_read_at(op->placer->hierarchy_fd, path, text, sizeof text) < 0 ||
+            !strstr(text, "populated 0") || unit_stop(op->placer->bus, g->unit, op_on_reply, op, &op->slot) < 0)
+                op_finish(op, 0, NULL);
+}
+
 /* Systemd said no, and it was not only that it is away or busy. */
 static bool is_refusal(int r) {
         return !unit_is_silence(r) && r != -EHOSTUNREACH && r != -ENXIO && r != -ENOBUFS;
@@ -480,7 +512,10 @@ static void scan_moved(Op *op, int r, const char *message) {
                 return;
         }
         op->handler = NULL; /* nobody asked: told only of what went wrong */
-        op_finish(op, 0, NULL);
+        op->given_up = NULL;
+        op->step = scan_look;
+        if (op_wait(op, LOOK_USEC) < 0)
+                op_finish(op, 0, NULL);
 }
 
 static int move(Placer *p, const Group *g, PlaceHandler handler, void *userdata) {

@@ -57,7 +57,7 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
                 world.start_errors--;
                 return world.start_error;
         }
-        if (startswith(line, "Restart") || startswith(line, "Start"))
+        if (startswith(line, "Restart") || startswith(line, "Start") || startswith(line, "Stop"))
                 return sd_bus_message_append(reply, "o", "/job/1");
         return 0;
 }
@@ -115,6 +115,13 @@ static void await(int calls) {
         for (int i = 0; i < 1000 && seen.calls < calls; i++)
                 assert_true(sd_event_run(event, 10 * USEC_PER_SEC) >= 0);
         assert_int_equal(seen.calls, calls);
+}
+
+static uint64_t now(void) {
+        uint64_t usec;
+
+        assert_true(sd_event_now(event, CLOCK_MONOTONIC, &usec) >= 0);
+        return usec;
 }
 
 static void assert_log(const char *want) {
@@ -624,6 +631,43 @@ static void test_exec_silence(void **state) {
         assert_int_equal(seen.calls, 1);
 }
 
+/* A scope that was empty from its beginning would stay: systemd waits for it to become so. */
+static void test_scan_empty(void **state) {
+        char *log;
+
+        (void) state;
+        process(20, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        process(21, "/usr/bin/ffmpeg", "/user.slice/session-4.scope", 0);
+        process(22, "/usr/bin/ffmpeg", "/user.slice/session-5.scope", 0);
+        test_sh("cd %s && mkdir -p workload.slice/cgd-workload-20-2000.scope workload.slice/cgd-workload-21-2100.scope && "
+                "echo populated 0 >workload.slice/cgd-workload-20-2000.scope/cgroup.events && "
+                "echo populated 1 >workload.slice/cgd-workload-21-2100.scope/cgroup.events", hierarchy);
+        assert_int_equal(place_scan(placer, on_done, NULL), 3);
+        for (uint64_t end = now() + 3 * USEC_PER_SEC / 2; now() < end;)
+                assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
+        log = fake_log(&fake);
+        assert_non_null(strstr(log, "StopUnit cgd-workload-20-2000.scope replace\n"));
+        assert_null(strstr(log, "StopUnit cgd-workload-21"));
+        assert_null(strstr(log, "StopUnit cgd-workload-22"));
+        free(log);
+        assert_int_equal(seen.calls, 0);
+}
+
+/* The dead who were not waited for can be moved by nobody; a program whose first thread alone has ended can. */
+static void test_scan_dead(void **state) {
+        char *log;
+
+        (void) state;
+        process(20, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        process(21, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
+        test_sh("cd %s && sed -i 's/) S/) Z/' 20/stat 21/stat && sed -i 's/20 0 1 0/20 0 2 0/' 21/stat", proc);
+        assert_int_equal(place_scan(placer, on_done, NULL), 1);
+        run_loop(50);
+        log = fake_log(&fake);
+        assert_non_null(strstr(log, "(PIDs [u:21])"));
+        free(log);
+}
+
 /* Who starts programs without end does not make a scope each: what is too much is left to the next look. */
 static void test_exec_burst(void **state) {
         int moved = 0, r = 0;
@@ -631,15 +675,16 @@ static void test_exec_burst(void **state) {
         (void) state;
         for (int pid = 100; pid < 180; pid++) {
                 process(pid, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
-                r = place_exec(placer, &(ExecEvent) { .pid = (uint32_t) pid, .usec = USEC_PER_SEC }, false, on_done, NULL);
+                r = place_exec(placer, &(ExecEvent) { .pid = (uint32_t) pid, .usec = USEC_PER_SEC }, false, on_done,
+                               NULL);
                 moved += r > 0;
         }
         assert_int_equal(moved, 64);
         assert_int_equal(r, -EBUSY);
         /* It comes back, at twenty a second. */
         for (moved = 0, r = 1; r > 0 && moved < 80; moved += r > 0)
-                r = place_exec(placer, &(ExecEvent) { .pid = 179 - (uint32_t) moved, .usec = USEC_PER_SEC * 3 / 2 }, false, on_done,
-                               NULL);
+                r = place_exec(placer, &(ExecEvent) { .pid = 179 - (uint32_t) moved, .usec = USEC_PER_SEC * 3 / 2 },
+                               false, on_done, NULL);
         assert_int_equal(moved, 10);
         assert_int_equal(r, -EBUSY);
         for (int i = 0; i < 400; i++)
@@ -774,6 +819,8 @@ int main(void) {
                 TEST(test_scan_gone),
                 TEST(test_exec_children),
                 TEST(test_exec_silence),
+                TEST(test_scan_empty),
+                TEST(test_scan_dead),
                 TEST(test_scan_user),
                 TEST(test_scan_links),
                 TEST(test_scan_link_conflict),

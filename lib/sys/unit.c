@@ -461,19 +461,27 @@ int unit_reload_manager(sd_bus *bus, UnitHandler handler, void *userdata, sd_bus
         return unit_call_send(bus, m, &c, on_reply, UNIT_RELOAD_TIMEOUT_USEC, ret_slot);
 }
 
-int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata,
-                 sd_bus_slot **ret_slot) {
+static int job_call(sd_bus *bus, const char *method, const char *attempt, const char *unit, UnitHandler handler,
+                    void *userdata, sd_bus_slot **ret_slot) {
         _cleanup_message_ sd_bus_message *m = NULL;
         _cleanup_(unit_call_freep) UnitCall *c = NULL;
-        int r = manager_call(bus, "RestartUnit", &m);
+        int r = manager_call(bus, method, &m);
 
         if (r >= 0)
                 r = sd_bus_message_append(m, "ss", unit, "replace");
         if (r >= 0)
-                r = unit_call_new(handler, userdata, &c, "%s: cannot restart", unit);
+                r = unit_call_new(handler, userdata, &c, "%s: cannot %s", unit, attempt);
         if (r < 0)
                 return r;
         return unit_call_send(bus, m, &c, on_reply, UNIT_TIMEOUT_USEC, ret_slot);
+}
+
+int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+        return job_call(bus, "RestartUnit", "restart", unit, handler, userdata, ret_slot);
+}
+
+int unit_stop(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot) {
+        return job_call(bus, "StopUnit", "stop", unit, handler, userdata, ret_slot);
 }
 
 /* "x.service" -> "Service" */

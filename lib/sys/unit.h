@@ -66,6 +66,9 @@ int unit_reload_manager(sd_bus *bus, UnitHandler handler, void *userdata, sd_bus
  * tells. */
 int unit_restart(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot);
 
+/* Queues a stop (mode "replace"); as above. */
+int unit_stop(sd_bus *bus, const char *unit, UnitHandler handler, void *userdata, sd_bus_slot **ret_slot);
+
 /* A string property of a unit; message on success: the value. interface: "Unit", "Service", "Slice", "Scope"
  * or NULL: the one of the unit's type. */
 int unit_get_string(sd_bus *bus, const char *unit, const char *interface, const char *property,
