@@ -34,13 +34,16 @@ static unsigned terminal_width(void) {
         return isatty(STDOUT_FILENO) ? 80 : 400;
 }
 
-static void terminal_look(View *v) {
+static void terminal_look(Cli *cli) {
         const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
+        View *v = &cli->view;
 
         (void) setlocale(LC_ALL, "");
+        /* A pager on one that can do nothing but print complains of that, and waits for a key. */
+        cli->no_pager = !term || !*term || streq(term, "dumb");
         v->unicode = streq(nl_langinfo(CODESET), "UTF-8");
         v->width = terminal_width();
-        v->color = isatty(STDOUT_FILENO) && !(no_color && *no_color) && !(term && streq(term, "dumb"));
+        v->color = isatty(STDOUT_FILENO) && !(no_color && *no_color) && !cli->no_pager;
         v->legend = true;
 }
 
@@ -92,7 +95,7 @@ int main(int argc, char **argv) {
         int first, n;
         CliExit r;
 
-        terminal_look(&cli.view);
+        terminal_look(&cli);
         r = options_parse(&cli, argc, argv, &first, &options);
         if (r != CLI_DONE || !cli.verb)
                 return r;

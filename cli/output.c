@@ -26,7 +26,7 @@ static bool write_all(int fd, const char *data, size_t n) {
 /* False where there is no pager to be had. */
 static bool page(const char *data, size_t n) {
         const char *pager = getenv("PAGER");
-        int fds[2];
+        int fds[2], status = 0;
         pid_t pid;
 
         if (pager && (!*pager || streq(pager, "cat")))
@@ -36,7 +36,8 @@ static bool page(const char *data, size_t n) {
         pid = fork();
         if (pid == 0) {
                 (void) dup2(fds[0], STDIN_FILENO);
-                (void) setenv("LESS", "FRSXMK", 1);
+                /* No S: a line that is cut reads like a whole one. */
+                (void) setenv("LESS", "FRXMK", 1);
                 if (pager)
                         (void) execl("/bin/sh", "sh", "-c", pager, NULL);
                 (void) execlp("less", "less", NULL);
@@ -52,9 +53,10 @@ static bool page(const char *data, size_t n) {
         (void) signal(SIGPIPE, SIG_IGN);
         (void) write_all(fds[1], data, n);
         (void) close(fds[1]);
-        while (waitpid(pid, NULL, 0) < 0 && errno == EINTR)
+        while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
                 ;
-        return true;
+        /* The shell's word for a command that is not there, or cannot be run: nothing was shown. */
+        return !WIFEXITED(status) || (WEXITSTATUS(status) != 127 && WEXITSTATUS(status) != 126);
 }
 
 static CliExit output(const Cli *cli, const char *data, size_t n, bool may_page) {
