@@ -6,6 +6,9 @@
 
 #include "view/view.h"
 
+/* A name that is cut is anybody's: on a narrower terminal lines go on below. Names of 255 bytes, which users give too, are cut. */
+#define TABLE_COLUMNS_MIN 160U
+
 struct Table {
         const View *view;
         struct libscols_table *table;
@@ -24,7 +27,7 @@ Table *table_new(const View *v, const Column *columns, size_t n_columns) {
         (void) scols_table_enable_ascii(t->table, !v->unicode);
         (void) scols_table_enable_noheadings(t->table, !v->legend);
         (void) scols_table_set_termforce(t->table, SCOLS_TERMFORCE_ALWAYS);
-        (void) scols_table_set_termwidth(t->table, v->width);
+        (void) scols_table_set_termwidth(t->table, MAX(v->width, TABLE_COLUMNS_MIN));
         (void) scols_table_enable_colors(t->table, v->color);
         (void) scols_table_enable_noencoding(t->table, 1);
         (void) scols_table_set_column_separator(t->table, "  ");
