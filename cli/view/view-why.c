@@ -308,22 +308,60 @@ static void print_change(const json_t *e, Str *out) {
         print_after(e, out);
 }
 
-/* How many entries from i up to end are rises and outcomes that went well, as one line tells them. */
-static size_t count_rises(const json_t *entries, size_t i, size_t end, size_t *ret_rises, const json_t **ret_last) {
-        size_t k, rises = 0;
+/* Where the rises and outcomes that went well, which begin at i, end. */
+static size_t find_run_end(const json_t *entries, size_t i, size_t end) {
+        for (; i < end; i++) {
+                const json_t *e = json_array_get(entries, i);
 
-        for (k = i; k < end; k++) {
-                const json_t *e = json_array_get(entries, k);
-
-                if (streq(field_text(e, "type"), "rise")) {
-                        rises++;
-                        *ret_last = e;
-                } else if (!(streq(field_text(e, "type"), "outcome") &&
-                             streq(field_text(e, "result"), "done")))
+                if (!streq(field_text(e, "type"), "rise") &&
+                    !(streq(field_text(e, "type"), "outcome") && streq(field_text(e, "result"), "done")))
                         break;
         }
-        *ret_rises = rises;
-        return k - i;
+        return i;
+}
+
+/* Of one cgroup, and both of its memory or both of one direction of a disk. */
+static bool same_limit(const json_t *a, const json_t *b) {
+        return streq(field_text(a, "cgroup"), field_text(b, "cgroup")) && streq(field_text(a, "device"), field_text(b, "device")) &&
+               streq(field_text(a, "direction"), field_text(b, "direction"));
+}
+
+/* How many rises of the same limit there are in [from, end), and the last of them. */
+static size_t count_rises(const json_t *entries, const json_t *rise, size_t from, size_t end, const json_t **ret_last) {
+        size_t n = 0;
+
+        for (size_t k = from; k < end; k++) {
+                const json_t *e = json_array_get(entries, k);
+
+                if (!streq(field_text(e, "type"), "rise") || !same_limit(e, rise))
+                        continue;
+                n++;
+                *ret_last = e;
+        }
+        return n;
+}
+
+static bool is_about_somebody(const json_t *e) {
+        return *field_text(e, "action") || streq(field_text(e, "type"), "not-allowed") || streq(field_text(e, "type"), "budget");
+}
+
+/* An incident may go on with a second culprit, and of a slice one is killed: then each entry says whom it is about. */
+static bool is_about_several(const json_t *j) {
+        const json_t *e;
+        size_t i;
+
+        json_array_foreach(json_object_get(j, "entries"), i, e)
+                if (is_about_somebody(e) && !streq(field_text(e, "cgroup"), field_text(j, "culprit")))
+                        return true;
+        return false;
+}
+
+/* The list of those considered, which has the names, may have lost one. */
+static void print_whom(const json_t *e, bool several, Str *out) {
+        if (!several)
+                return;
+        view_text(out, *field_text(e, "cgroup") ? last_component(field_text(e, "cgroup")) : "another one");
+        str_append(out, ": ");
 }
 
 static void print_entries(const View *v, const json_t *j, Str *out) {
@@ -331,12 +369,14 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
         const char *domain = field_text(j, "domain");
         uint64_t dropped = field_u64(j, "dropped");
         size_t n_entries = json_array_size(entries), gap = dropped > 0 ? n_entries / 2 : 0; /* those left out came before this one */
+        size_t run = 0, run_end = 0;
+        bool several = is_about_several(j);
 
         heading(v, out, *domain ? "What happened (time from the alarm)" : "What happened (time from the restart)");
         for (size_t i = 0; i < n_entries; i++) {
                 const char *type, *step, *action;
                 const json_t *outcome, *last = NULL;
-                size_t n, rises = 0;
+                size_t n;
                 char buf[VIEW_TEXT_MAX];
 
                 e = json_array_get(entries, i);
@@ -349,16 +389,20 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 }
                 if (streq(type, "outcome"))
                         continue; /* told with its action */
-                if (streq(type, "rise") && (n = count_rises(entries, i, i < gap ? gap : n_entries, &rises, &last)) > 0 &&
-                    rises > 1) {
+                if (streq(type, "rise") && i >= run_end) {
+                        run = i;
+                        run_end = find_run_end(entries, i, i < gap ? gap : n_entries);
+                }
+                if (streq(type, "rise") && count_rises(entries, e, run, i, &last) > 0)
+                        continue; /* told with the first */
+                if (streq(type, "rise") && (n = count_rises(entries, e, i, run_end, &last)) > 1) {
                         print_offset(v, e, out);
                         print_word(v, out, COLOR_GREEN, "raise");
+                        print_whom(e, several, out);
                         print_before(e, out);
                         str_append(out, " -> ");
                         print_after(last, out);
-                        str_appendf(out, " in %zu steps", rises);
-                        str_appendf(out, " until +%.1f s\n", (double) field_i64(last, "offset_usec") / 1e6);
-                        i += n - 1;
+                        str_appendf(out, " in %zu steps until +%.1f s\n", n, (double) field_i64(last, "offset_usec") / 1e6);
                         continue;
                 }
                 print_offset(v, e, out);
@@ -380,6 +424,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         str_append(out, "no one to blame\n");
                 } else if (streq(type, "not-allowed")) {
                         print_word(v, out, COLOR_NORMAL, "nothing");
+                        print_whom(e, several, out);
                         str_append(out, "it may not, or could not, be touched\n");
                 } else if (streq(type, "self")) {
                         print_word(v, out, COLOR_NORMAL, "nothing");
@@ -387,17 +432,20 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         str_append(out, " makes its own trouble\n");
                 } else if (streq(type, "budget")) {
                         print_word(v, out, COLOR_YELLOW, "no kill");
+                        print_whom(e, several, out);
                         str_append(out, "KillBudget= is spent: held instead\n");
                 } else if (streq(type, "calm")) {
                         print_word(v, out, COLOR_GREEN, "calm");
                         str_append(out, "over\n");
                 } else if (streq(action, "kill")) {
                         print_word(v, out, COLOR_RED, "kill");
+                        print_whom(e, several, out);
                         str_appendf(out, "every process, holding %s",
                                     view_bytes(json_object_get(e, "before"), buf));
                         print_outcome(v, outcome, i < gap, e, out);
                 } else if (streq(action, "restore")) {
                         print_word(v, out, COLOR_GREEN, "give back");
+                        print_whom(e, several, out);
                         print_change(e, out);
                         if (streq(type, "expired"))
                                 str_append(out, ", no fresh evidence");
@@ -420,6 +468,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                                    up   ? "raise" :
                                    back ? "back" :
                                           step);
+                        print_whom(e, several, out);
                         print_change(e, out);
                         if (back)
                                 str_append(out, ", the rise hurt");
