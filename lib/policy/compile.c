@@ -348,7 +348,7 @@ static void report_unknown_key(const Section *section, const Assignment *a, Diag
         const Key *other = schema_find(NULL, a->key), *near;
 
         /* Where the list is full nobody would read the advice, and it costs most of all here. */
-        if (d->n_items >= DIAGNOSTICS_MAX) {
+        if ((d->strict ? d->n_errors : d->n_items) >= DIAGNOSTICS_MAX) {
                 diagnostics_add(d, unknown(d), a->span, "unknown key");
                 return;
         }

@@ -38,6 +38,23 @@ static const char *diagnostics_intern(Diagnostics *d, const char *file) {
         return d->files[n];
 }
 
+/* Where the list is full, the last one that is no error gives way to an error: why a set is refused is never left out for
+ * warnings. False where there is no room. */
+static bool diagnostics_make_room(Diagnostics *d, Severity severity) {
+        if (d->n_items < DIAGNOSTICS_MAX)
+                return true;
+        d->n_dropped++;
+        if (severity != SEVERITY_ERROR || d->n_errors > DIAGNOSTICS_MAX)
+                return false;
+        for (size_t i = d->n_items; i-- > 0;)
+                if (d->items[i].severity != SEVERITY_ERROR) {
+                        free(d->items[i].text);
+                        memmove(&d->items[i], &d->items[i + 1], (--d->n_items - i) * sizeof(Diagnostic));
+                        return true;
+                }
+        return false;
+}
+
 void diagnostics_add(Diagnostics *d, Severity severity, Span span, const char *format, ...) {
         _cleanup_free_ char *text = NULL, *shown = NULL;
         Diagnostic *items;
@@ -49,10 +66,8 @@ void diagnostics_add(Diagnostics *d, Severity severity, Span span, const char *f
                 return;
         d->n_errors += severity == SEVERITY_ERROR;
         d->n_warnings += severity == SEVERITY_WARNING;
-        if (d->n_items >= DIAGNOSTICS_MAX) {
-                d->n_dropped++;
+        if (!diagnostics_make_room(d, severity))
                 return;
-        }
 
         va_start(ap, format);
         n = vasprintf(&text, format, ap);

@@ -10,7 +10,7 @@
 #include "base/macro.h"
 #include "policy/policy.h"
 
-/* More are counted, not kept: a file that is no policy at all has a fault on every line. */
+/* More are counted, not kept, errors before the others: a file that is no policy at all has a fault on every line. */
 #define DIAGNOSTICS_MAX 200
 
 typedef enum Severity {

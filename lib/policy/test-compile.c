@@ -478,6 +478,32 @@ static void test_sound(void **state _unused_) {
         assert_sound(good, 2, "/q/b.policy.d", "a", "b");
 }
 
+/* A policy of a newer version, with more unknown keys than are kept, hides no fault of another. */
+static void test_many_warnings(void **state _unused_) {
+        static const char bad[] = "[Domain]\nRank=high\n", glob[] = "[Match]\nUnit=x*.service\n", other[] = "[Match]\nUnit=x?.service\n";
+        _cleanup_diagnostics_ Diagnostics d = {}, conflict = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_free_ char *report = NULL;
+        _cleanup_str_ Str s = {};
+
+        str_append(&s, "[Domain]\n");
+        for (unsigned i = 0; i < DIAGNOSTICS_MAX + 50; i++)
+                str_appendf(&s, "NewKey%u=1\n", i);
+        const PolicySource sources[] = {
+                { (char *) "a", (char *) "/p/a.policy", s.data, s.length },
+                { (char *) "b", (char *) "/p/b.policy", (char *) bad, sizeof(bad) - 1 },
+        };
+        const Text texts[] = { { "a", "a", s.data }, { "b", "b", glob }, { "c", "c", other } };
+
+        assert_int_equal(policy_compile(sources, 2, &d, &p), -EBADMSG);
+        assert_int_equal(d.n_items, DIAGNOSTICS_MAX);
+        assert_int_equal(d.n_items + d.n_dropped, DIAGNOSTICS_MAX + 51);
+        assert_int_equal(diagnostics_format(&d, SEVERITY_ERROR, &report), 0);
+        assert_non_null(strstr(report, "/p/b.policy:2:6: error: Rank=: 'high'"));
+        assert_sound(sources, 2, NULL, "a", "b");
+        assert_int_equal(compile_texts(texts, 3, &conflict, &p), -EBADMSG);
+}
+
 /* The generator makes a directory NAME.d for each that is placed. */
 static void test_long_name(void **state _unused_) {
         static const struct {
@@ -784,6 +810,7 @@ int main(void) {
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
                 cmocka_unit_test(test_unknown),
+                cmocka_unit_test(test_many_warnings),
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_large_sets),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_kill_alone),

@@ -112,7 +112,7 @@ static int verify_globs(const Draft *drafts, size_t n, Diagnostics *d) {
                                 "more than %d globs in [Match] Unit= of all policies", GLOBS_MAX);
                 return 0;
         }
-        for (size_t i = 0; i < n_globs && d->n_items < DIAGNOSTICS_MAX; i++)
+        for (size_t i = 0; i < n_globs && d->n_errors < DIAGNOSTICS_MAX; i++)
                 for (size_t j = 0; j < i; j++) {
                         const Claim *a = &claims[j], *b = &claims[i];
                         size_t prefix = glob_prefix(a->text);
