@@ -298,7 +298,8 @@ static int on_wake(sd_event_source *s _unused_, void *userdata) {
 
 /* Policy */
 
-/* With ret_left_out, for the start: what can be put into force is, it names the rest, and 1 is returned. */
+/* With ret_left_out, for the start: what can be put into force is, it names the rest, and 1 is returned. Where something is refused
+ * the diagnostics are its faults alone: the journal has room for few lines. */
 static int policy_load(Policy **ret, char ***ret_left_out, char **ret_diagnostics) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_(policy_freep) Policy *p = NULL;
@@ -310,7 +311,7 @@ static int policy_load(Policy **ret, char ***ret_left_out, char **ret_diagnostic
                 r = policy_compile_sound(sources.items, sources.n_items, &d, &p, ret_left_out);
         else if (r >= 0)
                 r = policy_compile(sources.items, sources.n_items, &d, &p);
-        if (diagnostics_format(&d, SEVERITY_WARNING, ret_diagnostics) < 0)
+        if (diagnostics_format(&d, d.n_errors > 0 ? SEVERITY_ERROR : SEVERITY_WARNING, ret_diagnostics) < 0)
                 *ret_diagnostics = NULL;
         if (r < 0)
                 return r;

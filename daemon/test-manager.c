@@ -18,10 +18,17 @@ static struct {
         unsigned calls;
         int r;
 } answer;
+static const char *policy_text;
 
 /* This machine's policies are none of the test's. */
 int __wrap_policy_files_load(const PolicyPaths *paths, Diagnostics *d, PolicySources *ret);
-int __wrap_policy_files_load(_unused_ const PolicyPaths *paths, _unused_ Diagnostics *d, _unused_ PolicySources *ret) {
+int __wrap_policy_files_load(_unused_ const PolicyPaths *paths, _unused_ Diagnostics *d, PolicySources *ret) {
+        if (!policy_text)
+                return 0;
+        ret->items = calloc(1, sizeof(PolicySource));
+        assert_non_null(ret->items);
+        ret->items[ret->n_items++] = (PolicySource) { .domain = strdup("a"), .file = strdup("/p/a.policy"), .text = strdup(policy_text),
+                                                      .size = strlen(policy_text) };
         return 0;
 }
 
@@ -117,6 +124,18 @@ static void test_reload_then_end(void **state _unused_) {
         for (unsigned i = 0; i < 10; i++)
                 assert_true(sd_event_run(event, 10 * USEC_PER_MSEC) >= 0);
         assert_null(strstr(fake.log.data ?: "", "Reload"));
+}
+
+/* What it is refused for is told, and not what would only be warned of. */
+static void test_refused(void **state _unused_) {
+        policy_text = "[Domain]\nFrobnicate=1\nRank=high\n";
+        manager_reload(manager, (ServerRequest *) manager);
+        policy_text = NULL;
+        assert_int_equal(answer.calls, 1);
+        assert_int_equal(answer.r, -EBADMSG);
+        assert_non_null(manager->refused);
+        assert_non_null(startswith(manager->refused, "/p/a.policy:3:6: error: Rank="));
+        assert_null(strstr(manager->refused, "Frobnicate"));
 }
 
 static int on_call(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *error) {
@@ -286,6 +305,7 @@ static void test_large_messages(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_busy_bus, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_forged_signal, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, whole_setup, whole_teardown),
