@@ -535,6 +535,8 @@ static void test_large(void **state _unused_) {
                 { "[Match]\n", "Unit=a%u.service\n", "more than 1024 entries" },
                 { "[Match]\n", "Unit=a?*?*?*?*?*?*?*?*?*?*?*?*%u*.service\n", "more than 1024 entries" },
                 { "[Match]\n", "Executable=/a%u\n", "more than 1024 entries" },
+                { "[Match]\nUnit=", "a ", "does not end in" },
+                { "[Match]\nUnit=", "a \\\n", "does not end in" },
                 { "[Alarm a]\n", "SwapUsedAbove=1%%\n", "more than 8 conditions" },
                 { "", "[Alarm a%u]\n", "more than 8 alarms" },
                 { "[Contain]\n", "FreezeMaxSec=1s %u us\nx=\n", "unknown key" },

@@ -329,12 +329,14 @@ static int check_executable(const ValueContext *c, const char *at, const char *w
 int value_read_list(const ValueContext *c, const char *text, bool refuse_protected, char ***list, Span **spans) {
         _cleanup_free_ char *word = NULL;
         const char *p = text, *at;
+        size_t words = 0;
         int r, ret = 0;
 
         while ((r = word_next(&p, &at, &word)) > 0) {
                 size_t n = strv_length(*list);
 
-                if (n >= LIST_MAX)
+                /* Words that are refused count too: where each stands is counted from the beginning of its line. */
+                if (n >= LIST_MAX || words++ >= LIST_MAX)
                         return value_refuse(c, at, "more than %d entries: expected globs for so many", LIST_MAX);
                 switch (c->key->type) {
                 case VALUE_UNITS:
