@@ -27,8 +27,7 @@ int __wrap_policy_files_load(_unused_ const PolicyPaths *paths, _unused_ Diagnos
                 return 0;
         ret->items = calloc(1, sizeof(PolicySource));
         assert_non_null(ret->items);
-        ret->items[ret->n_items++] = (PolicySource) { .domain = strdup("a"), .file = strdup("/p/a.policy"), .text = strdup(policy_text),
-                                                      .size = strlen(policy_text) };
+        ret->items[ret->n_items++] = (PolicySource) { strdup("a"), strdup("/p/a.policy"), strdup(policy_text), strlen(policy_text) };
         return 0;
 }
 

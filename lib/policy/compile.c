@@ -39,21 +39,33 @@ static bool name_is_valid(const char *s) {
         return true;
 }
 
-/* A key that is understood and without effect: said, and kept for `cgctl domains`. */
-static int draft_inactive(Draft *draft, const ValueContext *c, const char *at, const char *value,
-                          const char *reason) {
+/* Keeps "KEY=VALUE", which has no effect, for `cgctl domains`. */
+static int draft_keep_inactive(Draft *draft, const char *assignment, const char *reason) {
         _cleanup_str_ Str s = {};
         _cleanup_free_ char *text = NULL;
         int r;
 
-        str_appendf(&s, "%s=%s: not active: %s", c->key->name, value, reason);
+        str_appendf(&s, "%s: not active: %s", assignment, reason);
         r = str_finish(&s, &text);
         if (r < 0)
                 return r;
-        diagnostics_add(c->diagnostics, SEVERITY_NOTE, assignment_span(c->assignment, at), "%s", text);
         if (strv_length(draft->domain.inactive) >= INACTIVE_MAX || strv_contains(draft->domain.inactive, text))
                 return 0;
         return strv_extend(&draft->domain.inactive, text);
+}
+
+/* A key that is understood and without effect: said, and kept. Of conditions those are kept that are there at the end. */
+static int draft_inactive(Draft *draft, const ValueContext *c, const char *at, const char *value,
+                          const char *reason) {
+        _cleanup_free_ char *assignment = NULL;
+
+        if (asprintf(&assignment, "%s=%s", c->key->name, value) < 0) {
+                assignment = NULL;
+                return -ENOMEM;
+        }
+        diagnostics_add(c->diagnostics, SEVERITY_NOTE, assignment_span(c->assignment, at), "%s: not active: %s", assignment,
+                        reason);
+        return streq(c->key->section, "Alarm") ? 0 : draft_keep_inactive(draft, assignment, reason);
 }
 
 /* What an earlier line asked for by the key, a later one has taken back. */
@@ -410,8 +422,7 @@ static int draft_apply_section(Draft *draft, const Section *section, Diagnostics
                         report_unknown_key(section, a, d);
                         continue;
                 }
-                if (!key_is_list(c.key))
-                        draft_forget_inactive(draft, a->key);
+                draft_forget_inactive(draft, a->key);
                 r = draft_set(draft, alarm, &c, a->value);
                 if (r == -EINVAL)
                         continue;
@@ -445,6 +456,19 @@ static int draft_apply(Draft *draft, const PolicySource *source, Diagnostics *d)
                 if (r < 0)
                         return r;
         }
+        return 0;
+}
+
+static int draft_keep_inactive_conditions(Draft *draft) {
+        for (size_t i = 0; i < draft->domain.n_alarms; i++)
+                for (size_t j = 0; j < draft->domain.alarms[i].n_conditions; j++) {
+                        const Condition *c = &draft->domain.alarms[i].conditions[j];
+                        const Key *k = schema_find("Alarm", condition_type_to_string(c->type));
+                        int r = c->active ? 0 : draft_keep_inactive(draft, c->text, k->inactive);
+
+                        if (r < 0)
+                                return r;
+                }
         return 0;
 }
 
@@ -516,7 +540,7 @@ static int draft_finish(Draft *draft, Diagnostics *diagnostics) {
                 free(a->name);
         }
         d->n_alarms = kept;
-        return 0;
+        return draft_keep_inactive_conditions(draft);
 }
 
 static int compare_slices(const void *a, const void *b) {

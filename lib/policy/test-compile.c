@@ -210,6 +210,22 @@ static void test_dropins(void **state _unused_) {
         assert_int_equal(x->contain.kill_budget, 3);
 }
 
+/* Each condition that is not active is told of, and none that was taken back. */
+static void test_inactive(void **state _unused_) {
+        _cleanup_(policy_freep) Policy *p = compile_good(
+                "[Alarm a]\nCPUPressureAbove=some 10% over 1s\nCPUPressureAbove=some  20%  over 1000ms\nMemoryUsedAbove=5%\n"
+                "[Alarm b]\nCPUPressureAbove=full 30% over 1s\n"
+                "[Alarm c]\nReclaimStallAbove=1% over 1s\n[Alarm c]\nReclaimStallAbove=\n"
+                "[Alarm a]\nCPUPressureAbove=\nCPUPressureAbove=some 40% over 1s\n"
+                "[Contain]\nFreezeMaxSec=1s\n");
+        char **inactive = p->domains[0].inactive;
+
+        assert_int_equal(strv_length(inactive), 3);
+        assert_non_null(startswith(inactive[0], "FreezeMaxSec=1s: not active: "));
+        assert_non_null(startswith(inactive[1], "CPUPressureAbove=some 40% over 1s: not active: "));
+        assert_non_null(startswith(inactive[2], "CPUPressureAbove=full 30% over 1s: not active: "));
+}
+
 static void test_no_steps(void **state _unused_) {
         _cleanup_(policy_freep) Policy *p = compile_good("[Contain]\nSteps=\n");
 
@@ -480,7 +496,8 @@ static void test_sound(void **state _unused_) {
 
 /* A policy of a newer version, with more unknown keys than are kept, hides no fault of another. */
 static void test_many_warnings(void **state _unused_) {
-        static const char bad[] = "[Domain]\nRank=high\n", glob[] = "[Match]\nUnit=x*.service\n", other[] = "[Match]\nUnit=x?.service\n";
+        static const char bad[] = "[Domain]\nRank=high\n", glob[] = "[Match]\nUnit=x*.service\n",
+                          other[] = "[Match]\nUnit=x?.service\n";
         _cleanup_diagnostics_ Diagnostics d = {}, conflict = {};
         _cleanup_(policy_freep) Policy *p = NULL;
         _cleanup_free_ char *report = NULL;
@@ -809,6 +826,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_full),       cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_dropins),    cmocka_unit_test(test_no_steps),
+                cmocka_unit_test(test_inactive),
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
                 cmocka_unit_test(test_unknown),

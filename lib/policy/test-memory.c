@@ -49,6 +49,7 @@ static const char good[] =
         "[Domain]\nDescription=x\n[Match]\nUnit=a.service b*.service\nUser=c\nExecutable=/d\n"
         "[Resources]\nMemoryLow=40%\nIOAccounting=True\nAllowedCPUs=0-3,5\nIOReadIOPSMax=/dev/sda 5\n"
         "[Alarm a]\nMemoryPressureAbove=some 10% over 1s\nIOLatencyAbove=p99 5ms over 1s\n"
+        "CPUPressureAbove=some 10% over 1s\n"
         "[Contain]\nSteps=hold freeze\nPreKillExec=/e\nExclude=f.service\n";
 static const char bad[] = "[Domain]\nRank=x\nFoo=1\n[Foo]\n[Alarm a]\n";
 
