@@ -404,8 +404,8 @@ static size_t members(const Placer *p, const char *cgroup, uint32_t pids[static 
         return n;
 }
 
-/* It is no scope's: as it was, with the children that came meanwhile. Where they were is a session that may have ended;
- * at the root they are found again. */
+/* It is no scope's: as it was, with the children that came meanwhile. Where they were is a session that may have ended: then
+ * they stay, for the slice's limits hold here, and none would at the root. */
 static void move_back(Placer *p, const Group *g) {
         char path[sizeof g->scope + 1];
         uint32_t pids[GROUP_PIDS_MAX];
@@ -415,8 +415,7 @@ static void move_back(Placer *p, const Group *g) {
                 return;
         for (int i = 0; i < BACK_MAX && (n = members(p, g->scope, pids)) > 0; i++)
                 for (size_t k = 0; k < n; k++)
-                        if (enter(p, g->cgroup, pids[k]) == -ENOENT)
-                                (void) enter(p, "", pids[k]);
+                        (void) enter(p, g->cgroup, pids[k]);
         (void) snprintf(path, sizeof path, ".%s", g->scope);
         (void) unlinkat(p->hierarchy_fd, path, AT_REMOVEDIR);
 }

@@ -618,14 +618,13 @@ static void test_exec_silence(void **state) {
         process(30, "/usr/bin/ffmpeg", "/user.slice/session-3.scope", 0);
         test_sh("cd %s && mkdir -p workload.slice/cgd-workload-30-3000.scope && "
                 "printf '30\n31\n' >workload.slice/cgd-workload-30-3000.scope/cgroup.procs && "
-                /* The session is over. */
-                "touch cgroup.procs", hierarchy);
+                "mkdir -p user.slice/session-3.scope && touch user.slice/session-3.scope/cgroup.procs", hierarchy);
         world.start_error = -ETIMEDOUT;
         world.start_errors = 1;
         assert_int_equal(place_exec(placer, &here, true, on_done, NULL), 1);
         await(1);
         assert_int_equal(seen.r, -ETIMEDOUT);
-        procs_are("", "31");
+        procs_are("/user.slice/session-3.scope", "31");
         assert_int_equal(place_scan(placer, on_done, NULL), 1);
         run_loop(50);
         assert_int_equal(seen.calls, 1);
