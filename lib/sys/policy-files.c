@@ -364,6 +364,19 @@ int policy_files_load(const PolicyPaths *paths, Diagnostics *d, PolicySources *r
         return 0;
 }
 
+/* Moves the last one behind the others of its domain. */
+static void sources_gather(PolicySources *s) {
+        size_t last = s->n_items - 1, to = last;
+        const PolicySource x = s->items[last];
+
+        while (to > 0 && !streq(s->items[to - 1].domain, x.domain))
+                to--;
+        if (to == 0)
+                return;
+        memmove(&s->items[to + 1], &s->items[to], (last - to) * sizeof(PolicySource));
+        s->items[to] = x;
+}
+
 int policy_file_read(const char *path, Diagnostics *d, PolicySources *sources) {
         const char *base = strrchr(path, '/'), *domain;
         _cleanup_free_ char *text = NULL;
@@ -382,5 +395,8 @@ int policy_file_read(const char *path, Diagnostics *d, PolicySources *sources) {
                 return r;
         if (r != READ_TEXT)
                 return r == READ_MASKED ? 0 : -EBADMSG;
-        return sources_append(sources, domain, n, path, TAKE_PTR(text), size);
+        r = sources_append(sources, domain, n, path, TAKE_PTR(text), size);
+        if (r >= 0 && endswith(path, ".conf"))
+                sources_gather(sources);
+        return r;
 }

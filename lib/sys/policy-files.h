@@ -33,5 +33,5 @@ void policy_sources_done(PolicySources *s);
 int policy_files_load(const PolicyPaths *paths, Diagnostics *d, PolicySources *ret);
 
 /* Appends one file by its path, for `cgctl verify FILE`: whoever owns it, since nothing comes of it. A *.conf is a drop-in of the
- * domain before it, or of the domain that its directory NAME.policy.d names. -EBADMSG: said in d; -ENOMEM. */
+ * domain before it, or of the domain that its directory NAME.policy.d names, wherever that one's file was. -EBADMSG: said in d; -ENOMEM. */
 int policy_file_read(const char *path, Diagnostics *d, PolicySources *sources);

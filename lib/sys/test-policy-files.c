@@ -165,6 +165,28 @@ static void test_single(void **state _unused_) {
         assert_int_equal(d.n_errors, 1);
 }
 
+/* As a shell lists them: all policies, then all drop-ins. */
+static void test_dropins_last(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        static const char *const order[] = { "/run/x.policy", "/run/y.policy", "/run/x.policy.d/1.conf", "/run/x.policy.d/2.conf",
+                                             "/run/y.policy.d/1.conf" };
+
+        test_dir_add(root, "/run/x.policy.d");
+        test_dir_add(root, "/run/y.policy.d");
+        for (size_t i = 0; i < ARRAY_SIZE(order); i++) {
+                char text[32];
+
+                (void) snprintf(text, sizeof(text), "[Domain]\nRank=%zu\n", i);
+                make_file(order[i], text, 0644);
+                assert_int_equal(policy_file_read(at(order[i]), &d, &s), 0);
+        }
+        assert_int_equal(policy_compile(s.items, s.n_items, &d, &p), 0);
+        assert_int_equal(policy_find(p, "x")->rank, 3);
+        assert_int_equal(policy_find(p, "y")->rank, 4);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_precedence, setup, teardown),
@@ -172,6 +194,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_foreign_owner, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_single, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_dropins_last, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
