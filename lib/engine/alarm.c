@@ -171,7 +171,8 @@ static void used_update(const Sample *s, HostField left, HostField total, const 
         if (!sample_host_get(s, left, &l) || !sample_host_get(s, total, &t))
                 return;
         st->measured = t == 0 ? 0 : mul_div_u64(t - MIN(l, t), PERMYRIAD, t);
-        st->holds = t > 0 && st->measured >= c->threshold_permyriad;
+        /* More than 0% is something. */
+        st->holds = t > 0 && st->measured >= MAX(c->threshold_permyriad, 1U);
 }
 
 /* A slice's use against the smallest limit that is set on it, else against the host's memory. */

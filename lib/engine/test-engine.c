@@ -849,10 +849,24 @@ static void test_kill_alone_is_no_step(void **state _unused_) {
         assert_int_equal(engine_incident_by_id(w.engine, 1)->candidates[0].verdict, VERDICT_NO_STEP);
 }
 
+/* More than nothing. */
+static void test_swap_that_nobody_uses(void **state _unused_) {
+        static Condition any_swap = { .type = CONDITION_SWAP_USED, .active = true, .text = (char *) "SwapUsedAbove=0%" };
+        static Alarm alarm = { .name = (char *) "swap", .conditions = &any_swap, .n_conditions = 1 };
+
+        w.policy.domains[0].alarms = &alarm;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_null(world_incident(&w, "swap"));
+        w.swap_free -= 64 * MIB;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "swap"));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_leak_is_held_then_killed),
+                T(test_swap_that_nobody_uses),
                 T(test_highest_rank_is_left_by_the_host),
                 T(test_kill_alone_is_no_step),
                 T(test_leak_that_stops_gets_all_back),
