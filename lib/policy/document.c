@@ -3,9 +3,9 @@
 /* Document: the syntax of systemd.syntax(7) with positions.
  *
  * Comments are whole lines (# or ;), also between continued lines; a backslash at the end of a line joins
- * it with the next and stands for a space; white space around "=" is dropped. X- sections and keys, which
- * systemd leaves to others, are read and left out. A fault costs its line, not the rest of the file, so that all faults are
- * found at once.
+ * it with the next and stands for a space, also with blanks behind it; white space around "=" is dropped.
+ * X- sections and keys, which systemd leaves to others, are read and left out. A fault costs its line, not
+ * the rest of the file, so that all faults are found at once.
  *
  * Invariant: text in a document is valid UTF-8 without control characters but tab. Columns count
  * characters, as editors show them. Left out on purpose: quoting and C escapes, which depend on the key. */
@@ -234,6 +234,8 @@ static int parse_text(Parser *p, const char *text, const char *end) {
                         s++;
                 if (s < eol && (*s == '#' || *s == ';'))
                         continue;
+                /* Blanks that nobody sees behind a backslash do not end the line, and none is left at the end of a value. */
+                eol = trim_end(s, eol);
                 continues = ends_in_backslash(s, eol);
 
                 pieces = grow(p->pieces, p->n_pieces, sizeof(Piece));

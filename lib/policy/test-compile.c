@@ -284,6 +284,7 @@ static void test_refusals(void **state _unused_) {
                 { "[Match]\nUser=4294967295\n", 2, 6, "out of range" },
                 { "[Match]\nExecutable=ffmpeg\n", 2, 12, "expected absolute paths" },
                 { "[Match]\nExecutable=/usr/../bin/x\n", 2, 12, "'..'" },
+                { "[Match]\nExecutable=/a\\ /b\n", 2, 12, "expected absolute paths" },
                 { "[Match]\nExecutable=/usr/lib/systemd/*\n", 2, 12, "takes in PID 1" },
                 { "[Match]\nExecutable=/usr/bin/dbus-*\n", 2, 12, "takes in the D-Bus broker" },
 
@@ -728,6 +729,7 @@ static void test_round_trip(void **state _unused_) {
                 "[Contain]\nSteps=\nMode=off\n",
                 "[Domain]\nSlice=-.slice\n[Alarm a]\nMemoryExhaustionWithin=2s\n",
                 "[Domain]\nDescription=a \\\nb # c \\\\\n",
+                "[Domain]\nDescription=a\\ \nRank=3\n[Contain]\nPreKillExec=/bin/x \\\t\n",
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(texts); i++) {

@@ -65,11 +65,13 @@ static void test_continuation(void **state _unused_) {
                 "\n"
                 "\\\n"
                 " User=x\n"
+                "Blanks=1 \\ \t\n"
+                " 2\n"
                 "Last=y\\", &d);
         const Assignment *a = x->sections[0].assignments;
 
         assert_int_equal(d.n_items, 0);
-        assert_int_equal(x->sections[0].n_assignments, 5);
+        assert_int_equal(x->sections[0].n_assignments, 6);
         assert_string_equal(a[0].value, "a.service  b.service  c.service");
         assert_span(assignment_span(&a[0], strstr(a[0].value, "a.service")), 2, 6);
         assert_span(assignment_span(&a[0], strstr(a[0].value, "b.service")), 4, 4);
@@ -79,7 +81,8 @@ static void test_continuation(void **state _unused_) {
         assert_string_equal(a[3].key, "User");
         assert_span(a[3].span, 10, 2);
         assert_span(assignment_span(&a[3], a[3].value), 10, 7);
-        assert_string_equal(a[4].value, "y");
+        assert_string_equal(a[4].value, "1  2");
+        assert_string_equal(a[5].value, "y");
 }
 
 static void test_ignored(void **state _unused_) {

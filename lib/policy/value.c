@@ -311,7 +311,8 @@ static const struct {
 static int check_executable(const ValueContext *c, const char *at, const char *word) {
         size_t n = strlen(word);
 
-        if (*word != '/' || word[n - 1] == '/')
+        /* Printed on a line of its own, a backslash at the end would continue it. */
+        if (*word != '/' || word[n - 1] == '/' || word[n - 1] == '\\')
                 return refuse_type(c, at, word);
         if (strstr(word, "/../") || endswith(word, "/.."))
                 return value_refuse(c, at, "'%.100s' has '..' in it", word);
