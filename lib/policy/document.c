@@ -303,11 +303,11 @@ int document_parse(const char *file, const char *text, size_t size, Diagnostics 
         if (!document)
                 return -ENOMEM;
         document->file = file;
+        if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {     /* a byte order mark */
+                text += 3;
+                size -= 3;
+        }
         if (check_bytes(file, text, size, d)) {
-                if (size >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) {     /* a byte order mark */
-                        text += 3;
-                        size -= 3;
-                }
                 r = parse_text(&p, text, text + size);
                 str_done(&p.line);
                 free(p.pieces);

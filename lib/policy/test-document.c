@@ -122,6 +122,7 @@ static void test_faults(void **state _unused_) {
                 { "[Domain]\nDescription=\x1b[31m\n", 2, 13, "control character (U+001B)" },
                 { "[Domain]\nDescription=\xc2\x9b\n", 2, 13, "control character (U+009B)" },
                 { "[Domain]\rRank=1\n", 1, 9, "control character (U+000D)" },
+                { "\xef\xbb\xbf[Domain]\x01\n", 1, 9, "control character (U+0001)" },
         };
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
