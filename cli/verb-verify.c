@@ -73,6 +73,20 @@ CliExit verb_verify(Cli *cli, int argc, char **argv) {
         return status != CLI_DONE ? status : refused ? CLI_FAILED : CLI_DONE;
 }
 
+/* A policy may have tabs in it, and lines that end as on other systems: neither is hidden text. */
+static void append_line(Str *out, char *line) {
+        char *end = line + strlen(line), *tab;
+
+        if (end > line && end[-1] == '\r')
+                end[-1] = '\0';
+        for (; (tab = strchr(line, '\t')); line = tab + 1) {
+                *tab = '\0';
+                view_text(out, line);
+                str_append(out, "\t");
+        }
+        view_text(out, line);
+}
+
 static void append_source(const View *v, Str *out, const PolicySource *s) {
         if (out->length > 0)
                 str_append(out, "\n");
@@ -89,7 +103,8 @@ static void append_source(const View *v, Str *out, const PolicySource *s) {
 
                 str_append(out, view_color(v, comment ? COLOR_DIM : n > 0 && *line == '[' ? COLOR_BOLD :
                                 COLOR_NORMAL));
-                view_text(out, copy ? copy : "");
+                if (copy)
+                        append_line(out, copy);
                 str_append(out, view_color(v, COLOR_NORMAL));
                 str_append(out, "\n");
                 i += n + 1;
