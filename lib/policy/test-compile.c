@@ -210,6 +210,18 @@ static void test_dropins(void **state _unused_) {
         assert_int_equal(x->contain.kill_budget, 3);
 }
 
+/* A drop-in that is looked at without its policy need not say what that says. */
+static void test_dropin_alone(void **state _unused_) {
+        static const char text[] = "[Alarm a]\nLastingSec=1s\n";
+        _cleanup_diagnostics_ Diagnostics d = {}, whole = {};
+        _cleanup_(policy_freep) Policy *p = NULL, *none = NULL;
+
+        assert_int_equal(compile_texts(&(Text) { "x", "x.policy.d/1.conf", text }, 1, &d, &p), 0);
+        assert_int_equal(d.n_items, 0);
+        assert_int_equal(p->domains[0].n_alarms, 0);
+        assert_int_equal(compile_texts(&(Text) { "x", "x.policy", text }, 1, &whole, &none), -EBADMSG);
+}
+
 /* Each condition that is not active is told of, and none that was taken back. */
 static void test_inactive(void **state _unused_) {
         _cleanup_(policy_freep) Policy *p = compile_good(
@@ -829,6 +841,7 @@ int main(void) {
                 cmocka_unit_test(test_full),       cmocka_unit_test(test_defaults),
                 cmocka_unit_test(test_dropins),    cmocka_unit_test(test_no_steps),
                 cmocka_unit_test(test_inactive),
+                cmocka_unit_test(test_dropin_alone),
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
                 cmocka_unit_test(test_unknown),
