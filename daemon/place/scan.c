@@ -197,8 +197,9 @@ int scan_set_policy(Placer *p) {
         }
         if (s->by_user)
                 f = fopen("/etc/passwd", "re");
+        /* Another name of root's takes in as much as root does, which no policy may name. */
         for (struct passwd *pw; f && r >= 0 && (pw = fgetpwent(f));)
-                if (domains_name_user(policy, pw->pw_name))
+                if (pw->pw_uid != 0 && domains_name_user(policy, pw->pw_name))
                         r = scan_add_user(s, pw->pw_name, pw->pw_uid);
         if (r >= 0)
                 r = scan_resolve(s, policy);
