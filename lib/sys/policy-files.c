@@ -88,8 +88,8 @@ static bool trusted(const struct stat *st, uid_t owner, const char *file, Diagno
                 refuse(d, file, "is not owned by %s (but by user %u)", owner == 0 ? "root" : "its user",
                        (unsigned) st->st_uid);
         else if (st->st_mode & 022)
-                refuse(d, file, "can be written by others than its owner (mode %04o): expected 0644 or less",
-                       (unsigned) st->st_mode & 07777);
+                refuse(d, file, "can be written by others than its owner (mode %04o): expected %s or less",
+                       (unsigned) st->st_mode & 07777, S_ISDIR(st->st_mode) ? "0755" : "0644");
         else
                 return true;
         return false;
