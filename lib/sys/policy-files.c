@@ -36,6 +36,7 @@ typedef struct Entry {
         char *name;             /* "workload.policy", "10-more.conf" */
         char *directory;        /* as shown, without the root */
         size_t place;
+        bool untrusted;         /* as its directory */
 } Entry;
 
 typedef struct Entries {
@@ -95,11 +96,13 @@ static bool trusted(const struct stat *st, uid_t owner, const char *file, Diagno
         return false;
 }
 
-/* Adds the names with the suffix in one directory. */
+/* Adds the names with the suffix in one directory. One that is not trusted has its names added all the same: they may be meant to
+ * replace or to mask what lies in a later place. */
 static int entries_collect(const PolicyPaths *paths, const char *directory, size_t place, const char *suffix,
                            Diagnostics *d, Entries *entries) {
         _cleanup_free_ char *path = NULL;
         struct dirent *de;
+        bool untrusted;
         struct stat st;
         DIR *dir;
         int r = 0;
@@ -114,10 +117,7 @@ static int entries_collect(const PolicyPaths *paths, const char *directory, size
                         refuse(d, directory, "the directory cannot be read: %s", strerror(errno));
                 return 0;
         }
-        if (fstat(dirfd(dir), &st) < 0 || !trusted(&st, paths->owner, directory, d)) {
-                (void) closedir(dir);
-                return 0;
-        }
+        untrusted = fstat(dirfd(dir), &st) < 0 || !trusted(&st, paths->owner, directory, d);
         while (r >= 0 && (errno = 0, de = readdir(dir))) {
                 Entry *items;
 
@@ -133,7 +133,7 @@ static int entries_collect(const PolicyPaths *paths, const char *directory, size
                         break;
                 }
                 entries->items = items;
-                items[entries->n] = (Entry) { strdup(de->d_name), strdup(directory), place };
+                items[entries->n] = (Entry) { strdup(de->d_name), strdup(directory), place, untrusted };
                 if (!items[entries->n].name || !items[entries->n].directory)
                         r = -ENOMEM;
                 entries->n++;
@@ -256,6 +256,10 @@ static int load_entry(const PolicyPaths *paths, const Entry *e, const char *doma
         if (asprintf(&file, "%s/%s", e->directory, e->name) < 0) {
                 file = NULL;
                 return -ENOMEM;
+        }
+        if (e->untrusted) {
+                refuse(d, file, "is in a directory that is not trusted");
+                return 0;
         }
         if (asprintf(&path, "%s%s", paths->root, file) < 0) {
                 path = NULL;

@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
+#include "base/str.h"
 #include "base/test-dir.h"
 #include "sys/policy-files.h"
 
@@ -146,6 +147,32 @@ static void test_foreign_owner(void **state _unused_) {
         assert_non_null(strstr(d.items[0].text, "is not owned by"));
 }
 
+/* What an administrator wrote in a directory that others can write is not believed; nor is what it was to replace or mask. */
+static void test_untrusted_place(void **state _unused_) {
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_policy_sources_ PolicySources s = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_free_ char *report = NULL;
+        _cleanup_strv_ char **left_out = NULL;
+        const PolicyPaths paths = test_paths();
+
+        make_file("/usr/lib/cgd/policies/a.policy", "[Domain]\n", 0644);
+        make_file("/usr/lib/cgd/policies/kept.policy", "[Domain]\n", 0644);
+        make_file("/usr/lib/cgd/policies/masked.policy", "[Domain]\n", 0644);
+        make_file("/etc/cgd/policies/a.policy", "[Domain]\n", 0644);
+        assert_int_equal(symlink("/dev/null", at("/etc/cgd/policies/masked.policy")), 0);
+        assert_int_equal(chmod(at("/etc/cgd/policies"), 0775), 0);
+
+        assert_int_equal(policy_files_load(&paths, &d, &s), 0);
+        assert_int_equal(diagnostics_format(&d, SEVERITY_ERROR, &report), 0);
+        assert_non_null(strstr(report, "/etc/cgd/policies:1:1: error: can be written by others than its owner (mode 0775): expected "
+                                       "0755 or less"));
+        assert_int_equal(policy_compile_sound(s.items, s.n_items, &d, &p, &left_out), 0);
+        assert_int_equal(p->n_domains, 1);
+        assert_non_null(policy_find(p, "kept"));
+        assert_true(strv_contains(left_out, "a") && strv_contains(left_out, "masked"));
+}
+
 static void test_single(void **state _unused_) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_policy_sources_ PolicySources s = {};
@@ -193,6 +220,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_lone_dropin, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refusals, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_foreign_owner, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_untrusted_place, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_single, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_dropins_last, setup, teardown),
         };
