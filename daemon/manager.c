@@ -29,8 +29,8 @@
 #define LOADING_USEC USEC_PER_SEC
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
 #define RELEASE_USEC (1500 * USEC_PER_MSEC)
-/* Who holds the lock may be a `cgd --release` that is done in a moment, or a dead cgd's thread that hangs in the kernel: then
- * this makes the tries so few that systemd does not give up (StartLimitBurst=). */
+/* Who holds the lock may be a `cgd --release` that is done in a moment, or a dead cgd's thread that hangs in the kernel:
+ * then this makes the tries so few that systemd does not give up (StartLimitBurst=). */
 #define LOCK_USEC (2 * USEC_PER_SEC)
 
 void manager_wake(Manager *m) {

@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 service, root = sys.argv[1:3]
-statuses = dict(re.findall(r"^#define EXIT_(\w+) (\d+)$", pathlib.Path(root, "daemon/main.c").read_text(encoding="utf-8"), re.M))
+main = pathlib.Path(root, "daemon/main.c").read_text(encoding="utf-8")
+statuses = dict(re.findall(r"^#define EXIT_(\w+) (\d+)$", main, re.M))
 given_up = re.findall(r"^RestartPreventExitStatus=(.*)$", open(service, encoding="utf-8").read(), re.M)
 if given_up != [statuses["UNSUPPORTED"]]:
     sys.exit(f"{service}: RestartPreventExitStatus={given_up}; who holds the lock of cgd may let go of it")
