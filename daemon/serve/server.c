@@ -109,13 +109,18 @@ static bool call_fits(sd_bus_message *m) {
         return false;
 }
 
+static bool does_not_read(sd_bus *bus) {
+        uint64_t queued = 0;
+
+        return sd_bus_get_n_queued_write(bus, &queued) >= 0 && queued > QUEUE_MAX;
+}
+
 static int request_start(Server *s, sd_bus_message *m, Right right, RequestHandler handler,
                          sd_bus_error *e) {
         Peer *peer = server_peer(s, sd_bus_message_get_bus(m));
-        uint64_t queued = 0;
         ServerRequest *q;
 
-        if (peer && sd_bus_get_n_queued_write(peer->bus, &queued) >= 0 && queued > PEER_QUEUE_MAX) {
+        if (peer && does_not_read(peer->bus)) {
                 peer_drop(peer);
                 return 1;
         }
@@ -465,15 +470,14 @@ void server_incident_changed(Server *s, uint64_t id, const char *what) {
         s->told_open = es.open_incidents;
         s->told_contained = es.contained;
 
-        if (s->bus)
+        if (s->bus && !does_not_read(s->bus))
                 tell(s->bus, id, what, open, contained);
         for (size_t i = 0; i < PEERS_MAX; i++) {
                 Peer *p = &s->peers[i];
-                uint64_t queued = 0;
 
                 if (!p->bus)
                         continue;
-                if (sd_bus_get_n_queued_write(p->bus, &queued) >= 0 && queued > PEER_QUEUE_MAX)
+                if (does_not_read(p->bus))
                         peer_drop(p);
                 else
                         tell(p->bus, id, what, open, contained);

@@ -10,8 +10,8 @@
 #define CALL_BYTES_MAX ((size_t) 256 << 10)
 /* Each private peer is root or of group cgd: few, and a person's. */
 #define PEERS_MAX 16
-/* A peer that lets this many messages pile up does not read: it is dropped. */
-#define PEER_QUEUE_MAX 64
+/* Who lets this many messages pile up does not read: a peer is dropped, a broker is told of no more incidents meanwhile. */
+#define QUEUE_MAX 64
 
 typedef enum Right {
         RIGHT_INSPECT,          /* org.cgd1.inspect: everybody, unless an administrator says otherwise */

@@ -799,6 +799,20 @@ static void test_large_call(void **state) {
         assert_string_equal(domain, "sideload");
 }
 
+/* A broker that does not read, in an incident of hours: nothing piles up in locked memory. */
+static void test_silent_broker(void **state) {
+        uint64_t queued = 0;
+        Bus *b = *state;
+
+        for (int i = 0; i < 100 && sd_bus_is_ready(b->near) <= 0; i++)
+                assert_true(sd_event_run(b->event, 10 * USEC_PER_MSEC) >= 0);
+        b->server->bus = sd_bus_ref(b->near);
+        for (int i = 0; i < 50000; i++)
+                server_incident_changed(b->server, 8, "step");
+        assert_true(sd_bus_get_n_queued_write(b->near, &queued) >= 0);
+        assert_in_range(queued, 1, QUEUE_MAX + 2);
+}
+
 int main(int argc, char **argv) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_status, setup, teardown),
@@ -818,6 +832,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_end_beside_silent_peer),
                 cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
+                cmocka_unit_test_setup_teardown(test_silent_broker, bus_setup, bus_teardown),
         };
 
         if (argc == 3 && streq(argv[1], "--serve"))
