@@ -73,9 +73,11 @@ static void on_outcome(const Outcome *outcome, void *userdata) {
 
 /* Incident ids go on across restarts, so that one id means one incident in the journal. */
 static void incident_id_save(Manager *m, uint64_t id) {
-        _cleanup_close_ int fd = openat(m->runtime_fd, "incident-id", O_WRONLY | O_CREAT | O_CLOEXEC | O_TRUNC, 0644);
+        /* Over the one before, which has its page also where /run is full. */
+        _cleanup_close_ int fd = openat(m->runtime_fd, "incident-id", O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+        int n = fd < 0 ? -1 : dprintf(fd, "%" PRIu64 "\n", id);
 
-        if (fd < 0 || dprintf(fd, "%" PRIu64 "\n", id) < 0)
+        if (n < 0 || ftruncate(fd, n) < 0)
                 journal_say(m->journal, MESSAGE_ACTION_FAILED, LOG_WARNING,
                             "%s/incident-id: cannot be written: %m; incident ids may repeat after a restart, ignoring.",
                             m->config.runtime_dir);

@@ -3,11 +3,14 @@
 /* The manager on its way out, and beside a bus that is never quiet, on an empty hierarchy, with no policies and a systemd
  * of the test's own. */
 
+#include <signal.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 
 #include "base/test-dir.h"
 #include "manager-internal.h"
 #include "sys/policy-files.h"
+#include "sys/small-file.h"
 #include "sys/test-systemd.h"
 
 static char dir[TEST_DIR_SIZE];
@@ -50,16 +53,17 @@ void __wrap_actor_reassert(_unused_ Actor *a) {
         reassertions++;
 }
 
-/* Something new in every tick, of an incident that nobody knows any more. */
-static bool all_is_news;
+/* Something new in every tick: of this incident, which need not be known any more; 0 = only what is. */
+static uint64_t all_is_news;
 
 size_t __real_engine_news(const Engine *e, const News **ret);
 size_t __wrap_engine_news(const Engine *e, const News **ret);
 size_t __wrap_engine_news(const Engine *e, const News **ret) {
-        static const News news = { .incident_id = 99 };
+        static News news = { .entry.type = ENTRY_ALARM };
 
         if (!all_is_news)
                 return __real_engine_news(e, ret);
+        news.incident_id = all_is_news;
         *ret = &news;
         return 1;
 }
@@ -255,19 +259,43 @@ static void test_status(void **state _unused_) {
         (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/notify", dir);
         assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
         assert_int_equal(setenv("NOTIFY_SOCKET", address.sun_path, 1), 0);
-        all_is_news = true;
+        all_is_news = 99;
         manager->told_open = 1;
         for (unsigned i = 0; i < 5; i++) {
                 manager_wake(manager);
                 while (sd_event_run(event, 10 * USEC_PER_MSEC) > 0)
                         ;
         }
-        all_is_news = false;
+        all_is_news = 0;
         assert_int_equal(unsetenv("NOTIFY_SOCKET"), 0);
         while (recv(fd, text, sizeof(text), 0) > 0)
                 told++;
         assert_int_equal(told, 1);
         (void) close(fd);
+}
+
+/* Where /run is full, the number that was there before still is: they do not begin at 1 again. */
+static void test_incident_id(void **state _unused_) {
+        const Lease lease = { .cgroup_id = 7, .value = 4096, .original = LIMIT_MAX };
+        struct rlimit l, full;
+        uint64_t id;
+
+        assert_int_equal(engine_adopt(manager->engine, now_usec(CLOCK_MONOTONIC), &lease, "/a.slice/b.service"), 0);
+        test_sh("echo 41 >%s/incident-id", dir);
+        assert_int_equal(getrlimit(RLIMIT_FSIZE, &l), 0);
+        full = (struct rlimit) { .rlim_max = l.rlim_max };
+        (void) signal(SIGXFSZ, SIG_IGN);
+        all_is_news = 1;
+        for (unsigned k = 0; k < 2; k++) {
+                assert_int_equal(setrlimit(RLIMIT_FSIZE, k == 0 ? &full : &l), 0);
+                manager_wake(manager);
+                while (sd_event_run(event, 10 * USEC_PER_MSEC) > 0)
+                        ;
+                assert_int_equal(setrlimit(RLIMIT_FSIZE, &l), 0);
+                assert_int_equal(file_read_limit_at(manager->runtime_fd, "incident-id", &id), 0);
+                assert_int_equal(id, k == 0 ? 41 : 1);
+        }
+        all_is_news = 0;
 }
 
 static size_t resident_bytes(void) {
@@ -310,6 +338,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_no_descriptors, whole_setup, whole_teardown),
                 cmocka_unit_test_teardown(test_end_beside_silent_bus, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_status, whole_setup, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_incident_id, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 
