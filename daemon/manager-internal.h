@@ -45,6 +45,9 @@ struct Manager {
         uint64_t scan_usec;             /* when they last were */
         char *refused;                  /* diagnostics of the last reload, or of the start, if anything was refused */
         char **left_out;                /* domains that are not in force since the start for their faults */
+        uint64_t oom_usec;              /* the kernel killed: the second that this counts in began */
+        unsigned oom_lines;             /* … so many lines about it … */
+        uint64_t oom_untold;            /* … and so many without one */
         unsigned told_open, told_contained;     /* to systemd */
         unsigned told_level;            /* of sensing, in the journal; 0 = none yet */
         Ledger ledger;

@@ -27,6 +27,8 @@
 #define SCAN_EVERY 6
 /* So long after one BPF feature was asked for the next one is. */
 #define LOADING_USEC USEC_PER_SEC
+/* In a second; of the journal's 64 places. */
+#define OOM_LINES_MAX 10
 /* On exit everything must be back within 2 s (DefaultTimeoutStopSec is far longer). */
 #define RELEASE_USEC (1500 * USEC_PER_MSEC)
 /* Who holds the lock may be a `cgd --release` that is done in a moment, or a dead cgd's thread that hangs in the kernel:
@@ -37,11 +39,31 @@ void manager_wake(Manager *m) {
         (void) sd_event_source_set_enabled(m->wake, SD_EVENT_ONESHOT);
 }
 
-/* The kernel came first. Whom it killed is told at once, for in a moment the process is no more. */
-static void tell_oom(Manager *m, uint32_t pid) {
+static void tell_oom_rest(Manager *m, uint64_t now) {
+        if (m->oom_untold == 0 || now - m->oom_usec < USEC_PER_SEC)
+                return;
+        journal_say(m->journal, MESSAGE_OOM, LOG_WARNING,
+                    "The kernel killed %" PRIu64 " more processes for want of memory; 'journalctl -k' names them.",
+                    m->oom_untold);
+        m->oom_untold = 0;
+}
+
+/* The kernel came first. Whom it killed is told at once, for in a moment the process is no more. Where it kills hundreds
+ * together (memory.oom.group) their lines would take the places of those about what is done. */
+static void tell_oom(Manager *m, uint32_t pid, uint64_t now) {
         char path[4096], name[64];
         const Domain *d;
 
+        tell_oom_rest(m, now);
+        if (now - m->oom_usec >= USEC_PER_SEC) {
+                m->oom_usec = now;
+                m->oom_lines = 0;
+        }
+        if (m->oom_lines == OOM_LINES_MAX) {
+                m->oom_untold++;
+                return;
+        }
+        m->oom_lines++;
         if (sensor_process(m->sensor, pid, path, sizeof(path), name, sizeof(name)) < 0) {
                 journal_oom(m->journal, pid, "", "", "");
                 return;
@@ -54,7 +76,7 @@ static void on_event(const Event *event, void *userdata) {
         Manager *m = userdata;
 
         if (event->type == EVENT_OOM)
-                tell_oom(m, event->pid);
+                tell_oom(m, event->pid, event->usec);
         if (m->n_events < EVENTS_MAX)
                 m->events[m->n_events++] = *event;
         else
@@ -268,6 +290,7 @@ static void heartbeat(Manager *m) {
 static void tick(Manager *m) {
         uint64_t now = now_usec(CLOCK_MONOTONIC);
 
+        tell_oom_rest(m, now);
         if (now >= m->plan.next_usec) {
                 bool all = m->plan.sample_all;
                 const Sample *s = sensor_sample(

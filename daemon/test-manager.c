@@ -68,6 +68,23 @@ size_t __wrap_engine_news(const Engine *e, const News **ret) {
         return 1;
 }
 
+/* What the manager does with an event, and what of it came to the journal. */
+static SensorHandler handle_event;
+static unsigned oom_lines;
+
+int __real_sensor_new(sd_event *e, const char *root, const char *proc, SensorHandler handler, void *userdata, Sensor **ret);
+int __wrap_sensor_new(sd_event *e, const char *root, const char *proc, SensorHandler handler, void *userdata, Sensor **ret);
+int __wrap_sensor_new(sd_event *e, const char *root, const char *proc, SensorHandler handler, void *userdata, Sensor **ret) {
+        handle_event = handler;
+        return __real_sensor_new(e, root, proc, handler, userdata, ret);
+}
+
+void __wrap_journal_oom(Journal *j, uint32_t pid, const char *name, const char *path, const char *domain);
+void __wrap_journal_oom(_unused_ Journal *j, _unused_ uint32_t pid, _unused_ const char *name, _unused_ const char *path,
+                        _unused_ const char *domain) {
+        oom_lines++;
+}
+
 static void on_event(_unused_ const Event *e, _unused_ void *userdata) {
 }
 
@@ -298,6 +315,25 @@ static void test_incident_id(void **state _unused_) {
         all_is_news = 0;
 }
 
+/* The kernel kills all of a container together, and the journal's places are few: what is done about it must find one. */
+static void test_many_oom_kills(void **state _unused_) {
+        Event e = { .type = EVENT_OOM, .usec = USEC_PER_MINUTE };
+
+        oom_lines = 0;
+        for (e.pid = 1; e.pid <= 200; e.pid++)
+                handle_event(&e, manager);
+        assert_int_equal(oom_lines, 10);
+        assert_int_equal(manager->oom_untold, 190);
+        manager_wake(manager);
+        while (sd_event_run(event, 10 * USEC_PER_MSEC) > 0)
+                ;
+        assert_int_equal(manager->oom_untold, 0);
+
+        e.usec += USEC_PER_SEC;
+        handle_event(&e, manager);
+        assert_int_equal(oom_lines, 11);
+}
+
 static size_t resident_bytes(void) {
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");
@@ -339,6 +375,7 @@ int main(void) {
                 cmocka_unit_test_teardown(test_end_beside_silent_bus, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_status, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_incident_id, whole_setup, whole_teardown),
+                cmocka_unit_test_setup_teardown(test_many_oom_kills, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
         };
 
