@@ -209,6 +209,7 @@ static OutcomeResult give_back_io(const HeldLease *h, int dir_fd) {
                 OutcomeResult r = limit_io_change(dir_fd, h->lease.cgroup_id, (const IoLine[]) { cap->value, cap->expect }, 2,
                                                   &cap->original, NULL, &error);
 
+                r = limit_given_back(r, error);
                 worst = MAX(worst, r);
         }
         if (h->lease.n_io > 0 && worst != OUTCOME_GONE)
@@ -228,6 +229,7 @@ static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
                           h->lease.swap_original);
         r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 4 : 2,
                          h->lease.original, NULL, &before, &after, &error);
+        r = limit_given_back(r, error);
         return io == OUTCOME_FAILED && r != OUTCOME_GONE ? io : r;
 }
 
@@ -660,21 +662,21 @@ static void on_lost(HeldLease *h, void *userdata) {
 static void adopt(Actor *a) {
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);
-                uint64_t current = LIMIT_MAX;
+                uint64_t current;
                 int fd;
 
                 if (!h)
                         continue;
                 fd = cgroup_open(a->root_fd, h->lease.path);
-                if (fd < 0 || !cgroup_is_alive(fd, h->lease.cgroup_id) ||
-                    (!h->lease.io_only && file_read_limit_at(fd, "memory.high", &current) < 0)) {
+                if (fd < 0 || !cgroup_is_alive(fd, h->lease.cgroup_id)) {
                         (void) safe_close(fd);
                         handover_end(a->handover, h, true);
                         continue;
                 }
                 h->dir_fd = fd;
-                /* What became of each line of io.max is looked at when it is raised or given back. */
-                if (h->lease.io_only || !caps_untouched(h))
+                /* What became of each line of io.max is looked at when it is raised or given back; and of a memory.high that
+                 * cannot be read. */
+                if (h->lease.io_only || !caps_untouched(h) || file_read_limit_at(fd, "memory.high", &current) < 0)
                         continue;
                 if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value)) {
                         give_back_swap(h);

@@ -203,6 +203,10 @@ fail:
         return r == -ENODEV ? OUTCOME_DONE : OUTCOME_FAILED;
 }
 
+OutcomeResult limit_given_back(OutcomeResult r, int error) {
+        return r == OUTCOME_FAILED && error == -EOPNOTSUPP ? OUTCOME_DONE : r;
+}
+
 /* Whoever writes is not served last: a journal's commit may wait for what he has on its way, and with it everybody who syncs. */
 static bool io_caps_reads_alone(const Action *a) {
         bool reads = false;
@@ -228,6 +232,8 @@ static OutcomeResult io_change_all(Job *job, bool original) {
                                                   original ? &cap->original : &cap->value,
                                                   original ? NULL : &job->cancelled, &job->outcome.error);
 
+                if (original)
+                        r = limit_given_back(r, job->outcome.error);
                 if (r == OUTCOME_GONE)
                         return r;
                 worst = MAX(worst, r);
@@ -306,6 +312,7 @@ void limit_run_restore(Job *job) {
         }
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, NULL, &o->before, &o->after, &o->error);
+        o->result = limit_given_back(o->result, o->error);
         limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
         /* io.max that is somebody else's is left; one that could not be written is tried again, also where memory.high is
          * somebody else's. */

@@ -29,6 +29,9 @@ void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64
 OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, size_t n_accept, const IoLine *value,
                               const atomic_bool *cancelled, int *ret_error);
 
+/* Of a giving back: a limit whose controller was taken from the cgroup is gone with it, which is as good. */
+OutcomeResult limit_given_back(OutcomeResult r, int error);
+
 /* Writes one device's line as it is. */
 int limit_io_write(int dir_fd, const IoLine *value);
 

@@ -209,6 +209,41 @@ static void test_io_fails_for_one_of_two(void **state) {
         assert_int_equal(leases_in_file(NULL), 0);
 }
 
+/* A controller is taken from the cgroup, and its limits with it: there is nothing left to give back. */
+static void test_controllers_are_taken(void **state) {
+        (void) state;
+        for (int i = 0; i < 2; i++) {
+                for (int k = 0; k < 3; k++) {
+                        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+                        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+                        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+                        test_sh("cd '%s%s' && mv %s was", root, HOG, i == 0 ? "io.max" : "memory.high");
+                        if (k > 0)
+                                actor = actor_free(actor);
+                        if (k == 2)
+                                assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
+                        if (k > 0)
+                                start();
+                        if (k < 2) {
+                                assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_DONE);
+                                assert_int_equal(outcomes[n_outcomes - 1].error, 0);
+                        }
+                        assert_null(actor_lease(actor, 0));
+                        assert_int_equal(leases_in_file(NULL), 0);
+                        if (i == 0)
+                                assert_true(high() == LIMIT_MAX);
+                        else
+                                assert_io_max(NO_CAP);
+                        test_sh("cd '%s%s' && mv was %s", root, HOG, i == 0 ? "io.max" : "memory.high");
+                        set_high(LIMIT_MAX);
+                }
+        }
+        /* To set one there is refused. */
+        test_sh("cd '%s%s' && rm io.max", root, HOG);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_FAILED);
+        assert_int_equal(outcomes[n_outcomes - 1].error, -EOPNOTSUPP);
+}
+
 /* The same found by a step: either value is somebody else's, and the other cannot be given back. */
 static void test_step_drifts_and_giving_back_fails(void **state) {
         static const char theirs[] = "254:16 rbps=5 wbps=max riops=max wiops=max\n";
@@ -605,6 +640,7 @@ int main(void) {
                 TEST(test_io_fails_and_memory_drifts),
                 TEST(test_io_no_look_after),
                 TEST(test_io_fails_for_one_of_two),
+                TEST(test_controllers_are_taken),
                 TEST(test_step_drifts_and_giving_back_fails),
                 TEST(test_io_crash),
                 TEST(test_io_kill),

@@ -196,6 +196,8 @@ static void *thread_main(void *userdata) {
                         kill_run(job, w->kill_timeout_usec, t->spare);
                         break;
                 }
+                if (job->outcome.result != OUTCOME_FAILED)
+                        job->outcome.error = 0; /* of one of several writes, and no failure after all */
                 job->outcome.finished_usec = now_monotonic_usec();
                 atomic_store(&job->finished, true);
 
