@@ -149,6 +149,13 @@ static bool io_equal(const IoLine *a, const IoLine *b) {
         return memcmp(a->v, b->v, sizeof a->v) == 0;
 }
 
+static bool is_no_limit(const IoLine *l) {
+        for (int k = 0; k < _IO_KEY_MAX; k++)
+                if (l->v[k] != LIMIT_MAX)
+                        return false;
+        return true;
+}
+
 int limit_io_write(int dir_fd, const IoLine *value) {
         static const char *const keys[_IO_KEY_MAX] = {
                 [IO_READ_BYTES] = "rbps",
@@ -184,8 +191,9 @@ OutcomeResult limit_io_change(int dir_fd, uint64_t id, const IoLine *accept, siz
                 return OUTCOME_DONE;
         for (size_t i = 0; i < n_accept; i++)
                 ours = ours || (io_line_used(&accept[i]) && io_equal(&there, &accept[i]));
+        /* The line of a device that went is gone too. Only a write tells, of what is there. */
         if (!ours)
-                return OUTCOME_DRIFTED;
+                return is_no_limit(&there) && limit_io_write(dir_fd, &there) == -ENODEV ? OUTCOME_DONE : OUTCOME_DRIFTED;
         if (cancelled && atomic_load(cancelled)) {
                 *ret_error = -ECANCELED;
                 return OUTCOME_FAILED;

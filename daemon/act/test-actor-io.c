@@ -9,8 +9,9 @@
 
 int __real_file_write_at(int dir_fd, const char *name, const char *text);
 int __wrap_file_write_at(int dir_fd, const char *name, const char *text);
-/* The device that io.max does not take. */
+/* The device that io.max does not take, and why. */
 static const char *refused;
+static int refusal = -ENOMEM;
 /* What is written cannot be looked at. */
 static bool hides;
 /* Caps of the hog, or of others, stay inside their write; so many do. */
@@ -25,7 +26,7 @@ int __wrap_file_write_at(int dir_fd, const char *name, const char *text) {
                 while (atomic_load(holds))
                         usleep(1000);
         }
-        r = refused && startswith(text, refused) ? -ENOMEM : __real_file_write_at(dir_fd, name, text);
+        r = refused && startswith(text, refused) ? refusal : __real_file_write_at(dir_fd, name, text);
         if (hides)
                 assert_int_equal(renameat(dir_fd, name, dir_fd, "hidden"), 0);
         return r;
@@ -116,6 +117,32 @@ static void test_io_drift(void **state) {
         assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX)->result, OUTCOME_DRIFTED);
         assert_io_max(theirs);
         assert_int_equal(leases_in_file(NULL), 0);
+}
+
+/* A device that goes takes its line with it. That is nobody's doing, and the hold beside the cap stays. */
+static void test_io_device_goes(void **state) {
+        Action a = action(ACTION_RESTORE, LIMIT_MAX, 64 * MIB);
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        refused = "254:16 ";
+        refusal = -ENODEV;
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DONE);
+        assert_true(high() == 64 * MIB);
+        assert_io_max("");
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->result, OUTCOME_DONE);
+        assert_int_equal(leases_in_file(NULL), 0);
+        refused = NULL;
+        refusal = -ENOMEM;
+
+        /* It is there, and somebody took the line away. */
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(cap(1048576, 200, io_line(1600000, 400))->result, OUTCOME_DRIFTED);
 }
 
 /* Held and capped at once; somebody changes one of the two, and the other goes back. */
@@ -636,6 +663,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_io_cap_and_restore),
                 TEST(test_io_drift),
+                TEST(test_io_device_goes),
                 TEST(test_io_and_memory),
                 TEST(test_io_fails_and_memory_drifts),
                 TEST(test_io_no_look_after),
