@@ -34,7 +34,7 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
         (void) call;
         (void) reply;
         assert_non_null(value);
-        if (refused == -EINVAL)
+        if (refused == -EINVAL || refused == -EHOSTUNREACH)
                 return refused;
         (void) snprintf(
                 command, sizeof command,
@@ -355,6 +355,19 @@ static void test_no_answer(void **state) {
         assert_log(SET_MAX);
         event_spin_until(event, !leases_find_ended(leases, id));
         assert_int_equal(access(dropin, F_OK), -1);
+        /* The broker's word that there is no systemd is none: it executes itself anew, and may have read the drop-in. */
+        h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        event_spin_until(event, h->told);
+        refused = -EHOSTUNREACH;
+        handover_end(handover, h, true);
+        assert_log(SET_4096 SET_MAX);
+        event_spin_until(event, !h->calling);
+        assert_ptr_equal(leases_find_ended(leases, id), h);
+        refused = 0;
+        tell_now(h);
+        assert_log(SET_MAX);
+        event_spin_until(event, !leases_find_ended(leases, id));
+        assert_int_equal(access(dropin, F_OK), -1);
         /* A refusal is an answer. */
         h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
         event_spin_until(event, h->told);
@@ -369,18 +382,18 @@ static void count_reader(const HeldLease *h, void *userdata) {
         (*(size_t *) userdata)++;
 }
 
-/* On the way out, from a systemd that is there and too busy: the drop-in goes, and the record stays. */
-static void test_silence_at_the_end(void **state) {
+/* On the way out, from a systemd that is there and too busy, or executes itself anew: the drop-in goes, and the record stays. */
+static void silence_at_the_end(bool listens) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         uint64_t begin;
         size_t n = 0;
 
-        (void) state;
         (void) snprintf(address.sun_path, sizeof address.sun_path, "%s/private", base);
         assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof address), 0);
-        assert_int_equal(listen(fd, 1), 0);
+        if (listens)
+                assert_int_equal(listen(fd, 1), 0);
         event_spin_until(event, h->told);
         handover_set_bus(handover, NULL);
         handover_end(handover, h, true);
@@ -392,6 +405,16 @@ static void test_silence_at_the_end(void **state) {
         assert_int_equal(leases_read(file, count_reader, &n), 0);
         assert_int_equal(n, 1);
         close(fd);
+}
+
+static void test_silence_at_the_end(void **state) {
+        (void) state;
+        silence_at_the_end(true);
+}
+
+static void test_refused_at_the_end(void **state) {
+        (void) state;
+        silence_at_the_end(false);
 }
 
 static void test_no_bus(void **state) {
@@ -423,7 +446,7 @@ int main(void) {
                 TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_theirs_goes), TEST(test_drift),
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
                 TEST(test_changed_before), TEST(test_another_cgroup), TEST(test_drift_while_telling),
-                TEST(test_no_answer),    TEST(test_silence_at_the_end),
+                TEST(test_no_answer),    TEST(test_silence_at_the_end), TEST(test_refused_at_the_end),
                 TEST(test_taken_again_and_drift), TEST(test_taken_again_and_drift_at_the_end),
         };
 

@@ -17,7 +17,8 @@ typedef struct FakeSystemd FakeSystemd;
 struct FakeSystemd {
         sd_bus *server, *client;
         Str log;                        /* "SetUnitProperties sideload.slice 1 MemoryHigh=t:4096\n" */
-        /* Answers a call: fills reply (made already) or returns a negative errno for an error reply. */
+        /* Answers a call: fills reply (made already) or returns a negative errno for an error reply; -EHOSTUNREACH for
+         * what the broker says where there is no systemd. */
         int (*answer)(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply);
         void *userdata;
 };
@@ -99,7 +100,15 @@ static inline int fake_on_message(sd_bus_message *m, void *userdata, sd_bus_erro
         assert_true(sd_bus_message_new_method_return(m, &reply) >= 0);
         if (f->answer)
                 r = f->answer(f, m, line.data, reply);
-        if (r < 0)
+        if (r == -EHOSTUNREACH) {
+                sd_bus_message *no = NULL;
+
+                assert_true(sd_bus_message_new_method_errorf(m, &no, "org.freedesktop.DBus.Error.Spawn.ChildExited",
+                                                             "Launch helper exited with unknown return code 1") >= 0);
+                assert_true(sd_bus_message_set_sender(no, "org.freedesktop.DBus") >= 0);
+                assert_true(sd_bus_send(f->server, no, NULL) >= 0);
+                sd_bus_message_unref(no);
+        } else if (r < 0)
                 assert_true(sd_bus_reply_method_errorf(m, r == -ETIMEDOUT ? SD_BUS_ERROR_NO_REPLY :
                                                        r == -ESRCH        ? SD_BUS_ERROR_UNIX_PROCESS_ID_UNKNOWN
                                                                           : SD_BUS_ERROR_FAILED,

@@ -79,10 +79,18 @@ static const char *cause_of(const sd_bus_error *e) {
         return NULL;
 }
 
+/* Where systemd is not on the bus, as while it executes itself anew, the broker answers in its place, and says in many ways
+ * that it could not be started. */
+static bool is_of_broker(sd_bus_message *m) {
+        const char *sender = sd_bus_message_get_sender(m);
+
+        return sender && streq(sender, "org.freedesktop.DBus");
+}
+
 /* The sentence for a failed reply; NULL out of memory. */
-static char *sentence_of(const UnitCall *c, const sd_bus_error *e) {
+static char *sentence_of(const UnitCall *c, sd_bus_message *m, const sd_bus_error *e) {
         _cleanup_str_ Str s = {};
-        const char *cause = cause_of(e);
+        const char *cause = cause_of(e) ?: is_of_broker(m) ? "systemd is not on the bus" : NULL;
         char *text;
 
         str_append(&s, c->subject);
@@ -101,7 +109,9 @@ static int reply_error(UnitCall *c, sd_bus_message *m, char **ret_text) {
         if (!e)
                 return 0;
         r = -sd_bus_message_get_errno(m);
-        *ret_text = sentence_of(c, e);
+        *ret_text = sentence_of(c, m, e);
+        if (is_of_broker(m) && !unit_is_silence(r) && !sd_bus_error_has_name(e, SD_BUS_ERROR_ACCESS_DENIED))
+                return -ENOTCONN;
         return r < 0 ? r : -EIO;
 }
 
@@ -346,7 +356,7 @@ int unit_set_memory_high_sync(sd_bus *bus, const char *unit, uint64_t bytes, uin
 }
 
 bool unit_is_silence(int r) {
-        return r == -ETIMEDOUT || r == -ENOTCONN || r == -ECONNRESET || r == -EPIPE || r == -EAGAIN;
+        return r == -ETIMEDOUT || r == -ENOTCONN || r == -ECONNRESET || r == -ECONNREFUSED || r == -EPIPE || r == -EAGAIN;
 }
 
 int unit_private_bus(const char *run, sd_bus **ret) {
