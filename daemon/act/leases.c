@@ -75,7 +75,7 @@ static size_t record_take(char *buf, uint64_t sequence, const HeldLease *h) {
                          sequence, h->serial, h->lease.cgroup_id, h->lease.incident_id,
                          step_to_string(h->lease.step), h->lease.original, h->previous, h->lease.value,
                          h->lease.swap_original, h->lease.swap_value, h->lease.taken_usec,
-                         h->lease.expires_usec, h->lease.handed_over, h->handed_value, h->had_dropin,
+                         h->lease.expires_usec, h->lease.handed_over, h->handed_before, h->had_dropin,
                          h->lease.io_only, h->lease.path);
 
         return record_seal(buf, (size_t) n);
@@ -100,6 +100,29 @@ static size_t record_cap(char *buf, uint64_t sequence, uint64_t serial, Step ste
                 for (int k = 0; k < _IO_KEY_MAX; k++)
                         n += snprintf(buf + 9 + n, RECORD_MAX - 10 - (size_t) n, " %" PRIu64, lines[i]->v[k]);
         return record_seal(buf, (size_t) n);
+}
+
+static size_t record_over(char *buf, uint64_t sequence, uint64_t serial, uint64_t value, bool had_dropin) {
+        int n = snprintf(buf + 9, RECORD_MAX - 10, "%" PRIu64 " over %" PRIu64 " %" PRIu64 " %d", sequence, serial, value,
+                         had_dropin);
+
+        return record_seal(buf, (size_t) n);
+}
+
+/* All that a file written anew says of a lease, record by record: itself, its devices, and what a take does not say, the value
+ * that memory.swap.high may hold still and the one that systemd was told last. 0 past the last. */
+static size_t record_of(char *buf, uint64_t sequence, const HeldLease *h, size_t k) {
+        bool swap_open = h->swap_previous != h->lease.swap_value && h->swap_previous != h->lease.swap_original;
+
+        if (k == 0)
+                return record_take(buf, sequence, h);
+        if (k <= h->lease.n_io)
+                return record_cap(buf, sequence, h->serial, h->lease.step, h->lease.expires_usec, &h->lease.io[k - 1]);
+        k -= h->lease.n_io + 1;
+        if (swap_open && k-- == 0)
+                return record_set(buf, sequence, h);
+        return k == 0 && h->handed_before != h->handed_value ?
+                               record_over(buf, sequence, h->serial, h->handed_value, h->had_dropin) : 0;
 }
 
 static int write_all(int fd, const char *buf, size_t n, size_t offset) {
@@ -138,16 +161,9 @@ static int leases_rewrite(Leases *l) {
                 goto fail;
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 const HeldLease *h = &l->held[i];
-                /* A take does not say what memory.swap.high may hold still. */
-                bool swap_open = h->swap_previous != h->lease.swap_value && h->swap_previous != h->lease.swap_original;
+                size_t n;
 
-                /* The lease, then its devices. */
-                for (size_t k = 0; h->serial != 0 && k <= h->lease.n_io + swap_open; k++) {
-                        size_t n = k == 0 ? record_take(buf, sequence++, h) :
-                                   k > h->lease.n_io ? record_set(buf, sequence++, h) :
-                                            record_cap(buf, sequence++, h->serial, h->lease.step, h->lease.expires_usec,
-                                                       &h->lease.io[k - 1]);
-
+                for (size_t k = 0; h->serial != 0 && (n = record_of(buf, sequence, h, k)) > 0; k++) {
                         if (offset + n > LEASE_FILE_BYTES) {
                                 r = -ENOSPC;
                                 goto fail;
@@ -156,6 +172,7 @@ static int leases_rewrite(Leases *l) {
                         if (r < 0)
                                 goto fail;
                         offset += n;
+                        sequence++;
                 }
         }
         if (rename(l->new_file, l->file) < 0) {
@@ -322,13 +339,14 @@ int leases_cap(Leases *l, HeldLease *h, const IoCap *cap, Step step, uint64_t ex
 }
 
 int leases_hand_over(Leases *l, HeldLease *h, uint64_t value, bool had_dropin) {
+        char buf[RECORD_MAX];
         int r = leases_ready(l);
 
         if (r < 0)
                 return r;
         if (h->lease.handed_over)
                 had_dropin = h->had_dropin;
-        r = leases_note(l, "over %" PRIu64 " %" PRIu64 " %d", h->serial, value, had_dropin);
+        r = leases_append(l, buf, record_over(buf, l->sequence, h->serial, value, had_dropin));
         if (r < 0)
                 return r;
         h->handed_before = h->lease.handed_over ? h->handed_value : value;

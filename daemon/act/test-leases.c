@@ -203,9 +203,12 @@ static void test_full_in_a_set(void **state) {
         b = take(l, 2);
         assert_int_equal(leases_set(l, a, 8192, 8192, STEP_SQUEEZE, 300), 0);
         assert_int_equal(leases_set(l, a, 4096, 4096, STEP_SQUEEZE, 300), 0);
+        assert_int_equal(leases_hand_over(l, a, 8192, true), 0);
+        assert_int_equal(leases_hand_over(l, a, 4096, true), 0);
         for (uint64_t i = 0; i < 1000; i++)
                 assert_int_equal(leases_set(l, b, 4096 * (i + 1), LIMIT_MAX, STEP_SQUEEZE, i), 0);
         assert_int_equal(read_back(), 2);
+        assert_true(seen.held[0].handed_before == 8192 && seen.held[0].handed_value == 4096 && seen.held[0].had_dropin);
         assert_true(seen.held[0].previous == 8192 && seen.held[0].lease.value == 4096);
         assert_true(seen.held[0].swap_previous == 8192 && seen.held[0].lease.swap_value == 4096);
         leases_free(l);
