@@ -387,19 +387,13 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         int r;
 
         /* Of another original, and systemd may still write what it was told for it. */
-        if (h && h->drifted)
+        if (h && (h->drifted || !limit_equal(h->lease.original, action->original)))
                 return -EBUSY;
         if (h) {
-                r = leases_set(a->leases, h, action->value, action->swap_value, action->step,
-                               lease.expires_usec);
-                if (r < 0)
-                        return r;
-                h->previous = action->expect;
-                h->lease.swap_original = action->swap_original;
-                h->lease.incident_id = action->incident_id;
-                h->ended = false;
-                *ret = h;
-                return 0;
+                r = leases_take_again(a->leases, h, &lease, action->expect);
+                if (r >= 0)
+                        *ret = h;
+                return r;
         }
         if (strlen(path) >= sizeof lease.path)
                 return -ENAMETOOLONG;

@@ -11,6 +11,7 @@
  * person who is called to a machine with a dead cgd can read it.
  *
  *   take SERIAL CGROUP INCIDENT STEP ORIGINAL PREVIOUS VALUE SWAP… TAKEN EXPIRES OVER HANDED DROPIN IOONLY PATH
+ *   again SERIAL INCIDENT STEP PREVIOUS VALUE SWAP… TAKEN EXPIRES
  *   set SERIAL STEP PREVIOUS VALUE SWAP… EXPIRES
  *   cap SERIAL STEP EXPIRES MAJOR MINOR ORIGINAL… PREVIOUS… VALUE…  (rbps wbps riops wiops each)
  *   over SERIAL HANDED DROPIN
@@ -109,8 +110,8 @@ static size_t record_over(char *buf, uint64_t sequence, uint64_t serial, uint64_
         return record_seal(buf, (size_t) n);
 }
 
-/* All that a file written anew says of a lease, record by record: itself, its devices, and what a take does not say, the value
- * that memory.swap.high may hold still and the one that systemd was told last. 0 past the last. */
+/* All that a file written anew says of a lease, record by record: itself, its devices, and what a take does not say: what
+ * memory.swap.high may hold still, and what systemd was told last. 0 past the last. */
 static size_t record_of(char *buf, uint64_t sequence, const HeldLease *h, size_t k) {
         bool swap_open = h->swap_previous != h->lease.swap_value && h->swap_previous != h->lease.swap_original;
 
@@ -443,6 +444,35 @@ static bool word_step(char **p, Step *ret) {
         return w && step_from_string(w, ret) >= 0;
 }
 
+/* What was there before and what systemd was told stay. */
+static void lease_again(HeldLease *h, const Lease *lease, uint64_t previous) {
+        h->lease.incident_id = lease->incident_id;
+        h->lease.step = lease->step;
+        h->previous = previous;
+        h->lease.value = lease->value;
+        h->swap_previous = h->lease.swap_original = lease->swap_original;
+        h->lease.swap_value = lease->swap_value;
+        h->lease.taken_usec = lease->taken_usec;
+        h->lease.expires_usec = lease->expires_usec;
+        h->lease.io_only = false;
+        h->lease.n_io = 0;
+        h->ended = false;
+}
+
+int leases_take_again(Leases *l, HeldLease *h, const Lease *lease, uint64_t previous) {
+        int r = leases_ready(l);
+
+        if (r >= 0)
+                r = leases_note(l,
+                                "again %" PRIu64 " %" PRIu64 " %s %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64 " %" PRIu64
+                                " %" PRIu64,
+                                h->serial, lease->incident_id, step_to_string(lease->step), previous, lease->value,
+                                lease->swap_original, lease->swap_value, lease->taken_usec, lease->expires_usec);
+        if (r >= 0)
+                lease_again(h, lease, previous);
+        return r;
+}
+
 /* Applies one record to the table. False: not one of ours. */
 static bool record_apply(Leases *l, char *line) {
         HeldLease t = { .dir_fd = -EBADF }, *h = NULL;
@@ -482,6 +512,15 @@ static bool record_apply(Leases *l, char *line) {
         /* The file may have been written anew without it just before. */
         if (!h)
                 return streq(verb, "end");
+        if (streq(verb, "again")) {
+                if (!word_u64(&line, &t.lease.incident_id) || !word_step(&line, &t.lease.step) ||
+                    !word_u64(&line, &t.previous) || !word_u64(&line, &t.lease.value) ||
+                    !word_u64(&line, &t.lease.swap_original) || !word_u64(&line, &t.lease.swap_value) ||
+                    !word_u64(&line, &t.lease.taken_usec) || !word_u64(&line, &t.lease.expires_usec))
+                        return false;
+                lease_again(h, &t.lease, t.previous);
+                return true;
+        }
         if (streq(verb, "set")) {
                 if (!word_step(&line, &t.lease.step) || !word_u64(&line, &t.previous) ||
                     !word_u64(&line, &t.lease.value) || !word_u64(&line, &t.swap_previous) ||

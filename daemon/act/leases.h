@@ -42,6 +42,9 @@ Leases *leases_free(Leases *l); /* leaves the file as it is */
 /* Writes the record, then fills *ret; nothing is changed on failure: -ENOSPC table or disk full, -EINVAL or
  * -ENAMETOOLONG: a path that cannot be written down, other negative errno of the disk. */
 int leases_take(Leases *l, const Lease *lease, uint64_t previous, HeldLease **ret);
+/* The same of one that ended and of which systemd has still to be told: its path, what was there before and what systemd was
+ * told stay, and nothing else. The caller sees to it that .original is the same. */
+int leases_take_again(Leases *l, HeldLease *h, const Lease *lease, uint64_t previous);
 /* A new value is about to be written; record first, as above. */
 int leases_set(Leases *l, HeldLease *h, uint64_t value, uint64_t swap_value, Step step,
                uint64_t expires_usec);

@@ -464,6 +464,47 @@ static void test_io_reassert_before_a_step(void **state) {
         await(n + 4);
 }
 
+/* A lease of whose end systemd has not heard yet goes on as another, and has nothing of it but what systemd was told. */
+static void test_taken_again(void **state) {
+        Action a = action(ACTION_SET_MEMORY_HIGH, 32 * MIB, 96 * MIB);
+        HeldLease h;
+        Leases *l;
+
+        (void) state;
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_new(lease_file, &l), 0);
+        assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
+        leases_free(l);
+        start();
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+        assert_null(actor_lease(actor, 0));
+        assert_int_equal(leases_in_file(NULL), 1);
+
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_true(h.lease.n_io == 0 && h.lease.value == 32 * MIB && h.previous == LIMIT_MAX && h.lease.taken_usec > 0);
+        assert_true(h.lease.handed_over && h.handed_value == 64 * MIB);
+        actor_reassert(actor);
+        event_spin(event, 100 * USEC_PER_MSEC);
+        assert_io_max(NO_CAP);
+        assert_int_equal(cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX))->result, OUTCOME_DONE);
+        assert_int_equal(leases_in_file(&h), 1);
+        assert_int_equal(h.lease.n_io, 1);
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 32 * MIB)->result, OUTCOME_DONE);
+        assert_io_max(NO_CAP);
+
+        /* What is there is to be given back, and not what was there before. */
+        set_high(96 * MIB);
+        a.original = 96 * MIB;
+        assert_int_equal(actor_submit(actor, &a, hog_fd, HOG), 0);
+        assert_int_equal(await(n_outcomes + 1)->error, -EBUSY);
+        assert_true(high() == 96 * MIB);
+}
+
 /* A process that does nothing, with that io priority, as a thread of the cgroup at path. */
 static pid_t idler(const char *path, int priority) {
         char text[128];
@@ -675,6 +716,7 @@ int main(void) {
                 TEST(test_io_kill_and_earlier_restore),
                 TEST(test_io_reassert),
                 TEST(test_io_reassert_before_a_step),
+                TEST(test_taken_again),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
                 TEST(test_io_priority_of_many),
