@@ -21,6 +21,7 @@
 #include "act/priority.h"
 #include "act/worker.h"
 #include "base/macro.h"
+#include "base/units.h"
 
 #define IOPRIO_WHO_PROCESS 1
 #define NOBODYS 0
@@ -29,6 +30,9 @@
 /* Threads that start meanwhile inherit of one that was not reached yet. */
 #define ROUNDS_MAX 4
 #define DEPTH_MAX 16
+/* For one cgroup, which may have as many below it as their owner likes: about 5,000 of them. Giving back waits for it, and the
+ * end does for each lease. Whoever was not reached is looked for when nobody is capped. */
+#define SET_USEC (250 * USEC_PER_MSEC)
 
 /* How many were changed. A thread that has ended meanwhile, or has none of the two, is passed over. */
 static unsigned change_threads(int dir_fd, int from, int to) {
@@ -73,9 +77,10 @@ static unsigned change_below(int dir_fd, int from, int to, unsigned depth, const
 }
 
 void io_priority_set(int dir_fd, bool idle) {
+        uint64_t deadline = now_monotonic_usec() + SET_USEC;
         unsigned rounds = 0;
 
-        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0, NULL, UINT64_MAX) > 0 &&
+        while (change_below(dir_fd, idle ? NOBODYS : OURS, idle ? OURS : NOBODYS, 0, NULL, deadline) > 0 &&
                ++rounds < ROUNDS_MAX)
                 ;
 }

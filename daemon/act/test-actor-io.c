@@ -32,6 +32,15 @@ int __wrap_file_write_at(int dir_fd, const char *name, const char *text) {
         return r;
 }
 
+/* A machine on which a millisecond goes by between two looks at the clock. */
+static atomic_bool slow;
+static atomic_uint looks;
+uint64_t __real_now_monotonic_usec(void);
+uint64_t __wrap_now_monotonic_usec(void);
+uint64_t __wrap_now_monotonic_usec(void) {
+        return __real_now_monotonic_usec() + (atomic_load(&slow) ? atomic_fetch_add(&looks, 1) * USEC_PER_MSEC : 0);
+}
+
 /* io.max: in the fake tree the file holds the one line that was written last. */
 static IoLine io_line(uint64_t rbps, uint64_t riops) {
         return (IoLine) { 254, 16, { rbps, LIMIT_MAX, riops, LIMIT_MAX } };
@@ -659,6 +668,31 @@ static void test_io_priority_of_many(void **state) {
         }
 }
 
+/* Whoever has a delegated tree makes as many cgroups as he likes: nobody's cap, and nobody's end of it, waits until all are
+ * looked at; once nobody is capped, they are. */
+static void test_io_priority_of_a_large_tree(void **state) {
+        (void) state;
+        test_sh("mkdir '%s%s/t' && cd '%s%s/t' && mkdir $(seq 1500)", root, HOG, root, HOG);
+        assert_int_equal(file_write_at(hog_fd, "io.max", ""), 0);
+        for (int i = 0; i < 3; i++) {
+                looks = 0;
+                slow = true;
+                if (i == 0)
+                        (void) cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX));
+                else if (i == 1)
+                        (void) act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX);
+                else {
+                        slow = false;
+                        (void) cap(1600000, 400, io_line(LIMIT_MAX, LIMIT_MAX));
+                        slow = true;
+                        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+                }
+                slow = false;
+                assert_in_range(looks, 1, 1000);
+        }
+        assert_io_max(NO_CAP);
+}
+
 /* Nor does the end. */
 static void test_io_priority_of_many_at_the_end(void **state) {
         pid_t pid;
@@ -720,6 +754,7 @@ int main(void) {
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
                 TEST(test_io_priority_of_many),
+                TEST(test_io_priority_of_a_large_tree),
                 TEST(test_io_priority_of_many_at_the_end),
                 TEST(test_io_priority_at_the_end),
         };
