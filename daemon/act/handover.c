@@ -136,9 +136,11 @@ static uint64_t lease_due(const HeldLease *l) {
 }
 
 static bool over_the_limit(const HeldLease *l, uint64_t now) {
+        /* It was told of a limit, and has that after a reload: so there is no haste with a lower one. */
+        bool kept = l->lease.handed_over && l->handed_value < l->lease.original && l->lease.value < l->handed_value;
         uint64_t current;
 
-        if (now > l->lease.taken_usec + HANDOVER_AT_LAST_USEC || l->lease.value == LIMIT_MAX)
+        if ((!kept && now > l->lease.taken_usec + HANDOVER_AT_LAST_USEC) || l->lease.value == LIMIT_MAX)
                 return false;
         return file_read_limit_at(l->dir_fd, "memory.current", &current) >= 0 &&
                current > l->lease.value && current - l->lease.value > EXCESS_BYTES;
