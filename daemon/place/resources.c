@@ -126,6 +126,29 @@ static size_t calls_needless(const Apply *a) {
         return n + 1;
 }
 
+static bool policy_has(const Policy *p, const char *slice, const char *key) {
+        for (size_t i = 0; i < p->n_domains; i++)
+                if (streq(p->domains[i].slice, slice))
+                        for (size_t k = 0; k < p->domains[i].n_resources; k++)
+                                if (streq(p->domains[i].resources[k].key, key))
+                                        return true;
+        return false;
+}
+
+/* Of what the policy says no more nothing is left to be done. */
+static void forget(Placer *p, const char *slice, const char *key) {
+        for (char **s = p->applied; s && *s; s++) {
+                const char *rest = startswith(*s, slice);
+
+                if (!rest || *rest != ' ' || !streq(rest + 1, key) || policy_has(p->policy, slice, key))
+                        continue;
+                free(*s);
+                for (; (s[0] = s[1]); s++)
+                        ;
+                return;
+        }
+}
+
 static void apply_next(Op *op) {
         Apply *a = op->data;
 
@@ -144,6 +167,7 @@ static void apply_next(Op *op) {
                 }
                 n = calls_needless(a);
                 if (n > 0) {
+                        forget(op->placer, slice, key);
                         a->at += 3 * n;
                         continue;
                 }
@@ -153,8 +177,10 @@ static void apply_next(Op *op) {
                                 return;
                 }
                 a->at += 3;
-                if (strv_contains(a->assigned, key))
+                if (strv_contains(a->assigned, key)) {
+                        forget(op->placer, slice, key);
                         continue;
+                }
                 r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
                 if (r >= 0)
                         return;
@@ -178,7 +204,8 @@ static void apply_step(Op *op, int r, const char *message) {
                 if (a->errors.length > 0)
                         str_append(&a->errors, "\n");
                 str_append(&a->errors, message);
-        }
+        } else
+                forget(op->placer, a->todo[a->at - 3], a->todo[a->at - 2]);
         apply_next(op);
 }
 
@@ -192,16 +219,8 @@ static int apply_add(Apply *a, const char *slice, const char *key, const char *v
         return r;
 }
 
-static bool policy_has(const Policy *p, const char *slice, const char *key) {
-        for (size_t i = 0; i < p->n_domains; i++)
-                if (streq(p->domains[i].slice, slice))
-                        for (size_t k = 0; k < p->domains[i].n_resources; k++)
-                                if (streq(p->domains[i].resources[k].key, key))
-                                        return true;
-        return false;
-}
-
-/* Fills a->todo, and p->applied with what will be in force. */
+/* Fills a->todo, and p->applied with what will be in force. What is to be put back stays there until it has been, for all
+ * of this may be given up for the next policy, or systemd not answer. */
 static int apply_plan(Placer *p, Apply *a) {
         _cleanup_strv_ char **applied = NULL;
         int r = 0;
@@ -212,8 +231,11 @@ static int apply_plan(Placer *p, Apply *a) {
 
                 if (!slice)
                         return -ENOMEM;
-                if (!policy_has(p->policy, slice, key))
-                        r = apply_add(a, slice, key, "");
+                if (policy_has(p->policy, slice, key))
+                        continue;
+                r = apply_add(a, slice, key, "");
+                if (r >= 0)
+                        r = strv_extend(&applied, *s);
         }
         for (size_t i = 0; i < p->policy->n_domains && r >= 0; i++) {
                 const Domain *d = &p->policy->domains[i];

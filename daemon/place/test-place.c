@@ -40,6 +40,8 @@ static int answer(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus
                         return sd_bus_message_append(reply, "v", "s", world.cgroup);
                 return sd_bus_message_append(reply, "v", "s", world.slice);
         }
+        if (strstr(line, "DropInPaths"))
+                return sd_bus_message_append(reply, "v", "as", 0);
         if (startswith(line, "Get y_2eservice"))
                 return sd_bus_message_append(reply, "v", "s", "/workload.slice/y.service");
         if (startswith(line, "ListUnits"))
@@ -183,6 +185,34 @@ static void test_resources(void **state) {
                    "SetUnitProperties workload.slice b:1 [(IOReadBandwidthMax [])]\n"
                    "SetUnitProperties workload.slice b:1 [(CPUWeight t:18446744073709551615)]\n"
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
+}
+
+/* What the policy before set is put back also where that was interrupted, and once. */
+static void test_resources_interrupted(void **state) {
+        Policy *old = policy;
+        char *log;
+
+        (void) state;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        policy = compile_good("[Resources]\nMemoryLow=1M\n");
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        policy_free(old);
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        assert_int_equal(seen.r, -ECANCELED);
+        free(fake_log(&fake));
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(3);
+        log = fake_log(&fake);
+        assert_non_null(strstr(log, "[(IOReadBandwidthMax [])]"));
+        assert_non_null(strstr(log, "[(CPUWeight t:18446744073709551615)]"));
+        free(log);
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(4);
+        log = fake_log(&fake);
+        assert_null(strstr(log, "CPUWeight"));
+        free(log);
 }
 
 static int answer_dropins(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
@@ -807,6 +837,7 @@ int main(void) {
                 TEST(test_resources_of_administrator),
                 TEST(test_resources_devices),
                 TEST(test_resources_host),
+                TEST(test_resources_interrupted),
                 TEST(test_would_move),
                 TEST(test_unit),
                 TEST(test_within),
