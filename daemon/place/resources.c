@@ -47,12 +47,24 @@ static void apply_done(Op *op) {
 
 static void apply_next(Op *op);
 
+/* To set them without knowing what systemd has, and what is the administrator's, could take that from him. */
+static void leave_slice(Apply *a, int r) {
+        if (a->errors.length > 0)
+                str_append(&a->errors, "\n");
+        str_appendf(&a->errors, "%s: its resources stay as they are: systemd does not say what it has: %s", a->slice,
+                    strerror(-r));
+        while (a->todo[a->at] && streq(a->todo[a->at], a->slice))
+                a->at += 3;
+}
+
 static void on_properties(int r, const char *message, sd_bus_message *reply, void *userdata) {
         Op *op = userdata;
         Apply *a = op->data;
         sd_bus_slot *slot = TAKE_PTR(op->slot);
 
         (void) message;
+        if (unit_is_silence(r))
+                leave_slice(a, r);
         /* What cannot be read is set. */
         a->properties = r < 0 ? NULL : sd_bus_message_ref(reply);
         apply_next(op);
@@ -97,6 +109,8 @@ static void on_dropins(int r, char *const *names, void *userdata) {
                 if (name && strcmp(name + 1, DROPIN) > 0 && !is_runtime(op->placer, *names))
                         r = add_assigned(op->data, *names);
         }
+        if (r < 0 && r != -ENOMEM)
+                leave_slice(op->data, r);
         if (r == -ENOMEM)
                 op_finish(op, r, NULL);
         else

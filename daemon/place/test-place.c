@@ -187,6 +187,32 @@ static void test_resources(void **state) {
                    "SetUnitProperties workload.slice b:1 [(MemoryLow t:67108864)]\n");
 }
 
+static int answer_silence(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        if (startswith(line, seen.moves))
+                return -ETIMEDOUT;
+        return answer(f, call, line, reply);
+}
+
+/* What is not known to be nobody else's is not set: what the administrator assigned would be taken from him. */
+static void test_resources_silence(void **state) {
+        static const char *const calls[] = { "GetAll", "Get workload_2eslice" };
+
+        (void) state;
+        fake.answer = answer_silence;
+        for (int i = 0; i < (int) ARRAY_SIZE(calls); i++) {
+                char *log;
+
+                (void) snprintf(seen.moves, sizeof seen.moves, "%s", calls[i]);
+                assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+                await(i + 1);
+                assert_true(seen.r < 0);
+                assert_non_null(strstr(seen.message, "workload.slice: its resources stay as they are"));
+                log = fake_log(&fake);
+                assert_null(strstr(log, "SetUnitProperties"));
+                free(log);
+        }
+}
+
 /* What the policy before set is put back also where that was interrupted, and once. */
 static void test_resources_interrupted(void **state) {
         Policy *old = policy;
@@ -838,6 +864,7 @@ int main(void) {
                 TEST(test_resources_devices),
                 TEST(test_resources_host),
                 TEST(test_resources_interrupted),
+                TEST(test_resources_silence),
                 TEST(test_would_move),
                 TEST(test_unit),
                 TEST(test_within),
