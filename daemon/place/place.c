@@ -220,6 +220,7 @@ static bool is_placed(const Op *op, const char *slice, const char *cgroup) {
 typedef struct Moves {
         char **units;                   /* those that the policy places */
         size_t at;
+        char from[UNIT_NAME_SIZE];      /* where the one at .at runs */
         char **text;                    /* unit, from, to, domain, one after the other */
 } Moves;
 
@@ -260,21 +261,46 @@ static void moves_next(Op *op) {
         strv_free(text);
 }
 
-static void moves_step(Op *op, int r, const char *cgroup) {
+static void moves_step(Op *op, int r, const char *cgroup);
+
+static void moves_slice(Op *op, int r, const char *slice) {
         Moves *m = op->data;
         const char *unit = m->units[m->at++];
         const Domain *d = policy_unit_domain(op->placer->policy, unit);
-        char slice[UNIT_NAME_SIZE];
+        _cleanup_free_ char *cgroup = NULL;
 
+        if (unit_is_silence(r)) {
+                op_finish(op, r, slice);
+                return;
+        }
+        /* Else it was released, or somebody else's drop-in puts it elsewhere. */
+        if (r >= 0 && slice && d && slice_to_cgroup(slice, &cgroup) >= 0 && is_placed(op, d->slice, cgroup) &&
+            (strv_extend(&m->text, unit) < 0 || strv_extend(&m->text, m->from) < 0 ||
+             strv_extend(&m->text, d->slice) < 0 || strv_extend(&m->text, d->name) < 0)) {
+                op_finish(op, -ENOMEM, NULL);
+                return;
+        }
+        op->step = moves_step;
+        moves_next(op);
+}
+
+static void moves_step(Op *op, int r, const char *cgroup) {
+        Moves *m = op->data;
+        const char *unit = m->units[m->at];
+        const Domain *d = policy_unit_domain(op->placer->policy, unit);
+
+        if (unit_is_silence(r)) {
+                op_finish(op, r, cgroup);
+                return;
+        }
         /* A unit that went away meanwhile will be placed when it comes back. */
         if (r >= 0 && cgroup && *cgroup && d && !is_placed(op, d->slice, cgroup)) {
-                slice_of_cgroup(cgroup, slice);
-                if (strv_extend(&m->text, unit) < 0 || strv_extend(&m->text, slice) < 0 ||
-                    strv_extend(&m->text, d->slice) < 0 || strv_extend(&m->text, d->name) < 0) {
-                        op_finish(op, -ENOMEM, NULL);
-                        return;
-                }
+                slice_of_cgroup(cgroup, m->from);
+                op->step = moves_slice;
+                op_started(op, unit_get_string(op->placer->bus, unit, NULL, "Slice", op_on_reply, op, &op->slot));
+                return;
         }
+        m->at++;
         moves_next(op);
 }
 

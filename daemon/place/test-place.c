@@ -330,6 +330,7 @@ static void test_resources_host(void **state) {
 static void test_would_move(void **state) {
         (void) state;
         world.cgroup = "/system.slice/x.service";
+        world.slice = "workload.slice";
         assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
         await(1);
         assert_int_equal(seen.r, 0);
@@ -338,10 +339,24 @@ static void test_would_move(void **state) {
         assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
         await(2);
         assert_string_equal(seen.moves, "");
+        /* Released, or somebody else's drop-in says otherwise: it would start where it is. */
+        world.cgroup = "/system.slice/x.service";
+        world.slice = "system.slice";
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        await(3);
+        assert_int_equal(seen.r, 0);
+        assert_string_equal(seen.moves, "");
+        /* PID 1 is not waited for once a unit. */
+        (void) snprintf(seen.moves, sizeof seen.moves, "Get x");
+        fake.answer = answer_silence;
+        assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
+        await(4);
+        assert_int_equal(seen.r, -ETIMEDOUT);
+        fake.answer = answer;
         /* A new policy, or the bus going away, ends what is under way. */
         assert_int_equal(place_would_move(placer, on_moves, NULL), 0);
         assert_int_equal(placer_set_policy(placer, policy), 0);
-        assert_int_equal(seen.calls, 3);
+        assert_int_equal(seen.calls, 5);
         assert_int_equal(seen.r, -ECANCELED);
         placer_set_bus(placer, NULL);
         assert_int_equal(place_would_move(placer, on_moves, NULL), -ENOTCONN);
