@@ -492,7 +492,7 @@ static void scan_look(Op *op, int r, const char *message) {
 
 /* Systemd said no, and it was not only that it is away or busy. */
 static bool is_refusal(int r) {
-        return !unit_is_silence(r) && r != -EHOSTUNREACH && r != -ENXIO && r != -ENOBUFS;
+        return !unit_is_silence(r) && r != -ENOBUFS;
 }
 
 /* -ESRCH: a process is gone, and systemd then takes none of them. -EEXIST: the scope is there, from a request before. */
