@@ -90,6 +90,7 @@ void placer_exec_filter(const Placer *p, ExecFilter *ret);
 
 /* [Match] User= and Executable=: looks through /proc for matching processes outside any service and moves
  * them into scopes of their slices. Costs nothing where no domain has such a match. To be called at start,
- * after a reload and at every heartbeat; returns how many processes are being moved, or a negative errno.
+ * after a reload and at every heartbeat; returns how many processes are being moved, or a negative errno; -EBUSY where
+ * some are, and there are more than one look takes: to be called again soon.
  * What systemd refuses is told to the handler (may be NULL) and not tried again for the same processes. */
 int place_scan(Placer *p, PlaceHandler handler, void *userdata);

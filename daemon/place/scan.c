@@ -29,10 +29,10 @@
 #include "sys/small-file.h"
 #include "sys/unit.h"
 
-/* One scope takes what one look finds of a domain in one cgroup. What is more comes with the next look. */
-#define GROUPS_MAX 16
+/* Of one look, each a scope: PID 1 has other things to do. */
+#define GROUPS_MAX 64
 /* Processes that systemd refused to move, not to be asked for again. */
-#define REFUSED_MAX 64
+#define REFUSED_MAX 1024
 #define PF_KTHREAD 0x00200000
 /* Each scope costs PID 1 milliseconds and some files, and whoever may start a program that a policy names can start
  * it without end: so many at once, and then one in so long. The rest is left to the next look, which asks for 64 in
@@ -66,6 +66,7 @@ typedef struct Scan {
                 uint32_t pid;
                 uint64_t start;
         } refused[REFUSED_MAX];
+        bool more;                      /* a look found more than there is room for */
         size_t n_refused;               /* ever; the place is this modulo the size */
 } Scan;
 
@@ -339,8 +340,10 @@ static void look_at(Placer *p, int proc_fd, const char *name, uid_t uid, Group *
                 *g = (Group) { .domain = d };
                 strcpy(g->cgroup, cgroup);
         }
-        if (!g)
+        if (!g) {
+                p->scan->more = true;
                 return;
+        }
         g->starts[g->n] = start;
         g->pids[g->n++] = (uint32_t) pid;
 }
@@ -552,6 +555,7 @@ int place_scan(Placer *p, PlaceHandler handler, void *userdata) {
                 return 0;
         if (!p->bus)
                 return -ENOTCONN;
+        p->scan->more = false;
         groups = calloc(GROUPS_MAX, sizeof *groups);
         dir = opendir(p->proc);
         if (!groups || !dir) {
@@ -578,6 +582,8 @@ int place_scan(Placer *p, PlaceHandler handler, void *userdata) {
                 if (r >= 0)
                         moved += (int) groups[i].n;
         }
+        if (r >= 0 && p->scan->more)
+                return -EBUSY;
         return r < 0 && moved == 0 ? r : moved;
 }
 

@@ -738,6 +738,21 @@ static void test_scan_dead(void **state) {
         free(log);
 }
 
+/* More than one look takes: it says so, to be called again soon. */
+static void test_scan_many(void **state) {
+        char cgroup[64];
+
+        (void) state;
+        for (int pid = 100; pid < 165; pid++) {
+                (void) snprintf(cgroup, sizeof cgroup, "/user.slice/session-%d.scope", pid);
+                process(pid, "/usr/bin/ffmpeg", cgroup, 0);
+        }
+        assert_int_equal(place_scan(placer, on_done, NULL), -EBUSY);
+        test_sh("rm -r %s/1[0-5]?", proc);
+        assert_int_equal(place_scan(placer, on_done, NULL), 5);
+        run_loop(200);
+}
+
 /* Who starts programs without end does not make a scope each: what is too much is left to the next look. */
 static void test_exec_burst(void **state) {
         int moved = 0, r = 0;
@@ -893,6 +908,7 @@ int main(void) {
                 TEST(test_exec_silence),
                 TEST(test_scan_empty),
                 TEST(test_scan_dead),
+                TEST(test_scan_many),
                 TEST(test_scan_user),
                 TEST(test_scan_links),
                 TEST(test_scan_link_conflict),
