@@ -97,6 +97,7 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
         json_array_foreach(candidates, i, c) {
                 uint64_t share = field_u64(c, "share_permyriad");
                 bool culprit = streq(field_text(c, "cgroup"), field_text(j, "culprit"));
+                bool known; /* whoever is listed for his name alone was not measured */
 
                 if (i == SHOWN_MAX && json_array_size(candidates) > SHOWN_MAX + 1) {
                         str_appendf(out, "  %zu more with less\n", json_array_size(candidates) - i);
@@ -106,14 +107,15 @@ static void print_candidates(const View *v, const json_t *j, Str *out) {
                 str_append(out, view_color(v, culprit ? COLOR_RED : COLOR_BLUE));
                 view_bar(v, out, (unsigned) MIN(share, PERMYRIAD), BAR_COLUMNS);
                 str_append(out, view_color(v, COLOR_NORMAL));
-                view_pad(out, view_percent(share, a), -8);
-                view_pad(out, view_bytes(json_object_get(c, "intake_bytes"), b), -9);
+                known = share > 0 || field_u64(c, "intake_bytes") > 0 || streq(field_text(c, "verdict"), "small-share");
+                view_pad(out, known ? view_percent(share, a) : "-", -8);
+                view_pad(out, known ? view_bytes(json_object_get(c, "intake_bytes"), b) : "-", -9);
                 if (io) {
                         (void) snprintf(a, sizeof(a), "%llu ops", (unsigned long long) field_u64(c, "operations"));
-                        view_pad(out, a, -10);
+                        view_pad(out, known ? a : "-", -10);
                 }
                 if (io && field_u64(j, "waited_usec") > 0)
-                        view_pad(out, view_duration(field_u64(c, "waited_usec"), a), -9);
+                        view_pad(out, known ? view_duration(field_u64(c, "waited_usec"), a) : "-", -9);
                 str_append(out, "  ");
                 str_append(out, view_color(v, culprit ? COLOR_BOLD : COLOR_NORMAL));
                 view_text(out, field_text(c, "cgroup"));
@@ -342,7 +344,9 @@ static size_t count_rises(const json_t *entries, const json_t *rise, size_t from
 }
 
 static bool is_about_somebody(const json_t *e) {
-        return *field_text(e, "action") || streq(field_text(e, "type"), "not-allowed") || streq(field_text(e, "type"), "budget");
+        const char *type = field_text(e, "type");
+
+        return *field_text(e, "action") || streq(type, "not-allowed") || streq(type, "would") || streq(type, "budget");
 }
 
 /* An incident may go on with a second culprit, and of a slice one is killed: then each entry says whom it is about. */
@@ -418,6 +422,7 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         str_append(out, " asked for help\n");
                 } else if (streq(type, "would")) {
                         print_word(v, out, COLOR_YELLOW, "would");
+                        print_whom(e, several, out);
                         str_append(out, "have contained it; Mode=monitor only says so\n");
                 } else if (streq(type, "no-culprit")) {
                         print_word(v, out, COLOR_NORMAL, "nothing");

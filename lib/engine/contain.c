@@ -78,7 +78,7 @@ static void enter(Engine *e, const Containment *c, const IncidentEntry *entry) {
         if (!i)
                 return;
         x.usec = e->now;
-        x.cgroup_id = c->cgroup_id;
+        x.cgroup_id = x.action == ACTION_KILL ? c->kill_target : c->cgroup_id;
         chronicle_enter(&e->chronicle, i, &x);
 }
 
@@ -315,6 +315,7 @@ bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentRe
 
 static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *target;
+        Incident *i;
 
         if (engine_mode(e, d) != MODE_ENFORCE || !d->contain.steps[STEP_KILL] || e->kill_in_flight != 0)
                 return;
@@ -331,6 +332,9 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         if (!plan_action(e, plan, c, ACTION_KILL, STEP_KILL, 0, d))
                 return;
         path_shown(plan->actions[plan->n_actions - 1].path, target->path);
+        i = chronicle_find(&e->chronicle, c->incident_id);
+        if (i)
+                incident_list(i, target->id, target->path, VERDICT_TAKEN);
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = c->pending_action,
                 .before = target->use[CGROUP_MEMORY_CURRENT] });

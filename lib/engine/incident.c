@@ -203,7 +203,39 @@ void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult result
         *o = (OpenIncident) {};
 }
 
-static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntryType type, IncidentResult result, Step step, Verdict verdict) {
+static bool is_told_of(const Incident *i, uint64_t id) {
+        for (size_t k = 0; k < i->n_entries; k++)
+                if (i->entries[k].cgroup_id == id)
+                        return true;
+        return false;
+}
+
+/* Room in the list of those considered: at its end, or in place of one before *last, neither the culprit nor told of. */
+static Candidate *candidate_place(Incident *i, size_t *last) {
+        if (i->n_candidates < INCIDENT_CANDIDATES_MAX)
+                return &i->candidates[i->n_candidates++];
+        for (; *last > 0; (*last)--) {
+                uint64_t id = i->candidates[*last - 1].cgroup_id;
+
+                if (id != i->culprit_id && !is_told_of(i, id))
+                        return &i->candidates[--*last];
+        }
+        return NULL;
+}
+
+void incident_list(Incident *i, uint64_t id, const char *path, Verdict verdict) {
+        size_t last = i->n_candidates;
+        Candidate *place = incident_path_of(i, id) ? NULL : candidate_place(i, &last);
+
+        if (!place)
+                return;
+        *place = (Candidate) { .cgroup_id = id, .verdict = verdict };
+        path_shown(place->path, path);
+}
+
+/* who: whom it is about, the culprit or one that came after; NULL: the culprit. */
+static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, const CgroupSample *who, IncidentEntryType type,
+                           IncidentResult result, Step step, Verdict verdict) {
         /* Say it once; what is found again at a recheck is no news. */
         bool told = i->n_entries > 0 && i->entries[i->n_entries - 1].type == type;
 
@@ -213,9 +245,13 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, IncidentEntr
                 i->result = result;
         o->recheck_usec = e->now + o->recheck_wait_usec;
         o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
-        if (!told)
-                chronicle_enter(&e->chronicle, i, &(IncidentEntry) {
-                        .usec = e->now, .type = type, .step = step, .cgroup_id = i->culprit_id, .verdict = verdict });
+        if (told)
+                return;
+        if (who)
+                incident_list(i, who->id, who->path, verdict);
+        chronicle_enter(&e->chronicle, i, &(IncidentEntry) {
+                .usec = e->now, .type = type, .step = step, .verdict = verdict,
+                .cgroup_id = who ? who->id : i->culprit_id });
 }
 
 /* What is thought of the culprit by now. */
@@ -278,25 +314,25 @@ static void incident_blame(const Engine *e, const Domain *victim, const BlameSco
                 b->culprit = NULL;
 }
 
-/* Whoever is contained for this incident stays in the list, though he does little now: entries about him go on. */
-static void keep_contained(Engine *e, Incident *i, const Candidate *old, size_t n_old) {
+/* Whoever is contained for this incident, or told of, stays in the list though he does little now: it has his name. */
+static void keep_told(Engine *e, Incident *i, const Candidate *old, size_t n_old) {
         size_t last = i->n_candidates;
 
-        for (size_t k = 0; k < n_old; k++) {
-                const Containment *c = containment_find(e, old[k].cgroup_id);
-                Candidate *place;
+        for (int told = 0; told < 2; told++)
+                for (size_t k = 0; k < n_old; k++) {
+                        const Containment *c = containment_find(e, old[k].cgroup_id);
+                        Candidate *place;
 
-                if (!c || c->incident_id != i->id || incident_path_of(i, c->cgroup_id))
-                        continue;
-                /* In place of one who did less, and is not the culprit. */
-                while (last > 0 && i->candidates[last - 1].cgroup_id == i->culprit_id)
-                        last--;
-                if (i->n_candidates == INCIDENT_CANDIDATES_MAX && last == 0)
-                        return;
-                place = &i->candidates[i->n_candidates < INCIDENT_CANDIDATES_MAX ? i->n_candidates++ : --last];
-                *place = (Candidate) { .cgroup_id = c->cgroup_id, .verdict = VERDICT_TAKEN };
-                path_shown(place->path, c->path);
-        }
+                        if (incident_path_of(i, old[k].cgroup_id) ||
+                            (told ? !is_told_of(i, old[k].cgroup_id) : !c || c->incident_id != i->id))
+                                continue;
+                        place = candidate_place(i, &last);
+                        if (!place)
+                                return;
+                        *place = (Candidate) { .cgroup_id = old[k].cgroup_id };
+                        place->verdict = told ? old[k].verdict : VERDICT_TAKEN;
+                        memcpy(place->path, old[k].path, sizeof(place->path));
+                }
 }
 
 static void incident_record_blame(Engine *e, const Domain *victim, Incident *i, const Blame *b) {
@@ -354,7 +390,7 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
         for (size_t k = 0; k < i->n_candidates; k++)
                 if (i->candidates[k].cgroup_id == i->culprit_id)
                         i->candidates[k].verdict = verdict;
-        keep_contained(e, i, old, n_old);
+        keep_told(e, i, old, n_old);
 }
 
 /* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
@@ -494,7 +530,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                                 if (i->candidates[k].cgroup_id == b.culprit->id)
                                         i->candidates[k].verdict = harmless;
                 }
-                incident_quiet(e, o, i, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, harmless);
+                incident_quiet(e, o, i, NULL, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, harmless);
                 return;
         }
 
@@ -546,7 +582,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 o->acts_on = b.culprit->id;
                 return;
         case VERDICT_MODE_MONITOR:
-                incident_quiet(e, o, i, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD, verdict);
+                incident_quiet(e, o, i, b.culprit, ENTRY_WOULD, RESULT_MONITORED, lever == RESOURCE_IO ? STEP_IO_CAP : STEP_HOLD, verdict);
                 return;
         case VERDICT_PROTECTED:
         case VERDICT_OMIT:
@@ -556,7 +592,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         case VERDICT_MODE_OFF:
         case VERDICT_NO_STEP:
         case VERDICT_NO_ROOM:
-                incident_quiet(e, o, i, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
+                incident_quiet(e, o, i, b.culprit, d == victim ? ENTRY_SELF : ENTRY_NOT_ALLOWED,
                                d == victim ? RESULT_SELF : RESULT_NOT_ALLOWED, STEP_HOLD, verdict);
                 return;
         case VERDICT_FREE_MEMORY:
@@ -615,7 +651,7 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!contained) {
                         /* Raised or not: that it comes back a moment later is no new trouble. */
                         if (i->result == RESULT_NOT_ALLOWED)
-                                incident_quiet(e, o, i, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, culprit_verdict(i));
+                                incident_quiet(e, o, i, NULL, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, culprit_verdict(i));
                         /* Ended, and the trouble with it? Else look anew for who is to blame now. */
                         else if (raised) {
                                 i->state = INCIDENT_LOOKING;

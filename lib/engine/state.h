@@ -222,6 +222,8 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
 
 /* An alarm was raised. Nothing happens where as many are open as there are places. */
 void incident_open(Engine *e, size_t alarm_index);
+/* Whom an entry is about stands among those considered, which has his name. */
+void incident_list(Incident *i, uint64_t id, const char *path, Verdict verdict);
 /* Looks, contains, waits or ends, as it is due. */
 void incident_step(Engine *e, Plan *plan, OpenIncident *o);
 void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult result);

@@ -3,6 +3,7 @@
 /* The engine on scenarios: who is contained, when, how far, and that all is given back. */
 
 #include "base/test.h"
+#include "engine/state.h"
 #include "engine/test-world.h"
 
 static World w;
@@ -483,6 +484,41 @@ static void test_second_leak_is_found(void **state _unused_) {
         assert_true(w.c[second].touched > 0);
 }
 
+/* What of an incident's entries is the last of that type and action; NULL: none. */
+static const IncidentEntry *last_entry(const Incident *i, IncidentEntryType type, ActionType action) {
+        for (size_t k = i->n_entries; k > 0; k--)
+                if (i->entries[k - 1].type == type && i->entries[k - 1].action == action)
+                        return &i->entries[k - 1];
+        return NULL;
+}
+
+/* The first is killed, and the second may not be touched: that is said of the second. */
+static void test_second_that_may_not_be_touched_is_named(void **state _unused_) {
+        int first, second, web, slice = world_find(&w, "/workload.slice");
+        const IncidentEntry *found = NULL;
+        const Incident *i;
+
+        world_without_host_alarm(&w);
+        first = world_hog(&w, "/sideload.slice/first.service", 100 * MIB);
+        web = world_find(&w, "/workload.slice/web.service");
+        second = world_add(&w, "/system.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        for (int k = 0; k < 3000 && !found; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                if (w.c[first].high < LIMIT_MAX || w.kills > 0) {
+                        w.c[web].stall += 15 * USEC_PER_MSEC;
+                        w.c[slice].stall += 15 * USEC_PER_MSEC;
+                }
+                if (w.kills > 0)
+                        w.c[second].rate = 60 * MIB;
+                i = engine_incident_by_id(w.engine, 1);
+                found = i ? last_entry(i, ENTRY_NOT_ALLOWED, 0) : NULL;
+        }
+        assert_non_null(found);
+        assert_int_equal(found->cgroup_id, w.c[second].id);
+        assert_string_equal(incident_path_of(i, w.c[second].id), w.c[second].path);
+        assert_string_equal(incident_path_of(i, w.c[first].id), w.c[first].path);
+}
+
 /* The first one is killed when the incident is about the second already: that is not how the second ended. */
 static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
         int first, second;
@@ -676,6 +712,23 @@ static void test_hundred_small_ones_are_their_slice(void **state _unused_) {
         small_ones_leak();
         assert_true(w.c[slice].touched > 0);
         world_assert_only_touched(&w, slice);
+}
+
+/* Of a slice one is killed, and it is said which. */
+static void test_one_of_a_slice_is_killed_by_name(void **state _unused_) {
+        Containment *slice = NULL;
+        const Incident *i;
+        uint64_t job;
+
+        small_ones_leak();
+        job = w.c[world_find(&w, "/sideload.slice/job7.service")].id;
+        slice = containment_find(w.engine, w.c[world_find(&w, "/sideload.slice")].id);
+        assert_non_null(slice);
+        slice->kill_target = job;
+        slice->pending_action = 4711;
+        containment_outcome(w.engine, &(Outcome) { .action_id = 4711, .type = ACTION_KILL, .cgroup_id = job, .before = 3 });
+        i = engine_incident_by_id(w.engine, 1);
+        assert_int_equal(last_entry(i, ENTRY_OUTCOME, ACTION_KILL)->cgroup_id, job);
 }
 
 static void test_slice_with_an_excluded_unit_is_left(void **state _unused_) {
@@ -897,6 +950,7 @@ int main(void) {
                 T(test_wait_is_of_one_culprit),
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
+                T(test_second_that_may_not_be_touched_is_named),
                 T(test_end_of_the_first_is_not_the_seconds),
                 T(test_drift_is_the_end_of_both),
                 T(test_kill_is_the_end_of_both),
@@ -906,6 +960,7 @@ int main(void) {
                 T(test_free_memory_is_nobodys),
                 T(test_burst_is_not_all_of_its_slice),
                 T(test_hundred_small_ones_are_their_slice),
+                T(test_one_of_a_slice_is_killed_by_name),
                 T(test_slice_with_an_excluded_unit_is_left),
                 T(test_slice_with_an_excluded_unit_is_let_go),
                 T(test_slice_with_an_excluded_unit_farther_down_is_left),

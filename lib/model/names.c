@@ -76,7 +76,7 @@ static const char *const verdict_texts[_VERDICT_MAX] = {
         [VERDICT_MODE_OFF] = "is in a domain with Mode=off",
         [VERDICT_MODE_MONITOR] = "is in a domain with Mode=monitor: would have been contained",
         [VERDICT_NO_STEP] = "is in a domain whose Steps= leave nothing to do",
-        [VERDICT_TAKEN] = "is contained already",
+        [VERDICT_TAKEN] = "was contained already",
         [VERDICT_FREE_MEMORY] = "took memory that was free, and nothing was taken from anybody for it",
         [VERDICT_NOT_WAITED_FOR] = "only read, and the victim's requests waited less for others than they took by themselves",
         [VERDICT_FOREIGN_LIMIT] = "has a limit that someone else set meanwhile, which is left alone",
