@@ -100,21 +100,76 @@ static void print_contained(const View *v, const json_t *c, uint64_t now, Str *o
         str_append(out, view_color(v, COLOR_YELLOW));
         view_text(out, field_text(c, "cgroup"));
         str_append(out, view_color(v, COLOR_NORMAL));
-        if (!json_object_get(c, "memory_high")) {
+        (void) view_duration(now - MIN(now, field_usec(c, "since")), b);
+        if (json_object_get(c, "memory_high"))
+                str_appendf(out, " %s %s for %s, was %s%s", what, view_bytes(json_object_get(c, "memory_high"), a), b,
+                            view_bytes(json_object_get(c, "memory_high_before"), (char[VIEW_TEXT_MAX]){}),
+                            json_array_size(json_object_get(c, "io_max")) > 0 ? ";" : "");
+        if (!json_object_get(c, "memory_high") || json_array_size(json_object_get(c, "io_max")) > 0)
                 str_append(out, " io capped");
-                json_array_foreach(json_object_get(c, "io_max"), k, cap)
-                        print_cap(cap, k, out);
-                str_appendf(out, " for %s\n", view_duration(now - MIN(now, field_usec(c, "since")), b));
-                return;
-        }
-        str_appendf(out, " %s %s for %s, was %s", what, view_bytes(json_object_get(c, "memory_high"), a),
-                    view_duration(now - MIN(now, field_usec(c, "since")), b),
-                    view_bytes(json_object_get(c, "memory_high_before"), (char[VIEW_TEXT_MAX]){}));
-        if (json_array_size(json_object_get(c, "io_max")) > 0)
-                str_append(out, "; io capped");
         json_array_foreach(json_object_get(c, "io_max"), k, cap)
                 print_cap(cap, k, out);
+        if (!json_object_get(c, "memory_high"))
+                str_appendf(out, " for %s", b);
+        if (json_is_integer(json_object_get(c, "incident")))
+                str_appendf(out, " (incident %" JSON_INTEGER_FORMAT ")", json_integer_value(json_object_get(c, "incident")));
         str_append(out, "\n");
+}
+
+/* The id that all these have under this key, or 0. */
+static json_int_t common_id(const json_t *list, const char *key, json_int_t id, bool first) {
+        const json_t *item;
+        size_t k;
+
+        json_array_foreach(list, k, item) {
+                json_int_t this = json_integer_value(json_object_get(item, key));
+
+                id = first || this == id ? this : 0;
+                first = false;
+        }
+        return id;
+}
+
+static bool named_before(const json_t *list, size_t before, const char *domain) {
+        for (size_t k = 0; k < before; k++)
+                if (streq(field_text(json_array_get(list, k), "domain"), domain))
+                        return true;
+        return false;
+}
+
+static bool all_quiet(const json_t *open) {
+        const json_t *item;
+        size_t k;
+
+        json_array_foreach(open, k, item)
+                if (!streq(field_text(item, "state"), "quiet"))
+                        return false;
+        return json_array_size(open) > 0;
+}
+
+/* What to type next. */
+static void print_hints(const View *v, const json_t *open, const json_t *contained, Str *out) {
+        json_int_t id = common_id(contained, "incident", common_id(open, "id", 0, true), json_array_size(open) == 0);
+        const json_t *c;
+        size_t k;
+
+        str_append(out, "\n");
+        str_append(out, view_color(v, COLOR_DIM));
+        if (id > 0)
+                str_appendf(out, "'cgctl why %" JSON_INTEGER_FORMAT "' tells how it came to this.\n", id);
+        else
+                str_append(out, "'cgctl why ID' tells how it came to an incident.\n");
+        json_array_foreach(contained, k, c) {
+                const char *domain = field_text(c, "domain");
+                _cleanup_str_ Str s = {};
+
+                if (!*domain || named_before(contained, k, domain))
+                        continue;
+                str_appendf(&s, "'cgctl set-mode %s monitor' frees all that is contained in %s, until a reload; Exclude= in "
+                                "its policy and 'cgctl reload' free one unit.", domain, domain);
+                view_wrap(v, out, 0, s.data ?: "");
+        }
+        str_append(out, view_color(v, COLOR_NORMAL));
 }
 
 void view_status(const View *v, const json_t *j, Str *out) {
@@ -136,6 +191,7 @@ void view_status(const View *v, const json_t *j, Str *out) {
         view_text(out, field_text(j, "version"));
         str_appendf(out, ": %s%s\n",
                     json_array_size(contained) > 0 ? "containing" :
+                    all_quiet(open)                ? "an alarm, and nothing may or can be done" :
                     json_array_size(open) > 0      ? "looking into an alarm" :
                     blind                          ? "guards nothing" :
                                                      "all calm",
@@ -228,9 +284,6 @@ void view_status(const View *v, const json_t *j, Str *out) {
                         label(v, out, "");
                 print_contained(v, item, now, out);
         }
-        if (trouble) {
-                str_append(out, "\n");
-                view_colored(v, out, COLOR_DIM, "'cgctl why' tells how it came to this.");
-                str_append(out, "\n");
-        }
+        if (trouble)
+                print_hints(v, open, contained, out);
 }

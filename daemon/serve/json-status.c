@@ -42,7 +42,8 @@ static json_t *json_directories(const Policy *policy) {
         return a;
 }
 
-static json_t *json_lease(const Lease *l, const ServerInfo *info) {
+static json_t *json_lease(const Lease *l, const ServerInfo *info, const Policy *policy) {
+        const Domain *d = policy_domain_of(policy, l->path);
         json_t *io = json_array(), *j;
 
         for (size_t i = 0; i < l->n_io; i++) {
@@ -56,8 +57,9 @@ static json_t *json_lease(const Lease *l, const ServerInfo *info) {
                                                            "reads", json_limit(cap->v[IO_READS]),
                                                            "writes", json_limit(cap->v[IO_WRITES])));
         }
-        j = json_pack("{s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b}",
+        j = json_pack("{s:o, s:o, s:I, s:I, s:s, s:o, s:o, s:o, s:o, s:b}",
                          "cgroup", json_text(l->path),
+                         "domain", json_text(d ? d->name : NULL),
                          "cgroup_id", (json_int_t) l->cgroup_id,
                          "incident", (json_int_t) l->incident_id,
                          "step", step_to_string(l->step),
@@ -92,7 +94,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                 else if (!last)
                         last = json_incident(incident, &info, policy, true);
         for (size_t i = 0; (lease = ops->lease(userdata, i)); i++)
-                (void) json_array_append_new(contained, json_lease(lease, &info));
+                (void) json_array_append_new(contained, json_lease(lease, &info, policy));
 
         for (size_t i = 0; ops->latency(userdata, i, &latency); i++)
                 if (latency.cgroup)

@@ -403,6 +403,7 @@ static void test_status(void **state) {
         assert_int_equal(json_integer_value(json_object_get(json_object_get(j, "last_incident"), "id")), 7);
         first = json_array_get(json_object_get(j, "contained"), 0);
         assert_true(json_is_null(json_object_get(first, "memory_high_before")));
+        assert_string_equal(json_string_value(json_object_get(first, "domain")), "sideload");
         /* Terminal sequences do not come through. */
         assert_string_equal(json_string_value(json_object_get(first, "cgroup")),
                             "/sideload.slice/hog\\x1b[31m.service");
