@@ -93,7 +93,8 @@ typedef int (*ClientFill)(sd_bus_message *m, void *arg);
 CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg);
 /* The same for a document; with --from=FILE it is read from there instead. */
 CliExit client_json(Cli *cli, json_t **ret, const char *member, ClientFill fill, void *arg);
-/* Is there a daemon? Without a word to the user. */
+/* Is there a daemon? Without a word to the user. 0; -ESRCH: no; another errno: it does not answer, or not this user. */
+int client_find(Cli *cli);
 bool client_is_running(Cli *cli);
 
 /* output.c: prints text, through a pager where that is wanted and useful. */

@@ -5,6 +5,7 @@
  * meant it. */
 
 #include <sys/stat.h>
+#include <time.h>
 
 #include "base/units.h"
 #include "cli.h"
@@ -13,6 +14,8 @@
 #define NOT_RUNNING "cgd is not running: start it with 'systemctl start cgd'"
 /* `cgctl place` waits for a restart, and a restart for what it stops. */
 #define CALL_USEC (5 * USEC_PER_MINUTE)
+/* What is only looked at is there at once, or cgd stands still. */
+#define LOOK_USEC (25 * USEC_PER_SEC)
 
 static int connect_private(const char *path, sd_bus **ret) {
         _cleanup_(sd_bus_unrefp) sd_bus *bus = NULL;
@@ -67,6 +70,31 @@ static int client_connect(Cli *cli, const char **ret_why) {
         return 0;
 }
 
+static uint64_t now_usec(void) {
+        struct timespec t;
+
+        (void) clock_gettime(CLOCK_MONOTONIC, &t);
+        return (uint64_t) t.tv_sec * USEC_PER_SEC + (uint64_t) t.tv_nsec / 1000;
+}
+
+/* One that stands still does not even greet, and for that sd_bus_call() waits as long as it likes. */
+static int client_wait_ready(Cli *cli, uint64_t usec) {
+        uint64_t now = now_usec(), end = now + usec;
+        int r;
+
+        while ((r = sd_bus_is_ready(cli->bus)) == 0) {
+                if ((r = sd_bus_process(cli->bus, NULL)) == 0) {
+                        now = now_usec();
+                        if (now >= end)
+                                return -ETIMEDOUT;
+                        r = sd_bus_wait(cli->bus, end - now);
+                }
+                if (r < 0 && r != -EINTR)
+                        return r;
+        }
+        return r;
+}
+
 static CliExit tell_error(const char *member, const sd_bus_error *e, int r) {
         if (sd_bus_error_has_name(e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
             sd_bus_error_has_name(e, SD_BUS_ERROR_NAME_HAS_NO_OWNER) || r == -ECONNREFUSED) {
@@ -83,7 +111,7 @@ static CliExit tell_error(const char *member, const sd_bus_error *e, int r) {
         return sd_bus_error_has_name(e, CGD_ERROR_NOT_FOUND) ? CLI_NOT_FOUND : CLI_FAILED;
 }
 
-CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg) {
+static CliExit call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg, uint64_t usec) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL, *reply = NULL;
         sd_bus_error e = SD_BUS_ERROR_NULL;
         const char *text = NULL, *why;
@@ -102,7 +130,9 @@ CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, v
         if (r >= 0) {
                 (void) sd_bus_message_set_auto_start(m, false);
                 (void) sd_bus_message_set_allow_interactive_authorization(m, isatty(STDIN_FILENO));
-                r = sd_bus_call(cli->bus, m, cli->call_usec ?: CALL_USEC, &e, &reply);
+                usec = cli->call_usec ?: usec;
+                if ((r = client_wait_ready(cli, usec)) >= 0)
+                        r = sd_bus_call(cli->bus, m, usec, &e, &reply);
         }
         if (r < 0) {
                 status = tell_error(member, &e, r);
@@ -116,6 +146,10 @@ CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, v
                 return CLI_FAILED;
         }
         return CLI_DONE;
+}
+
+CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg) {
+        return call(cli, ret, member, fill, arg, CALL_USEC);
 }
 
 static CliExit document_from_file(const Cli *cli, json_t **ret) {
@@ -140,7 +174,7 @@ CliExit client_json(Cli *cli, json_t **ret, const char *member, ClientFill fill,
 
         if (cli->from)
                 return document_from_file(cli, ret);
-        r = client_call(cli, &text, member, fill, arg);
+        r = call(cli, &text, member, fill, arg, LOOK_USEC);
         if (r != CLI_DONE)
                 return r;
         *ret = json_loads(text, 0, NULL);
@@ -150,18 +184,26 @@ CliExit client_json(Cli *cli, json_t **ret, const char *member, ClientFill fill,
         return CLI_FAILED;
 }
 
-bool client_is_running(Cli *cli) {
+int client_find(Cli *cli) {
         _cleanup_(sd_bus_message_unrefp) sd_bus_message *reply = NULL;
+        uint64_t usec = cli->call_usec ?: LOOK_USEC;
         sd_bus_error e = SD_BUS_ERROR_NULL;
         const char *why;
         int r;
 
-        if (client_connect(cli, &why) < 0)
-                return false;
-        if (cli->call_usec > 0)
-                (void) sd_bus_set_method_call_timeout(cli->bus, cli->call_usec);
-        r = sd_bus_get_property(cli->bus, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Version", &e,
-                                &reply, "s");
+        if ((r = client_connect(cli, &why)) < 0)
+                return streq(why, NOT_RUNNING) ? -ESRCH : -EACCES;
+        if ((r = client_wait_ready(cli, usec)) < 0)
+                return r == -ECONNREFUSED ? -ESRCH : r;
+        (void) sd_bus_set_method_call_timeout(cli->bus, usec);
+        r = sd_bus_get_property(cli->bus, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Version", &e, &reply, "s");
+        if (sd_bus_error_has_name(&e, SD_BUS_ERROR_SERVICE_UNKNOWN) ||
+            sd_bus_error_has_name(&e, SD_BUS_ERROR_NAME_HAS_NO_OWNER))
+                r = -ESRCH;
         sd_bus_error_free(&e);
-        return r >= 0;
+        return MIN(r, 0);
+}
+
+bool client_is_running(Cli *cli) {
+        return client_find(cli) >= 0;
 }

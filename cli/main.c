@@ -109,6 +109,7 @@ int main(int argc, char **argv) {
                 return CLI_USAGE;
         }
         r = cli.verb->run(&cli, n, argv + first);
-        sd_bus_flush_close_unref(cli.bus);
+        /* Not flushed: whatever was sent was answered, or is not waited for any more. */
+        sd_bus_close_unref(cli.bus);
         return r;
 }

@@ -62,9 +62,34 @@ static void test_stands_still(void **state _unused_) {
         test_dir_remove(dir);
 }
 
+/* One that stands still altogether does not even greet. It is there, though: nobody is told to start it. */
+static void test_greets_nobody(void **state _unused_) {
+        struct sockaddr_un address = { .sun_family = AF_UNIX };
+        Cli cli = { .call_usec = 100 * USEC_PER_MSEC };
+        int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        char dir[TEST_DIR_SIZE];
+
+        test_dir_make(dir);
+        (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/private", dir);
+        cli.socket = address.sun_path;
+        assert_int_equal(client_find(&cli), -ESRCH);
+        assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
+        assert_int_equal(client_find(&cli), -ESRCH);
+        assert_int_equal(listen(fd, 1), 0);
+        (void) alarm(LIMIT_SECONDS);
+        assert_int_equal(client_call(&cli, NULL, "GetStatus", NULL, NULL), CLI_FAILED);
+        assert_int_equal(client_find(&cli), -ETIMEDOUT);
+        (void) alarm(0);
+        sd_bus_close(cli.bus);
+        sd_bus_unref(cli.bus);
+        (void) close(fd);
+        test_dir_remove(dir);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stands_still),
+                cmocka_unit_test(test_greets_nobody),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -404,6 +404,7 @@ static void check_credit(Check *c, const json_t *credit) {
 
 static void check_cgd(Check *c, Cli *cli) {
         json_t *status = NULL;
+        int r;
 
         if (*c->root)
                 return;
@@ -412,11 +413,18 @@ static void check_cgd(Check *c, Cli *cli) {
                     "Nothing can be placed, and no long hold is handed over.", "");
         else
                 add(c, "cgd", "systemd", "ok", "runs", "", "");
-        if (!client_is_running(cli)) {
+        r = client_find(cli);
+        if (r == -ESRCH)
                 add(c, "cgd", "cgd", "lack", "is not running", "Nothing is contained.",
                     "Start it: systemctl start cgd.");
+        else if (r == -EACCES || r == -EPERM)
+                add(c, "cgd", "cgd", "note", "this user may not ask it", "", "");
+        else if (r < 0)
+                add(c, "cgd", "cgd", "lack", "is there and does not answer",
+                    "What it holds stays held meanwhile, and nobody else is contained.",
+                    "See 'systemctl status cgd'; a restart gives back what it holds.");
+        if (r < 0)
                 return;
-        }
         if (client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE) {
                 const char *psi = field_text(json_object_get(status, "sensing"), "pressure");
 

@@ -161,6 +161,7 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
         _cleanup_close_ int fd = -EBADF, start = -EBADF;
         const char *from = cli->from, *path = "/";
         Walk w = {};
+        int there;
 
         if (from) {
                 CliExit r = client_json(cli, &tree, NULL, NULL, NULL);
@@ -174,7 +175,10 @@ CliExit verb_tree(Cli *cli, int argc, char **argv) {
                 cli_error("%s: cannot look at the cgroups: %s; run 'cgctl check'", root, strerror(errno));
                 return CLI_FAILED;
         }
-        if (!cli->root && client_is_running(cli) &&
+        there = cli->root ? -ESRCH : client_find(cli);
+        if (there != -ESRCH && there < 0)
+                cli_error("whom cgd contains is not shown: %s; see 'cgctl check'", strerror(-there));
+        if (there >= 0 &&
             client_json(cli, &domains, "ListDomains", NULL, NULL) == CLI_DONE &&
             client_json(cli, &status, "GetStatus", NULL, NULL) == CLI_DONE)
                 w = (Walk) { .domains = domains, .contained = json_object_get(status, "contained"),
