@@ -125,8 +125,10 @@ static CliExit call(Cli *cli, char **ret, const char *member, ClientFill fill, v
         }
         r = sd_bus_message_new_method_call(cli->bus, &m, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
                                            member);
-        if (r >= 0)
-                r = fill ? fill(m, arg) : 0;
+        if (r >= 0 && fill && (r = fill(m, arg)) == -EINVAL) {
+                cli_error("%s: what is given is not all UTF-8 text, and nothing else can be told to cgd", member);
+                return CLI_FAILED;
+        }
         if (r >= 0) {
                 (void) sd_bus_message_set_auto_start(m, false);
                 (void) sd_bus_message_set_allow_interactive_authorization(m, isatty(STDIN_FILENO));

@@ -63,16 +63,45 @@ typedef struct RunCall {
         const char *path, *directory;
 } RunCall;
 
+/* A scope's command is told for its description alone, which has no more of it; it may be no text. */
+#define TOLD_BYTES 200
+
+static int append_told(sd_bus_message *m, const char *path, char **argv) {
+        size_t told = 0;
+
+        for (const char *a = path; a; a = *++argv) {
+                _cleanup_free_ char *escaped = NULL;
+                bool plain = true;
+                int r, n;
+
+                if (told > 0 && told + strlen(a) > TOLD_BYTES)
+                        return 0;
+                told += strlen(a) + 1;
+                for (const char *p = a; *p && plain; p += n)
+                        plain = (n = utf8_character(p, strlen(p))) > 0;
+                if (!plain && !(escaped = str_escape(a)))
+                        return -ENOMEM;
+                if ((r = sd_bus_message_append(m, "s", escaped ?: a)) < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int fill_run(sd_bus_message *m, void *arg) {
         const RunCall *c = arg;
         extern char **environ;
         int r;
 
         if ((r = sd_bus_message_append(m, "sb", c->cli->domain, !c->cli->background)) < 0 ||
-            (r = sd_bus_message_open_container(m, 'a', "s")) < 0 ||
-            (r = sd_bus_message_append(m, "s", c->path)) < 0)
+            (r = sd_bus_message_open_container(m, 'a', "s")) < 0)
                 return r;
-        for (char **a = c->argv + 1; *a; a++)
+        if (c->cli->background)
+                r = sd_bus_message_append(m, "s", c->path);
+        else
+                r = append_told(m, c->path, c->argv);
+        if (r < 0)
+                return r;
+        for (char **a = c->argv + 1; c->cli->background && *a; a++)
                 if ((r = sd_bus_message_append(m, "s", *a)) < 0)
                         return r;
         if ((r = sd_bus_message_close_container(m)) < 0 ||
@@ -83,7 +112,7 @@ static int fill_run(sd_bus_message *m, void *arg) {
                         return r;
         if ((r = sd_bus_message_close_container(m)) < 0)
                 return r;
-        return sd_bus_message_append(m, "s", c->directory);
+        return sd_bus_message_append(m, "s", c->cli->background ? c->directory : "/");
 }
 
 CliExit verb_run(Cli *cli, _unused_ int argc, char **argv) {

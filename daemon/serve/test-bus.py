@@ -64,8 +64,8 @@ def main() -> int:
         Path(copy).write_bytes(Path(cgctl).read_bytes())
         os.chmod(copy, 0o755)
 
-        def call(user: int, *arguments: str) -> tuple[int, str]:
-            p = subprocess.run([copy, *arguments], cwd=work, user=user, group=user, extra_groups=[], env=environment,
+        def call(user: int, *arguments: str, where: str = work) -> tuple[int, str]:
+            p = subprocess.run([copy, *arguments], cwd=where, user=user, group=user, extra_groups=[], env=environment,
                                capture_output=True, text=True, timeout=30, stdin=subprocess.DEVNULL, check=False)
             return p.returncode, p.stdout + p.stderr
 
@@ -87,6 +87,13 @@ def main() -> int:
             # Its name tells a program what to be, as that of a venv's python or of busybox does.
             os.symlink("/bin/true", f"{work}/link")
             expect("by a link", call(0, "run", "--domain=sideload", "--background", "./link"), 0, f"-{work}/./link-")
+            # Bytes that are no text, and more than a bus is to carry: in the foreground neither has to go there.
+            odd = f"{work}/\udcff"
+            os.mkdir(odd)
+            expect("no text", call(0, "run", "--domain=sideload", "test", "\udcff", "=", "\udcff", where=odd), 0, "")
+            expect("much", call(0, "run", "--domain=sideload", "true", *["x" * 100000] * 5), 0, "")
+            expect("no text in the background", call(0, "run", "--domain=sideload", "--background", "true", "\udcff"), 1,
+                   "not all UTF-8")
             expect("another looks", call(65534, "incidents"), 0, "CULPRIT")
             expect("another may not change", call(65534, "set-mode", "sideload", "off"), 1, "not allowed for user 65534")
             expect("another may not run", call(65534, "run", "--domain=sideload", "true"), 1, "org.cgd1.manage")
