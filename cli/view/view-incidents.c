@@ -39,7 +39,8 @@ void view_incidents(const View *v, const json_t *j, Str *out) {
                 table_set(t, line, 0, buf);
                 table_set(t, line, 1, view_time(json_object_get(i, "started"), true, buf));
                 table_set(t, line, 2,
-                          open ? "open" :
+                          open                                             ? "open" :
+                          field_usec(i, "ended") < field_usec(i, "started") ? "-" :
                                  view_duration(field_usec(i, "ended") - field_usec(i, "started"), buf));
                 table_set(t, line, 3, *field_text(i, "domain") ? field_text(i, "domain") : "-");
                 table_set(t, line, 4, *field_text(i, "step") ? field_text(i, "step") : "-");

@@ -139,6 +139,17 @@ static const json_t *find_candidate(const json_t *j, const char *key, const char
         return NULL;
 }
 
+/* Is there an entry of what this incident did to it? */
+static bool did_something(const json_t *j, const char *cgroup) {
+        const json_t *e;
+        size_t i;
+
+        json_array_foreach(json_object_get(j, "entries"), i, e)
+                if (*field_text(e, "action") && streq(field_text(e, "cgroup"), cgroup))
+                        return true;
+        return false;
+}
+
 static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         const char *culprit = field_text(j, "culprit"), *domain = field_text(j, "domain"),
                    *other = field_text(j, "culprit_domain"), *verdict;
@@ -189,8 +200,10 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
                         str_append(&s, " and whose policy allows it to be contained.");
                 } else
                         str_append(&s, ".");
-                if (streq(verdict, "taken"))
-                        str_append(&s, " It was contained already, by an earlier incident.");
+                /* The same one looks for who is to blame again and again, and finds whom it holds. */
+                if (streq(verdict, "taken") && !did_something(j, culprit))
+                        str_appendf(&s, " It was contained already%s.",
+                                    field_u64(j, "dropped") > 0 ? "" : ", by another incident, which tells what was done");
         } else {
                 str_append(&s, ". It ");
                 view_text(&s, field_text(c, "verdict_text"));
