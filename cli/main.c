@@ -89,6 +89,14 @@ static CliExit run_remotely(const Cli *cli, char **options, char **arguments) {
         return CLI_FAILED;
 }
 
+/* Help goes there by stdio. */
+static CliExit flush_output(CliExit r) {
+        if (fflush(stdout) == 0)
+                return r;
+        cli_error("cannot write: %s", strerror(errno));
+        return r == CLI_DONE ? CLI_FAILED : r;
+}
+
 int main(int argc, char **argv) {
         _cleanup_strv_ char **options = NULL;
         Cli cli = {};
@@ -98,7 +106,7 @@ int main(int argc, char **argv) {
         terminal_look(&cli);
         r = options_parse(&cli, argc, argv, &first, &options);
         if (r != CLI_DONE || !cli.verb)
-                return r;
+                return flush_output(r);
         n = argc - first;
         if (cli.host)
                 return run_remotely(&cli, options, argv + first);
@@ -111,5 +119,5 @@ int main(int argc, char **argv) {
         r = cli.verb->run(&cli, n, argv + first);
         /* Not flushed: whatever was sent was answered, or is not waited for any more. */
         sd_bus_close_unref(cli.bus);
-        return r;
+        return flush_output(r);
 }

@@ -10,6 +10,7 @@ import select
 import shutil
 import signal
 import struct
+import subprocess
 import sys
 import termios
 import time
@@ -66,6 +67,11 @@ def main() -> int:
     for term in ({}, {"TERM": "dumb"}):
         seen, code = on_terminal(*status, **term, PAGER="echo paged; cat")
         expect(f"{term or 'no TERM'}: neither pager nor colour", ("paged" in seen, "\x1b" in seen, code), (False, False, 0), seen)
+    # A full disk is no success, for help neither.
+    for arguments in (("help",), ("status", "--help"), ("version",), status):
+        with open("/dev/full", "wb") as full:
+            p = subprocess.run([cgctl, *arguments], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        expect(f"{arguments[0]} into what is full", (p.returncode, p.stderr.count("cannot write")), (1, 1), p.stderr)
     return failed > 0
 
 
