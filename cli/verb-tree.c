@@ -51,6 +51,18 @@ static const json_t *find_cgroup(const json_t *list, const char *path) {
         return NULL;
 }
 
+/* Whom cgd holds it says by id, too: a name that is escaped may be so in two ways. */
+static const json_t *find_lease(const json_t *list, int fd) {
+        const json_t *c;
+        uint64_t id;
+        size_t i;
+
+        if (json_array_size(list) == 0 || cgroup_id(fd, &id) < 0)
+                return NULL;
+        json_array_foreach(list, i, c) if (field_u64(c, "cgroup_id") == id) return c;
+        return NULL;
+}
+
 /* "some avg10=1.23 …" in 1/10000. */
 static int read_waits(int fd, const char *file, unsigned *ret) {
         char text[256], *p;
@@ -105,7 +117,7 @@ static json_t *walk(Walk *w, int fd, const char *path, unsigned depth) {
         latency = find_cgroup(w->latencies, safe_path.data ? safe_path.data : "");
         if (latency)
                 (void) json_object_set(node, "io_p99_usec", json_object_get(latency, "p99_usec"));
-        lease = find_cgroup(w->contained, safe_path.data ? safe_path.data : "");
+        lease = find_lease(w->contained, fd);
         if (lease)
                 (void) json_object_set_new(node, "held", json_string(field_text(lease, "step")));
         if (lease && json_object_get(lease, "io_max"))
