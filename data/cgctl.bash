@@ -60,6 +60,8 @@ _cgctl() {
                                 words=$(cgctl help 2>/dev/null | sed -n '/^Verbs:/,/^$/s/^  \([a-z-]*\).*/\1/p') ;;
                 esac
         fi
-        COMPREPLY=($(compgen -W "$words" -- "$cur"))
+        # Names of units have backslashes, which are quoted as they are put in.
+        [[ $verb == @(place|release|tree) ]] && compopt -o filenames 2>/dev/null
+        COMPREPLY=($(compgen -W '$words' -- "$cur"))
 }
 complete -F _cgctl cgctl

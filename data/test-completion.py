@@ -67,6 +67,20 @@ def nothing_happened() -> None:
     environment["PATH"] = before
 
 
+def units() -> None:
+    """A name as systemd escapes it comes out as it is."""
+    before = environment["PATH"]
+    with tempfile.TemporaryDirectory() as work:
+        stub = Path(work) / "systemctl"
+        stub.write_text("#!/bin/sh\nprintf '%s loaded\\n' 'foo\\x2dbar.service' 'web@1.service'\n")
+        stub.chmod(0o755)
+        environment["PATH"] = f"{work}:{before}"
+        for verb in ("place", "release", "tree"):
+            expect(f"bash: {verb}: units", in_bash("cgctl", verb, "foo"), ["foo\\x2dbar.service"])
+        expect("bash: a quoted unit", in_bash("cgctl", "place", "foo\\\\x2d"), ["foo\\x2dbar.service"])
+    environment["PATH"] = before
+
+
 def sed_lines(part: str) -> str:
     """The one expression of _cgctl that has this in it."""
     found = [e for e in re.findall(r"sed -n '([^']*)'", zsh_file.read_text()) if part in e]
@@ -97,6 +111,7 @@ def main() -> int:
     expect("bash: the domain is no command", in_bash("cgctl", "run", "--domain=si"), [])
 
     nothing_happened()
+    units()
 
     said = {v: [f"{o}:{text}" for o, text in there.items()] for v, there in options.items()}
     of_verbs, of_options = sed_lines("Verbs"), sed_lines("(--[a-z")
