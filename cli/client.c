@@ -101,6 +101,11 @@ static CliExit tell_error(const char *member, const sd_bus_error *e, int r) {
                 cli_error(NOT_RUNNING);
                 return CLI_FAILED;
         }
+        if (sd_bus_error_has_name(e, SD_BUS_ERROR_UNKNOWN_METHOD)) {
+                cli_error("the cgd that runs does not know %s: it is of another version than this cgctl; after an update "
+                          "it is started anew with 'systemctl restart cgd'", member);
+                return CLI_FAILED;
+        }
         if (sd_bus_error_has_name(e, SD_BUS_ERROR_NO_REPLY) || r == -ETIMEDOUT || r == -ECONNRESET ||
             r == -ENOTCONN) {
                 cli_error("cgd did not answer %s: it was stopped or is stuck; see 'systemctl status cgd'",

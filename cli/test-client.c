@@ -3,6 +3,8 @@
 /* A cgd that is there and does not answer is waited for no longer than the caller can afford. */
 
 #include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <systemd/sd-id128.h>
@@ -14,22 +16,34 @@
 /* Much less than minutes. */
 #define LIMIT_SECONDS 10
 
+static char told[256];
+
 void cli_error(const char *format, ...) {
-        (void) format;
+        va_list ap;
+
+        va_start(ap, format);
+        (void) vsnprintf(told, sizeof(told), format, ap);
+        va_end(ap);
 }
 
 static int take(_unused_ sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
         return 1;
 }
 
-/* Lets one caller in, and says nothing to whatever he asks until he goes. */
-static void *stand_still(void *arg) {
+static int know_nothing(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
+        return sd_bus_reply_method_errorf(m, SD_BUS_ERROR_UNKNOWN_METHOD, "Unknown method.");
+}
+
+static sd_bus_message_handler_t answer;
+
+/* Lets one caller in, and gives this answer to whatever he asks until he goes. */
+static void *serve_one(void *arg) {
         sd_bus *bus = NULL;
         sd_id128_t id;
         int fd = accept4(*(int *) arg, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
         if (fd < 0 || sd_bus_new(&bus) < 0 || sd_bus_set_fd(bus, fd, fd) < 0 || sd_id128_randomize(&id) < 0 ||
-            sd_bus_set_server(bus, 1, id) < 0 || sd_bus_add_filter(bus, NULL, take, NULL) < 0 || sd_bus_start(bus) < 0)
+            sd_bus_set_server(bus, 1, id) < 0 || sd_bus_add_filter(bus, NULL, answer, NULL) < 0 || sd_bus_start(bus) < 0)
                 abort();
         while (sd_bus_process(bus, NULL) >= 0 && sd_bus_is_open(bus) > 0)
                 (void) sd_bus_wait(bus, UINT64_MAX);
@@ -38,18 +52,20 @@ static void *stand_still(void *arg) {
         return NULL;
 }
 
-static void test_stands_still(void **state _unused_) {
+/* What a caller is told. */
+static void call_status(sd_bus_message_handler_t with) {
         struct sockaddr_un address = { .sun_family = AF_UNIX };
         Cli cli = { .call_usec = 100 * USEC_PER_MSEC };
         int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         char dir[TEST_DIR_SIZE];
         pthread_t thread;
 
+        answer = with;
         test_dir_make(dir);
         (void) snprintf(address.sun_path, sizeof(address.sun_path), "%s/private", dir);
         assert_int_equal(bind(fd, (struct sockaddr *) &address, sizeof(address)), 0);
         assert_int_equal(listen(fd, 1), 0);
-        assert_int_equal(pthread_create(&thread, NULL, stand_still, &fd), 0);
+        assert_int_equal(pthread_create(&thread, NULL, serve_one, &fd), 0);
         cli.socket = address.sun_path;
         (void) alarm(LIMIT_SECONDS);
         assert_int_equal(client_call(&cli, NULL, "GetStatus", NULL, NULL), CLI_FAILED);
@@ -60,6 +76,17 @@ static void test_stands_still(void **state _unused_) {
         assert_int_equal(pthread_join(thread, NULL), 0);
         (void) close(fd);
         test_dir_remove(dir);
+}
+
+static void test_stands_still(void **state _unused_) {
+        call_status(take);
+        assert_non_null(strstr(told, "did not answer GetStatus"));
+}
+
+/* One from before an update. */
+static void test_other_version(void **state _unused_) {
+        call_status(know_nothing);
+        assert_non_null(strstr(told, "another version"));
 }
 
 /* One that stands still altogether does not even greet. It is there, though: nobody is told to start it. */
@@ -89,6 +116,7 @@ static void test_greets_nobody(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stands_still),
+                cmocka_unit_test(test_other_version),
                 cmocka_unit_test(test_greets_nobody),
         };
 

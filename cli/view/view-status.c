@@ -105,8 +105,13 @@ static void print_contained(const View *v, const json_t *c, uint64_t now, Str *o
                 str_appendf(out, " %s %s for %s, was %s%s", what, view_bytes(json_object_get(c, "memory_high"), a), b,
                             view_bytes(json_object_get(c, "memory_high_before"), (char[VIEW_TEXT_MAX]){}),
                             json_array_size(json_object_get(c, "io_max")) > 0 ? ";" : "");
-        if (!json_object_get(c, "memory_high") || json_array_size(json_object_get(c, "io_max")) > 0)
+        if (json_array_size(json_object_get(c, "io_max")) > 0)
                 str_append(out, " io capped");
+        else if (!json_object_get(c, "memory_high")) {
+                /* A later version's. */
+                str_append(out, " ");
+                view_text(out, field_text(c, "step"));
+        }
         json_array_foreach(json_object_get(c, "io_max"), k, cap)
                 print_cap(cap, k, out);
         if (!json_object_get(c, "memory_high"))

@@ -475,10 +475,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                 } else if (streq(type, "expired")) {
                         print_word(v, out, COLOR_GREEN, "expired");
                         str_append(out, "no fresh evidence\n");
-                } else if (!*action) {
+                } else if (!streq(action, "set-memory-high") && !streq(action, "set-io-max")) {
                         /* A later version's entry. */
-                        view_text(out, type);
-                        str_append(out, "\n");
+                        view_text(out, *action ? action : type);
+                        str_append(out, " (of a later version)\n");
                 } else {
                         bool up = streq(type, "rise"), back = streq(type, "back");
 
