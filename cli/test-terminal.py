@@ -53,6 +53,12 @@ def expect(what: str, got: object, wanted: object, seen: str = "") -> None:
 
 
 def main() -> int:
+    try:
+        for end in pty.openpty():
+            os.close(end)
+    except OSError as e:
+        print(f"skipped: there are no terminals here: {e}")
+        return 77
     status = ("status", f"--from={documents}/status-io.json")
     if shutil.which("less"):
         seen, code = on_terminal(*status, TERM="xterm", NO_COLOR="1")
