@@ -560,10 +560,10 @@ static void test_born_and_gone(void **state) {
         test_sh("rm -r %s/f.slice", f->root);
         b = f->next[2].id;
 
-        /* A record of whom nobody finds in the tree. */
+        /* Born since, and removed before its parent was listed: nothing is missing. */
         (void) record(f, 999999999, b);
         walk_all(&f->walk, 6 * SEC);
-        assert_true(f->walk.incomplete);
+        assert_false(f->walk.incomplete || f->registry.incomplete);
         assert_int_equal(value(f, "/a.slice/b.service", CGROUP_MEMORY_CURRENT), 300 * PAGE);
 
         /* Another hierarchy's root: nothing of it is ours. */

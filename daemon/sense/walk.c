@@ -571,11 +571,10 @@ static void match(Walk *w, bool all) {
                         n = registry_find(g, r->id);
                 }
                 w->counts_memory = w->counts_memory || r->have & (UINT64_C(1) << WALK_MEMORY_CURRENT);
+                /* Else it is left out, or was removed since; whoever makes and removes them all the time must not have the tracks
+                 * of those that are gone kept for ever. What could not be listed, the registry says. */
                 if (n)
                         n->record = r;
-                /* Who is left out is so with all that is in it, whose parents have no node either. */
-                else if (parent && !registry_leaves_out(parent))
-                        w->incomplete = true;
         }
 }
 
