@@ -187,6 +187,45 @@ static void test_who_goes_is_forgotten(void **state _unused_) {
         assert_int_equal(tracks.n_slots, 3);
 }
 
+/* A thousand new cgroups in a unit with each look, none of them complete: a service that starts meanwhile is seen; and what is in a
+ * unit and was forgotten for that took in nothing when it is seen again. */
+static void test_who_makes_many_keeps_nobody_out(void **state _unused_) {
+        enum { PART = 1000, UNIT = 1, OLD, SERVICE, FIRST };
+        static CgroupSample rows[PART + 2];
+        static RowValues values;
+        RowValues old = {}, service = {};
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .complete = true };
+        uint64_t id = FIRST;
+
+        rows[0] = (CgroupSample) { .id = UNIT, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = values.use };
+        rows[1] = (CgroupSample) { .id = OLD, .parent_id = UNIT, .path = "/a.service/old", .kind = CGROUP_KIND_INNER, .use = old.use };
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 50 * MIB);
+        s.n_cgroups = 2;
+        tracks_update(&tracks, &s, false, PAGE);
+        s.complete = false;
+        s.n_cgroups = PART;
+        for (unsigned i = 0; i <= TRACKS_MAX / PART; i++) {
+                s.usec += 100 * USEC_PER_MSEC;
+                for (unsigned k = 1; k < PART; k++)
+                        rows[k] = (CgroupSample) { .id = id++, .parent_id = UNIT, .path = "/a.service/x", .kind = CGROUP_KIND_INNER,
+                                                   .use = values.use };
+                tracks_update(&tracks, &s, false, PAGE);
+        }
+        rows[1] = (CgroupSample) { .id = OLD, .parent_id = UNIT, .path = "/a.service/old", .kind = CGROUP_KIND_INNER, .use = old.use };
+        cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 50 * MIB);
+        rows[PART] = (CgroupSample) { .id = SERVICE, .path = "/b.service", .kind = CGROUP_KIND_UNIT, .use = service.use };
+        cgroup_sample_set(&rows[PART], CGROUP_MEMORY_CURRENT, 30 * MIB);
+        s.n_cgroups = PART + 1;
+        s.usec += 100 * USEC_PER_MSEC;
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(tracks.dropped, 0);
+        assert_non_null(tracks_find(&tracks, SERVICE));
+        assert_int_equal(taken(SERVICE, WINDOW_LONG), 30 * MIB);
+        s.usec += 100 * USEC_PER_MSEC;
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_int_equal(taken(OLD, WINDOW_LONG), 0);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
@@ -196,6 +235,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_born_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_late_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

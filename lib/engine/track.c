@@ -57,22 +57,6 @@ Track *tracks_find(const Tracks *t, uint64_t id) {
         return NULL;
 }
 
-static Track *tracks_add(Tracks *t, uint64_t id) {
-        uint32_t place = t->free, *first = bucket(t, id);
-
-        if (place != 0)
-                t->free = t->slots[place - 1].next;
-        else if (t->n_slots < TRACKS_MAX)
-                place = (uint32_t) ++t->n_slots;
-        else {
-                t->dropped++;
-                return NULL;
-        }
-        t->slots[place - 1] = (Track) { .id = id, .next = *first };
-        *first = place;
-        return &t->slots[place - 1];
-}
-
 /* There are as many places as tracks. */
 static TrackMoves *moves_add(Tracks *t, Track *track) {
         if (!track->moves)
@@ -104,6 +88,36 @@ static void tracks_sweep(Tracks *t) {
         for (size_t i = 0; i < t->n_slots; i++)
                 if (t->slots[i].id != 0 && t->slots[i].seen != t->sample_number)
                         tracks_drop(t, &t->slots[i]);
+}
+
+/* Whoever has a delegated tree can make and remove any number in it between two complete samples. Those must not keep out who is
+ * somebody: what is in a unit and was not seen twice running goes, and what of it comes again may have been there for long. */
+static void tracks_make_room(Tracks *t) {
+        if (t->forgot == t->sample_number)
+                return;
+        t->forgot = t->sample_number;
+        for (size_t i = 0; i < t->n_slots; i++)
+                if (t->slots[i].id != 0 && t->slots[i].kind == CGROUP_KIND_INNER && t->slots[i].seen + 1 < t->sample_number)
+                        tracks_drop(t, &t->slots[i]);
+}
+
+static Track *tracks_add(Tracks *t, uint64_t id) {
+        uint32_t place, *first = bucket(t, id);
+
+        if (t->free == 0 && t->n_slots == TRACKS_MAX)
+                tracks_make_room(t);
+        place = t->free;
+        if (place != 0)
+                t->free = t->slots[place - 1].next;
+        else if (t->n_slots < TRACKS_MAX)
+                place = (uint32_t) ++t->n_slots;
+        else {
+                t->dropped++;
+                return NULL;
+        }
+        t->slots[place - 1] = (Track) { .id = id, .next = *first };
+        *first = place;
+        return &t->slots[place - 1];
 }
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last) {
@@ -419,8 +433,9 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         track = tracks_add(t, c->id);
                         if (!track)
                                 continue;
-                        /* Born since the last complete sample; or left out until now, and what it has it may have had for long. */
-                        born_usec = c->late ? 0 : t->complete_usec;
+                        /* Born since the last complete sample; or left out until now, or forgotten, and what it has it may have had
+                         * for long. */
+                        born_usec = c->late || (t->forgot != 0 && c->kind == CGROUP_KIND_INNER) ? 0 : t->complete_usec;
                 }
                 track->parent_id = c->parent_id;
                 track->kind = c->kind;
@@ -479,6 +494,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                         parent->subtree_flags |= track->subtree_flags & (CGROUP_PROTECTED | CGROUP_OMIT);
         }
         t->complete_usec = s->usec;
+        t->forgot = 0;
 }
 
 /* Where those above it are gone as well it may have been there. */

@@ -114,6 +114,7 @@ typedef struct Tracks {
         Buried buried[BURIED_MAX];
         uint32_t sample_number;
         uint64_t complete_usec;         /* of the last complete sample, 0 = none yet */
+        uint32_t forgot;                /* number of the sample that found no free place last, since then; 0 = none */
         uint64_t dropped;               /* rows that found no place */
 } Tracks;
 
