@@ -226,6 +226,28 @@ static void test_who_makes_many_keeps_nobody_out(void **state _unused_) {
         assert_int_equal(taken(OLD, WINDOW_LONG), 0);
 }
 
+/* As many as there are places for do some io in a unit; so does then a service that had done none. */
+static void test_io_of_many_keeps_nobody_out(void **state _unused_) {
+        static CgroupSample rows[IO_TRACKS_MAX + 1];
+        static RowValues values;
+        IoLine line = { 8, 0, { [IO_READ_BYTES] = 4096, [IO_READS] = 1 } }, done[IO_DEVICES_MAX];
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = ARRAY_SIZE(rows), .complete = true };
+        uint64_t usec;
+        size_t n;
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++)
+                rows[i] = (CgroupSample) { .id = i + 1, .path = "/a.service/x", .kind = CGROUP_KIND_INNER, .use = values.use, .io = &line,
+                                           .n_io = i < IO_TRACKS_MAX };
+        rows[IO_TRACKS_MAX].kind = CGROUP_KIND_UNIT;
+        tracks_update(&tracks, &s, false, PAGE);
+        s.usec += 200 * USEC_PER_MSEC;
+        rows[IO_TRACKS_MAX].n_io = 1;
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_true(track_io(&tracks, tracks_find(&tracks, IO_TRACKS_MAX + 1), WINDOW_RECENT, done, &n, &usec));
+        assert_int_equal(n, 1);
+        assert_int_equal(done[0].v[IO_READ_BYTES], 4096);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
@@ -236,6 +258,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_late_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_io_of_many_keeps_nobody_out, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

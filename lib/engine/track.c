@@ -338,6 +338,9 @@ static IoTrack *io_add(Tracks *t, Track *track, const IoPoint *first, uint64_t b
 
         if (t->n_free_io == 0 && t->n_io_slots == IO_TRACKS_MAX)
                 return NULL;
+        /* What is in a unit can be made without end by whoever has it: half is for units and slices. */
+        if (track->kind == CGROUP_KIND_INNER && t->n_io_slots - t->n_free_io >= IO_TRACKS_MAX / 2)
+                return NULL;
         track->io = t->n_free_io > 0 ? t->free_io_slots[--t->n_free_io] : (uint32_t) ++t->n_io_slots;
         io = &t->io_slots[track->io - 1];
         *io = (IoTrack) {};
