@@ -476,15 +476,15 @@ void registry_reflag(Registry *g, Known *n) {
         if (dir_fd < 0)
                 return;
         /* Only the preference of who owns the machine counts: else any user could shield what he
-         * delegates to himself (systemd-oomd has the same rule). */
+         * delegates to himself (systemd-oomd has the same rule), or have himself held where he can write memory.high as well. */
         if (fstat(dir_fd, &st) == 0 && fstat(g->root_fd, &root_st) == 0 && st.st_uid == root_st.st_uid) {
                 if (xattr_is_set(dir_fd, "user.oomd_omit"))
                         flags |= CGROUP_OMIT;
                 if (xattr_is_set(dir_fd, "user.oomd_avoid"))
                         flags |= CGROUP_AVOID;
+                if (n->parent && file_read_limit_at(dir_fd, "memory.oom.group", &v) == 0 && v == 1)
+                        flags |= CGROUP_OOM_GROUP;
         }
-        if (n->parent && file_read_limit_at(dir_fd, "memory.oom.group", &v) == 0 && v == 1)
-                flags |= CGROUP_OOM_GROUP;
         n->flags = flags;
 }
 

@@ -420,6 +420,26 @@ static void test_xattrs(void **state) {
         assert_int_equal(row_of(s, "/a.service")->flags, CGROUP_OMIT);
 }
 
+/* What a user delegates to himself he can mark as he likes, and write the limits of: it does not stand for itself. */
+static void test_marks_of_another_user(void **state) {
+        Fixture *f = *state;
+        const Sample *s;
+        char path[128];
+
+        make(f, "a.service", MB);
+        make(f, "a.service/mine", MB);
+        make(f, "a.service/his", MB);
+        set_text(f, "a.service/mine", "memory.oom.group", "1\n");
+        set_text(f, "a.service/his", "memory.oom.group", "1\n");
+        (void) snprintf(path, sizeof path, "%s/a.service/his", f->root);
+        if (chown(path, getuid() + 1000, (gid_t) -1) < 0)
+                skip();
+        open_sensor(f);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, SEC);
+        assert_int_equal(row_of(s, "/a.service/mine")->flags, CGROUP_OOM_GROUP);
+        assert_int_equal(row_of(s, "/a.service/his")->flags, 0);
+}
+
 /* memory.stat is read again only where the parent's moved. */
 static void test_stat_follows_parent(void **state) {
         Fixture *f = *state;
@@ -911,6 +931,7 @@ int main(void) {
                 TEST(test_many_disks),
                 TEST(test_very_many_disks),
                 TEST(test_xattrs),
+                TEST(test_marks_of_another_user),
                 TEST(test_stat_follows_parent),
                 TEST(test_hot),
                 TEST(test_hot_stream),

@@ -67,7 +67,7 @@ typedef enum CgroupFlags {
         CGROUP_PROTECTED = 1 << 0,      /* PID 1, cgd, the D-Bus broker, journald, logind, udevd: never touched */
         CGROUP_OMIT      = 1 << 1,      /* ManagedOOMPreference=omit (xattr user.oomd_omit) */
         CGROUP_AVOID     = 1 << 2,      /* ManagedOOMPreference=avoid (xattr user.oomd_avoid): ranks last */
-        CGROUP_OOM_GROUP = 1 << 3,      /* memory.oom.group=1 */
+        CGROUP_OOM_GROUP = 1 << 3,      /* memory.oom.group=1, and it was not delegated to another user */
 } CgroupFlags;
 
 typedef struct CgroupSample {
