@@ -175,10 +175,6 @@ static void set_left_out(Registry *g, Known *n, unsigned k) {
         n->n_left_out = k;
 }
 
-bool registry_leaves_out(const Known *n) {
-        return n->n_left_out > 0 || n->depth >= DEPTH_MAX;
-}
-
 /* The unit that a child of n is in, or whoever stands in the place of one; NULL: in none. */
 static Known *unit_of_child(Known *n) {
         Known *unit = NULL;
@@ -553,11 +549,16 @@ static int list_directory(int dir_fd, Entry **ret, size_t *ret_n, char **ret_nam
         return 0;
 }
 
-bool registry_is_full(const Registry *g, Known *parent) {
+/* The bounds leave no room for more children of the parent. */
+static bool is_full(const Registry *g, Known *parent) {
         const Known *unit = unit_of_child(parent);
 
         return g->n_known >= g->known_max ||
                (unit && (g->n_inside >= INSIDE_MAX(g->known_max) || unit->n_inside >= INSIDE_ONE_MAX(g->known_max)));
+}
+
+bool registry_lists_later(const Registry *g, Known *parent) {
+        return (parent->n_left_out > 0 || parent->depth >= DEPTH_MAX) && (is_full(g, parent) || unit_of_child(parent));
 }
 
 static Known *child_add(Registry *g, Known *parent, const char *name) {
@@ -565,7 +566,7 @@ static Known *child_add(Registry *g, Known *parent, const char *name) {
         uint64_t id;
         Known *n;
 
-        if (registry_is_full(g, parent) || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
+        if (is_full(g, parent) || strlen(parent->path) + strlen(name) + 2 > PATH_BYTES_MAX) {
                 set_left_out(g, parent, parent->n_left_out + 1);
                 return NULL;
         }

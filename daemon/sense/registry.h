@@ -145,11 +145,9 @@ int registry_read(Registry *g, Known *n, KnownFile f, bool keep, char *buf, size
  * something changed or where that cannot be told. Who is beyond the bounds is counted, and no failure. */
 void registry_refresh(Registry *g, Known *n);
 
-/* Some that are in n have no node, and none is to be looked for. */
-bool registry_leaves_out(const Known *n);
-
-/* The bounds leave no room for more children of the parent. */
-bool registry_is_full(const Registry *g, Known *parent);
+/* Some that are in the parent have no node and are to be looked for at the heartbeat only: there is no room for more, or the parent
+ * is in a unit, where whoever has it can make so many that it takes longer to list them than a hot look may. */
+bool registry_lists_later(const Registry *g, Known *parent);
 
 /* Frees those children of n that are marked gone. True if there were any. */
 bool registry_sweep(Registry *g, Known *n);

@@ -701,6 +701,31 @@ static void test_many_in_units(void **state) {
         assert_int_equal(f->registry.n_left_out, 0);
 }
 
+/* Where some are left out of a unit it is listed at the heartbeat only, though there is room for one of them before that. */
+static void test_many_are_not_listed_in_a_hurry(void **state) {
+        Fixture *f = *state;
+        char name[64];
+
+        f->error = -ENOMEM;     /* by files alone */
+        f->registry.known_max = 40;
+        (void) make(f, "u.service");
+        for (int i = 0; i < 7; i++) {
+                (void) snprintf(name, sizeof name, "u.service/x%d", i);
+                (void) make(f, name);
+        }
+        walk_all(&f->walk, SEC);
+        assert_int_equal(f->registry.n_left_out, 2);
+        test_sh("rm -r %s/u.service/x0", f->root);
+        put(f, "u.service", "memory.current", "99999744\n");
+        walk_hot(&f->walk, 2 * SEC);
+        assert_non_null(row(f, "/u.service/x1"));
+        assert_null(row(f, "/u.service/x0"));
+        assert_null(row(f, "/u.service/x5"));
+        walk_all(&f->walk, 3 * SEC);
+        assert_non_null(row(f, "/u.service/x5"));
+        assert_int_equal(f->registry.n_left_out, 1);
+}
+
 static bool is_late(const Fixture *f, const char *path) {
         const CgroupSample *r = row(f, path);
 
@@ -792,6 +817,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test_setup_teardown(test_deep, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_many_in_units, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_many_are_not_listed_in_a_hurry, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_room_for_old_ones, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
         };

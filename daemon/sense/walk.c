@@ -520,9 +520,10 @@ static bool is_hot(const Walk *w, const Known *n) {
  * are any. */
 static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
         Registry *g = w->registry;
+        bool later = in_turns && registry_lists_later(g, n);
 
         /* A whole census has told of every birth, but not of who was left out before and may fit in, or does by the next heartbeat. */
-        if (!w->counted || n->unlisted || (n->n_left_out > 0 && !(in_turns && registry_is_full(g, n))))
+        if (!later && (!w->counted || n->unlisted || n->n_left_out > 0))
                 registry_refresh(g, n);
         for (int pass = 0; pass < 2; pass++) {
                 unsigned parts = in_turns ? n->n_children / LEVEL_MAX + 1 : 1, i = 0;
@@ -545,14 +546,14 @@ static void read_level(Walk *w, Known *n, bool keep, bool in_turns) {
                                 safe_close(to_close);
                         }
                 }
-                if (!registry_sweep(g, n))
+                if (!registry_sweep(g, n) || later)
                         break;
                 registry_refresh(g, n);
         }
 }
 
 /* Gives each node its record. Whoever is new is found by listing his parent, which has a node by then:
- * parents come first. One that has no room for more is listed at the heartbeat only. */
+ * parents come first. One with some that are left out may have to wait for the heartbeat. */
 static void match(Walk *w, bool all) {
         Registry *g = w->registry;
         const Census *c = w->census;
@@ -564,7 +565,7 @@ static void match(Walk *w, bool all) {
                 const WalkRecord *r = &c->records[i];
                 Known *n = registry_find(g, r->id), *parent = n ? NULL : registry_find(g, r->parent_id);
 
-                if (parent && parent->listed != w->number && (all || !registry_leaves_out(parent) || !registry_is_full(g, parent))) {
+                if (parent && parent->listed != w->number && (all || !registry_lists_later(g, parent))) {
                         parent->listed = w->number;
                         parent->unlisted = true;
                         registry_refresh(g, parent);
