@@ -708,6 +708,7 @@ static void test_many_are_not_listed_in_a_hurry(void **state) {
 
         f->error = -ENOMEM;     /* by files alone */
         f->registry.known_max = 40;
+        f->registry.files_max = 0;
         (void) make(f, "u.service");
         for (int i = 0; i < 7; i++) {
                 (void) snprintf(name, sizeof name, "u.service/x%d", i);
@@ -798,6 +799,20 @@ static void test_distrust(void **state) {
         assert_false(trial_is_on(&f->walk.trial));
 }
 
+/* Who has a delegated tree writes his limits whenever he likes, between two readings too: that says nothing of the walk. */
+static void test_no_distrust_for_what_an_owner_does(void **state) {
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, unit;
+
+        (void) record(f, root, 0);
+        unit = make(f, "a.service");
+        record_set(record(f, unit, root), WALK_MEMORY_HIGH, INT64_MAX / PAGE);
+        record_set(record(f, make(f, "a.service/his"), unit), WALK_MEMORY_HIGH, 4711);
+        for (unsigned i = 0; i < TRIAL_ROUNDS + 2; i++)
+                walk_all(&f->walk, (1 + i) * SEC);
+        assert_int_equal(f->walk.trial.distrusted, 0);
+}
+
 int main(int argc, char *argv[]) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_search),
@@ -820,6 +835,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test_setup_teardown(test_many_are_not_listed_in_a_hurry, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_room_for_old_ones, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_distrust, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_no_distrust_for_what_an_owner_does, setup, teardown),
         };
 
         if (argc >= 3 && streq(argv[0], "cgd-bpf"))
