@@ -8,7 +8,7 @@
 /* KillBudget=: the last kills in this domain. */
 static KillTimes *kill_times(Engine *e, const char *domain) {
         for (size_t i = 0; i < POLICY_DOMAINS_MAX; i++)
-                if (e->kills[i].n > 0 && streq(e->kills[i].domain, domain))
+                if (streq(e->kills[i].domain, domain))
                         return &e->kills[i];
         return NULL;
 }
@@ -27,9 +27,9 @@ void kill_budget_spend(Engine *e, const Domain *d) {
 
         if (strlen(d->name) >= sizeof(k->domain))
                 return;
-        /* As many places as domains: without a free one, somebody's who is no domain any more. */
+        /* As many places as domains: one is free, or somebody's who is no domain any more. */
         for (size_t i = 0; !k && i < POLICY_DOMAINS_MAX; i++)
-                if (e->kills[i].n == 0 || !policy_find(e->policy, e->kills[i].domain))
+                if (!policy_find(e->policy, e->kills[i].domain))
                         k = &e->kills[i];
         if (!k)
                 return;
@@ -51,6 +51,7 @@ static bool is_bystander(const Engine *e, uint64_t id) {
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
+/* With a unit in Exclude= in it, a slice is not held (verdict.c). */
 const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *largest = NULL;
         uint64_t most = 0;
@@ -62,7 +63,6 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
 
                 if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
-                    unit_is_excluded(e, u->path) ||
                     !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || is_bystander(e, u->id))
                         continue;
                 (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
