@@ -65,11 +65,21 @@ static void test_flood_is_capped_and_given_back(void **state _unused_) {
         world_assert_only_touched(&w, flood);
         assert_int_equal(w.kills, 0);
 
+        /* Who does nothing needs no cap, and does not wait for the lease to end. */
         w.c[flood].operations = 0;
-        world_run(&w, 20 * USEC_PER_SEC);
+        world_run(&w, 10 * USEC_PER_SEC);
         assert_true(world_clean(&w));
+        world_run(&w, 10 * USEC_PER_SEC);
         assert_int_equal(world_incident(&w, "io")->state, INCIDENT_OVER);
         assert_int_equal(world_incident(&w, "io")->result, RESULT_RECOVERED);
+}
+
+static void test_flood_that_may_not_be_capped(void **state _unused_) {
+        w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
+        (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        world_run(&w, 10 * USEC_PER_SEC);
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(world_incident(&w, "io")->candidates[0].verdict, VERDICT_NO_STEP);
 }
 
 /* What others do there is theirs, and the queue stays short; but what is left is the flood's. */
@@ -430,6 +440,7 @@ static int capped_that_was_held(void) {
         for (int k = 0; k < 400 && w.c[hog].high != LIMIT_MAX; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         assert_true(w.c[hog].high == LIMIT_MAX && w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
+        assert_true(w.c[hog].swap_high == LIMIT_MAX);
         return hog;
 }
 
@@ -897,6 +908,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_flood_is_capped_and_given_back),
+                T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
                 T(test_slow_disk),

@@ -34,6 +34,10 @@ static void test_left_from_before(void **state _unused_) {
         assert_string_equal(i->culprit, "/sideload.slice/hog.service");
         assert_int_equal(i->state, INCIDENT_LIFTING);
         assert_int_equal(i->entries[0].type, ENTRY_ALARM);
+        /* By the usual rules, and not at once. */
+        w.due_usec = w.now;
+        world_run(&w, 500 * USEC_PER_MSEC);
+        assert_int_equal(w.c[hog].high, l.value);
         world_run(&w, 30 * USEC_PER_SEC);
         assert_true(world_clean(&w));
         i = engine_incident(w.engine, 0);
@@ -156,6 +160,7 @@ static void test_driven_out_of_a_limit_rises(void **state _unused_) {
         for (size_t k = 0; k < i->n_entries; k++)
                 risen = risen || i->entries[k].type == ENTRY_RISE;
         assert_true(risen);
+        assert_true(w.c[hog].swap_high > w.c[hog].swap);
         assert_int_equal(w.kills, 0);
 }
 
@@ -312,9 +317,107 @@ static void test_first_write_that_fails_limits_nothing(void **state _unused_) {
         assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_OVER);
 }
 
+/* It hurts on and on, but for a moment now and then. Never less than `least`; 0 = than what it was held at. */
+static void hurts_on(uint64_t low, uint64_t min, bool squeeze, uint64_t least) {
+        uint64_t level, changed, risen_from = 0;
+        int hog;
+
+        world_without_host_alarm(&w);
+        w.policy.domains[1].contain.steps[STEP_KILL] = false;
+        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = squeeze;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        w.c[hog].low = low;
+        w.c[hog].min = min;
+        w.ache_usec = 60 * USEC_PER_SEC;
+        world_run_until_held(&w, hog);
+        level = w.c[hog].high;
+        changed = w.now;
+        least = least ?: level;
+        w.c[world_find(&w, "/workload.slice")].max = w.c[world_find(&w, "/workload.slice/web.service")].current;
+        for (int k = 0; k < 600; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                if (w.c[hog].high == level)
+                        continue;
+                if (w.c[hog].high > level) {
+                        assert_true(w.c[hog].high <= level + level / 4);
+                        risen_from = level;
+                } else if (risen_from != 0) {
+                        assert_int_equal(w.c[hog].high, risen_from);
+                        risen_from = 0;
+                } else {
+                        /* A tenth of what it uses, and not before StepSec=. */
+                        assert_true(w.c[hog].high >= level - level / 8);
+                        assert_true(w.now - changed >= 500 * USEC_PER_MSEC);
+                }
+                level = w.c[hog].high;
+                changed = w.now;
+        }
+        assert_int_equal(level, least);
+        w.c[hog].rate = w.ache_until = w.ache_usec = 0;
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+}
+
+static void test_hurts_on(void **state) {
+        static const struct {
+                uint64_t low, min;
+                bool squeeze;
+                uint64_t least;
+        } cases[] = {
+                /* SqueezeFloor=, MemoryLow=, MemoryMin=; and where Steps= has no squeeze. */
+                { 0, 0, true, 64 * MIB },
+                { 250 * MIB, 0, true, 250 * MIB },
+                { 0, 200 * MIB, true, 200 * MIB },
+                { 0, 0, false, 0 },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                hurts_on(cases[i].low, cases[i].min, cases[i].squeeze, cases[i].least);
+                teardown(state);
+                setup(state);
+        }
+}
+
+/* Each time that it is given more the others are hurt again: it is back at once, and the patience with it is twice as long. */
+static void test_relapse(void **state _unused_) {
+        uint64_t level, back = 0;
+        int hog, web;
+
+        world_done(&w);
+        world_init(&w, 4096 * MIB, 1024 * MIB);
+        world_without_host_alarm(&w);
+        w.policy.domains[1].contain.steps[STEP_KILL] = w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        web = world_find(&w, "/workload.slice/web.service");
+        w.c[web].current = 2800 * MIB;
+        w.ache_until = w.now + 10 * USEC_PER_SEC;
+        world_run_until_held(&w, hog);
+        w.ache_until = 0;
+        w.c[web].current = 250 * MIB;
+        level = w.c[hog].high;
+        for (uint64_t wait = USEC_PER_SEC; wait <= 16 * USEC_PER_SEC; wait *= 2) {
+                for (int k = 0; k < 1000 && w.c[hog].high == level; k++)
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                assert_true(w.c[hog].high > level);
+                if (back != 0)
+                        assert_in_range(w.now - back, wait, wait + 2 * USEC_PER_SEC);
+                w.ache_until = w.now + 3 * USEC_PER_SEC;
+                for (int k = 0; k < 60 && w.c[hog].high > level; k++) {
+                        w.stolen += 5000;
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                }
+                assert_int_equal(w.c[hog].high, level);
+                w.ache_until = 0;
+                back = w.now;
+        }
+        assert_int_equal(w.kills, 0);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
+                T(test_hurts_on),
+                T(test_relapse),
                 T(test_small_limit_rises),
                 T(test_driven_out_of_a_limit_rises),
                 T(test_stream_gets_all_back),

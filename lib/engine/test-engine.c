@@ -18,6 +18,24 @@ static int teardown(void **state _unused_) {
         return 0;
 }
 
+/* The same policy, or what is in it by now, read anew. */
+static void reload(void) {
+        static Policy again;
+
+        again = w.policy;
+        engine_step(w.engine, &again, &(EngineInput) { .now_usec = w.now }, &w.plan);
+        engine_step(w.engine, &w.policy, &(EngineInput) { .now_usec = w.now }, &w.plan);
+        w.due_usec = w.now;
+}
+
+static unsigned told(const Incident *i, IncidentEntryType type) {
+        unsigned n = 0;
+
+        for (size_t k = 0; k < i->n_entries; k++)
+                n += i->entries[k].type == type;
+        return n;
+}
+
 static void test_leak_is_held_then_killed(void **state _unused_) {
         int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
         const Incident *i;
@@ -29,6 +47,9 @@ static void test_leak_is_held_then_killed(void **state _unused_) {
         assert_non_null(i);
         assert_string_equal(i->culprit, "/sideload.slice/hog.service");
         assert_int_equal(i->candidates[0].verdict, VERDICT_CULPRIT);
+        assert_int_equal(i->first_step_usec, w.first_touch);
+        assert_int_equal(i->threshold, 2 * USEC_PER_SEC);
+        assert_true(i->measured <= i->threshold);
 
         world_run(&w, 60 * USEC_PER_SEC);
         assert_int_equal(w.kills, 1);
@@ -46,6 +67,10 @@ static void test_leak_that_stops_gets_all_back(void **state _unused_) {
         for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         assert_true(w.c[hog].touched > 0);
+        /* Pinned at what it uses: nothing is taken from it, and little more given. */
+        assert_int_equal(w.c[hog].swap, 0);
+        assert_true(w.c[hog].high <= w.c[hog].current * 9 / 8);
+        assert_true(w.c[hog].swap_high <= 8 * MIB);
         w.c[hog].rate = 0;
         world_run(&w, 30 * USEC_PER_SEC);
         assert_true(world_clean(&w));
@@ -273,13 +298,14 @@ static void test_no_rise_where_a_slice_is_full(void **state _unused_) {
 
 /* What a slice may have runs out while the host has plenty, and others take more of that: who takes it in there is held
  * before anybody stalls. */
-static void test_limit_is_forecast(void **state _unused_) {
+static void limit_is_forecast(uint64_t high, uint64_t max) {
         int hog, slice = world_find(&w, "/workload.slice"), other;
         const Incident *i;
 
         world_with_limit_alarm(&w);
         w.total = 8192 * MIB;
-        w.c[slice].high = w.c[slice].original_high = 500 * MIB;
+        w.c[slice].high = w.c[slice].original_high = high;
+        w.c[slice].max = max;
         other = world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, 100 * MIB);
         w.c[other].rate = 20 * MIB;
         hog = world_hog(&w, "/workload.slice/leaky.service", 8 * MIB);
@@ -298,6 +324,14 @@ static void test_limit_is_forecast(void **state _unused_) {
         world_run(&w, 60 * USEC_PER_SEC);
         assert_int_equal(w.kills, 0);
         assert_true(world_clean(&w));
+}
+
+static void test_limit_is_forecast(void **state _unused_) {
+        limit_is_forecast(500 * MIB, LIMIT_MAX);
+}
+
+static void test_hard_limit_is_forecast(void **state _unused_) {
+        limit_is_forecast(600 * MIB, 500 * MIB);
 }
 
 /* A service that starts takes more than a quarter of all memory at a pace at which the rest would last less than two
@@ -356,21 +390,37 @@ static void test_monitor_only_tells(void **state _unused_) {
         assert_string_equal(i->domain, "host");
         assert_string_equal(i->culprit, w.c[hog].path);
         assert_int_equal(i->candidates[0].verdict, VERDICT_MODE_MONITOR);
+        assert_int_equal(told(i, ENTRY_WOULD), 1);
+        assert_int_equal(i->result, RESULT_MONITORED);
 }
 
-static void test_excluded_and_omitted_are_left(void **state _unused_) {
-        int hog = world_hog(&w, "/sideload.slice/backup.service", 100 * MIB);
+/* In Exclude=, marked by its owner, or one of those that nobody contains, wherever it lies. */
+static void test_excluded_and_omitted_are_left(void **state) {
+        static const struct {
+                const char *unit;
+                CgroupFlags flags;
+                Verdict verdict;
+        } cases[] = {
+                { "/sideload.slice/backup.service", 0, VERDICT_EXCLUDED },
+                { "/sideload.slice/other.service", CGROUP_OMIT, VERDICT_OMIT },
+                { "/sideload.slice/dbus.service", CGROUP_PROTECTED, VERDICT_PROTECTED },
+                { "/elsewhere", 0, VERDICT_NO_DOMAIN },
+        };
 
-        world_run(&w, 20 * USEC_PER_SEC);
-        world_assert_only_touched(&w, -1);
-        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_EXCLUDED);
-        w.c[hog].gone = true;
-        world_run(&w, 20 * USEC_PER_SEC);
-        hog = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 10 * MIB);
-        w.c[hog].flags = CGROUP_OMIT;
-        w.c[hog].rate = 100 * MIB;
-        world_run(&w, 20 * USEC_PER_SEC);
-        world_assert_only_touched(&w, -1);
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                const Incident *incident;
+
+                w.c[world_hog(&w, cases[i].unit, 100 * MIB)].flags = cases[i].flags;
+                world_run(&w, 20 * USEC_PER_SEC);
+                world_assert_only_touched(&w, -1);
+                incident = engine_incident_by_id(w.engine, 1);
+                assert_string_equal(incident->culprit, cases[i].unit);
+                assert_int_equal(incident->candidates[0].verdict, cases[i].verdict);
+                assert_string_equal(incident->culprit_domain, cases[i].flags & CGROUP_PROTECTED || cases[i].unit[1] == 'e' ? "" : "sideload");
+                assert_int_equal(told(incident, ENTRY_NOT_ALLOWED), 1);
+                teardown(state);
+                setup(state);
+        }
 }
 
 /* Held, and then excluded or marked: it is let go at once, before it comes to a kill. */
@@ -930,6 +980,111 @@ static void test_swap_that_nobody_uses(void **state _unused_) {
         assert_non_null(world_incident(&w, "swap"));
 }
 
+/* What an operator sets at run time holds until he sets it anew, or a reload; for the domain that he names. */
+static void test_set_mode(void **state _unused_) {
+        const Domain *sideload = &w.policy.domains[1], *workload = &w.policy.domains[3];
+
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "nobody", MODE_OFF), -ENOENT);
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "host", MODE_OFF), -ENOENT);
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", MODE_OFF), 0);
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "workload", MODE_MONITOR), 0);
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "workload", MODE_ENFORCE), 0);
+        assert_int_equal(engine_mode(w.engine, sideload), MODE_OFF);
+        assert_int_equal(engine_mode(w.engine, workload), MODE_ENFORCE);
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", _MODE_MAX), 0);
+        assert_int_equal(engine_mode(w.engine, sideload), MODE_ENFORCE);
+        assert_int_equal(engine_mode(w.engine, workload), MODE_ENFORCE);
+        reload();
+        assert_int_equal(engine_mode(w.engine, workload), MODE_CONTAIN);
+}
+
+/* Whoever is held stays so under the new policy, and is given all back once; whoever asked for help asks anew. */
+static void test_reload_while_held(void **state _unused_) {
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        EngineStatus status;
+
+        world_run_until_held(&w, hog);
+        reload();
+        engine_status(w.engine, &status);
+        assert_int_equal(status.contained, 1);
+        assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_LIFTING);
+        world_run(&w, 500 * USEC_PER_MSEC);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        world_assert_only_touched(&w, hog);
+        engine_status(w.engine, &status);
+        assert_int_equal(status.open_incidents, 0);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->result, RESULT_RECOVERED);
+}
+
+/* The reload left out the alarms, or the one that nobody could do anything about: what was raised by them is over, and nothing new is. */
+static void test_reload_without_alarms(void **state _unused_) {
+        EngineStatus status;
+        int hog = world_hog(&w, "/elsewhere", 100 * MIB);
+
+        world_run(&w, 8 * USEC_PER_SEC);
+        engine_status(w.engine, &status);
+        assert_true(status.open_incidents > 0);
+        for (size_t i = 0; i < w.policy.n_domains; i++)
+                w.policy.domains[i].n_alarms = 0;
+        reload();
+        engine_status(w.engine, &status);
+        assert_int_equal(status.open_incidents, 0);
+        w.c[hog].rate = 0;
+        w.c[world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 0)].rate = 50 * MIB;
+        world_run(&w, 20 * USEC_PER_SEC);
+        engine_status(w.engine, &status);
+        assert_int_equal(status.open_incidents, 0);
+        world_assert_only_touched(&w, -1);
+}
+
+/* SwapUsedAbove= and MemoryUsedAbove=: of the machine, and of a slice, by the least of what limits it. */
+static void used_alarm(size_t domain, ConditionType type, uint64_t web, uint64_t swap, uint64_t high, uint64_t max, bool raised) {
+        static Condition condition = { .threshold_permyriad = 5000, .active = true, .text = (char *) "used", .span = { "x.policy", 1, 1 } };
+        static Alarm alarm = { .name = (char *) "used", .conditions = &condition, .n_conditions = 1 };
+        int slice = world_find(&w, "/workload.slice");
+
+        for (size_t i = 0; i < w.policy.n_domains; i++)
+                w.policy.domains[i].n_alarms = 0;
+        condition.type = type;
+        w.policy.domains[domain].alarms = &alarm;
+        w.policy.domains[domain].n_alarms = 1;
+        w.c[slice].high = high;
+        w.c[slice].max = max;
+        w.swap_free -= swap;
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, web);
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_int_equal(world_incident(&w, "used") != NULL, raised);
+}
+
+static void test_used_alarms(void **state) {
+        static const struct {
+                size_t domain;
+                ConditionType type;
+                uint64_t web_mib, swap_mib, high, max;
+                bool raised;
+        } cases[] = {
+                { 0, CONDITION_MEMORY_USED, 380, 0, LIMIT_MAX, LIMIT_MAX, false },
+                { 0, CONDITION_MEMORY_USED, 480, 0, LIMIT_MAX, LIMIT_MAX, true },
+                { 0, CONDITION_SWAP_USED, 100, 500, LIMIT_MAX, LIMIT_MAX, false },
+                { 0, CONDITION_SWAP_USED, 100, 520, LIMIT_MAX, LIMIT_MAX, true },
+                { 3, CONDITION_MEMORY_USED, 500, 0, LIMIT_MAX, LIMIT_MAX, false },
+                { 3, CONDITION_MEMORY_USED, 520, 0, LIMIT_MAX, LIMIT_MAX, true },
+                { 3, CONDITION_MEMORY_USED, 90, 0, 200 * MIB, 400 * MIB, false },
+                { 3, CONDITION_MEMORY_USED, 110, 0, 200 * MIB, 400 * MIB, true },
+                { 3, CONDITION_MEMORY_USED, 110, 0, LIMIT_MAX, 200 * MIB, true },
+        };
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                used_alarm(cases[i].domain, cases[i].type, cases[i].web_mib * MIB, cases[i].swap_mib * MIB, cases[i].high, cases[i].max,
+                           cases[i].raised);
+                teardown(state);
+                setup(state);
+        }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -937,6 +1092,10 @@ int main(void) {
                 T(test_swap_that_nobody_uses),
                 T(test_highest_rank_is_left_by_the_host),
                 T(test_kill_alone_is_no_step),
+                T(test_set_mode),
+                T(test_reload_while_held),
+                T(test_reload_without_alarms),
+                T(test_used_alarms),
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
@@ -955,6 +1114,7 @@ int main(void) {
                 T(test_squeeze_where_a_limit_is_near),
                 T(test_no_rise_where_a_slice_is_full),
                 T(test_limit_is_forecast),
+                T(test_hard_limit_is_forecast),
                 T(test_start_is_no_leak),
                 T(test_cache_at_a_limit_is_no_shortage),
                 T(test_monitor_only_tells),

@@ -167,6 +167,37 @@ static void test_who_is_killed_of_a_slice(void **state) {
         }
 }
 
+/* Held and pushing on, or hurting at the last level that Steps= allows: for KillAfterSec= it is not killed, and then it is. */
+static void killed_after(uint64_t sec, bool stream) {
+        uint64_t held;
+        int hog;
+
+        if (stream)
+                world_without_host_alarm(&w);
+        w.policy.domains[1].contain.kill_after_usec = sec * USEC_PER_SEC;
+        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        hog = world_hog(&w, "/sideload.slice/hog.service", stream ? 0 : 100 * MIB);
+        w.c[hog].stream = stream ? 200 * MIB : 0;
+        w.ache_until = stream ? w.now + 600 * USEC_PER_SEC : 0;
+        world_run_until_held(&w, hog);
+        held = w.now;
+        for (int k = 0; k < 2000 && w.kills == 0; k++) {
+                w.stolen += stream ? 1000 : 0;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[hog].killed);
+        /* That it makes no progress is counted from the look before. */
+        assert_in_range(w.now - held, (sec - 1) * USEC_PER_SEC, (sec + 3) * USEC_PER_SEC);
+}
+
+static void test_killed_after(void **state) {
+        for (unsigned i = 0; i < 4; i++) {
+                killed_after(i % 2 ? 10 : 30, i / 2);
+                teardown(state);
+                setup(state);
+        }
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -174,6 +205,7 @@ int main(void) {
                 T(test_budgets_are_counted_for_long),
                 T(test_budget_where_domains_come_and_go),
                 T(test_who_is_killed_of_a_slice),
+                T(test_killed_after),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

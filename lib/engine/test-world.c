@@ -93,7 +93,7 @@ int world_add(World *w, const char *path, CgroupKind kind, uint64_t current) {
 
         assert_true(w->n < WORLD_MAX);
         *c = (WorldCgroup) { .kind = kind, .id = (uint64_t) w->n + 100, .current = current, .high = LIMIT_MAX,
-                             .original_high = LIMIT_MAX, .until = UINT64_MAX, .leaf = true };
+                             .original_high = LIMIT_MAX, .swap_high = LIMIT_MAX, .max = LIMIT_MAX, .until = UINT64_MAX, .leaf = true };
         for (int d = 0; d < WORLD_DISKS; d++) {
                 c->done[d] = (IoLine) { .major = 8, .minor = (uint32_t) (16 * d) };
                 c->io_max[d] = (IoLine) { 8, (uint32_t) (16 * d), { LIMIT_MAX, LIMIT_MAX, LIMIT_MAX, LIMIT_MAX } };
@@ -136,10 +136,10 @@ static uint64_t room(const World *w, int i) {
         uint64_t left = UINT64_MAX;
 
         for (int k = i; k >= 0; k = w->c[k].parent)
-                if (w->c[k].high != LIMIT_MAX) {
-                        uint64_t used = sum(w, k, offsetof(WorldCgroup, current));
+                if (MIN(w->c[k].high, w->c[k].max) != LIMIT_MAX) {
+                        uint64_t used = sum(w, k, offsetof(WorldCgroup, current)), limit = MIN(w->c[k].high, w->c[k].max);
 
-                        left = MIN(left, w->c[k].high > used ? w->c[k].high - used : 0);
+                        left = MIN(left, limit > used ? limit - used : 0);
                 }
         return left;
 }
@@ -346,6 +346,8 @@ static void lease_ends(WorldCgroup *c, const Action *a) {
                                 memcpy(c->io_max[d].v, a->io[i].original.v, sizeof(c->io_max[d].v));
         if (!a->io_only && c->high == a->expect)
                 c->high = a->original;
+        if (!a->io_only)
+                c->swap_high = a->swap_original;
 }
 
 static void world_act(World *w, const Action *a) {
@@ -388,6 +390,7 @@ static void world_act(World *w, const Action *a) {
                         return;
                 }
                 c->high = o->after = a->value;
+                c->swap_high = a->type == ACTION_RESTORE ? a->swap_original : a->swap_value;
                 if (c->current > c->high && c->leaf) {
                         uint64_t out = MIN(c->current - c->high, w->swap_free);
 
@@ -453,7 +456,7 @@ static const IoCredit *credit_of(World *w) {
 }
 
 static bool has_its_limits(const WorldCgroup *c) {
-        return c->high == c->original_high && memcmp(c->io_max, c->original_io_max, sizeof(c->io_max)) == 0;
+        return c->high == c->original_high && c->swap_high == LIMIT_MAX && memcmp(c->io_max, c->original_io_max, sizeof(c->io_max)) == 0;
 }
 
 /* What moves while somebody takes in memory, or does io. */
@@ -524,7 +527,10 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_PGSTEAL, sum(w, i, offsetof(WorldCgroup, pgsteal)));
                 cgroup_sample_set(r, CGROUP_WORKINGSET_ACTIVATE, sum(w, i, offsetof(WorldCgroup, activate)));
                 cgroup_sample_set(r, CGROUP_MEMORY_HIGH, c->high);
-                cgroup_sample_set(r, CGROUP_SWAP_HIGH, LIMIT_MAX);
+                cgroup_sample_set(r, CGROUP_SWAP_HIGH, c->swap_high);
+                cgroup_sample_set(r, CGROUP_MEMORY_MAX, c->max);
+                cgroup_sample_set(r, CGROUP_MEMORY_LOW, c->low);
+                cgroup_sample_set(r, CGROUP_MEMORY_MIN, c->min);
                 cgroup_sample_set(r, CGROUP_EVENTS_HIGH, c->events_high);
                 cgroup_sample_set(r, CGROUP_MEMORY_SOME, c->stall);
                 cgroup_sample_set(r, CGROUP_MEMORY_FULL, c->full);
