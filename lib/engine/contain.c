@@ -248,7 +248,7 @@ static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         c->for_writes = false;
         /* It may have been held before, and risen. */
         c->phase = PHASE_HELD;
-        c->rise_usec = c->floor_usec = c->stuck_usec = 0;
+        c->floor_usec = c->stuck_usec = 0;
         c->evidence_usec = e->now;
         c->swap_level = MIN(swap_use(row) + SWAP_SLACK_BYTES, c->swap_original);
         if (plan_level(e, plan, c, d->contain.steps[STEP_HOLD] ? STEP_HOLD : STEP_SQUEEZE, MIN(hold_level(e, row, d), c->level),
@@ -363,15 +363,13 @@ static void escalate(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         uint64_t floor = level_floor(row, d), current = row->use[CGROUP_MEMORY_CURRENT], level;
 
         /* A rise brought it back: the last level again, and twice the patience. */
-        if (c->phase == PHASE_RISING && c->rise_usec != 0 && e->now - c->rise_usec < RELAPSE_USEC) {
+        if (c->phase == PHASE_RISING && e->now - c->rise_usec < RELAPSE_USEC) {
                 c->rise_wait_usec = MIN(c->rise_wait_usec * 2, RISE_WAIT_MAX_USEC);
-                c->rise_usec = 0;
                 c->phase = PHASE_HELD;
                 (void) plan_level(e, plan, c, STEP_HOLD, MAX(c->lower_level, floor), ENTRY_BACK, d);
                 return;
         }
         c->phase = PHASE_HELD;
-        c->rise_usec = 0;
 
         if (e->now - c->step_usec < d->contain.step_usec)
                 return;

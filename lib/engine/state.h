@@ -64,7 +64,7 @@ typedef struct Containment {
         ActionType pending_type;
         uint64_t step_usec;             /* when the last step was taken */
         uint64_t evidence_usec;         /* last time that it was seen to hurt or to push */
-        uint64_t rise_usec;             /* last rise */
+        uint64_t rise_usec;             /* last rise, while it rises */
         uint64_t rise_wait_usec;        /* between calm and the first rise; doubles at each relapse */
         uint64_t floor_usec;            /* at the floor and still hurting since; 0 = not */
         uint64_t stuck_usec;            /* making no progress since; 0 = it does */

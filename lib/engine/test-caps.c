@@ -39,6 +39,7 @@ static uint64_t done_by(int i) {
 static void test_flood_is_capped_and_given_back(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
         uint64_t began = w.now, before;
+        unsigned relief = 0;
         const Incident *i;
 
         world_run(&w, USEC_PER_SEC);
@@ -71,7 +72,16 @@ static void test_flood_is_capped_and_given_back(void **state _unused_) {
         assert_true(world_clean(&w));
         world_run(&w, 10 * USEC_PER_SEC);
         assert_int_equal(world_incident(&w, "io")->state, INCIDENT_OVER);
-        assert_int_equal(world_incident(&w, "io")->result, RESULT_RECOVERED);
+        i = world_incident(&w, "io");
+        assert_int_equal(i->result, RESULT_RECOVERED);
+        /* And it is told of what, and to what. */
+        for (size_t k = 0; k < i->n_entries; k++)
+                if (i->entries[k].type == ENTRY_RELIEF) {
+                        assert_int_equal(i->entries[k].major, 8);
+                        assert_true(i->entries[k].operations_before < i->entries[k].operations_after);
+                        relief++;
+                }
+        assert_int_equal(relief, 1);
 }
 
 static void test_flood_that_may_not_be_capped(void **state _unused_) {

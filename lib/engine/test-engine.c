@@ -796,6 +796,13 @@ static void test_one_of_a_slice_is_killed_by_name(void **state _unused_) {
         assert_int_equal(last_entry(i, ENTRY_OUTCOME, ACTION_KILL)->cgroup_id, job);
 }
 
+static void test_slice_that_is_only_watched_is_left(void **state _unused_) {
+        w.policy.domains[1].contain.mode = MODE_MONITOR;
+        small_ones_leak();
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(engine_incident(w.engine, 0)->candidates[0].verdict, VERDICT_MODE_MONITOR);
+}
+
 static void test_slice_with_an_excluded_unit_is_left(void **state _unused_) {
         (void) world_add(&w, "/sideload.slice/backup.service", CGROUP_KIND_UNIT, MIB);
         small_ones_leak();
@@ -1008,8 +1015,10 @@ static void test_reload_while_held(void **state _unused_) {
         engine_status(w.engine, &status);
         assert_int_equal(status.contained, 1);
         assert_int_equal(engine_incident(w.engine, 0)->state, INCIDENT_LIFTING);
-        world_run(&w, 500 * USEC_PER_MSEC);
+        world_run(&w, 3 * USEC_PER_SEC);
         assert_true(w.c[hog].high < LIMIT_MAX);
+        assert_int_equal(engine_incident(w.engine, 0)->id, 2);
+        assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_LIFTING);
         w.c[hog].rate = 0;
         world_run(&w, 30 * USEC_PER_SEC);
         assert_true(world_clean(&w));
@@ -1019,7 +1028,27 @@ static void test_reload_while_held(void **state _unused_) {
         assert_int_equal(engine_incident_by_id(w.engine, 1)->result, RESULT_RECOVERED);
 }
 
-/* The reload left out the alarms, or the one that nobody could do anything about: what was raised by them is over, and nothing new is. */
+static void reload_without_alarms(void) {
+        for (size_t i = 0; i < w.policy.n_domains; i++)
+                w.policy.domains[i].n_alarms = 0;
+        reload();
+}
+
+/* Nobody asks for help any more: he is let go as when it is calm. */
+static void test_reload_without_alarms_while_held(void **state _unused_) {
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        EngineStatus status;
+
+        world_run_until_held(&w, hog);
+        reload_without_alarms();
+        w.c[hog].rate = 0;
+        world_run(&w, 30 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        engine_status(w.engine, &status);
+        assert_int_equal(status.open_incidents, 0);
+}
+
+/* What was raised by them and nobody was contained for is over, and nothing new is raised. */
 static void test_reload_without_alarms(void **state _unused_) {
         EngineStatus status;
         int hog = world_hog(&w, "/elsewhere", 100 * MIB);
@@ -1027,9 +1056,7 @@ static void test_reload_without_alarms(void **state _unused_) {
         world_run(&w, 8 * USEC_PER_SEC);
         engine_status(w.engine, &status);
         assert_true(status.open_incidents > 0);
-        for (size_t i = 0; i < w.policy.n_domains; i++)
-                w.policy.domains[i].n_alarms = 0;
-        reload();
+        reload_without_alarms();
         engine_status(w.engine, &status);
         assert_int_equal(status.open_incidents, 0);
         w.c[hog].rate = 0;
@@ -1085,6 +1112,34 @@ static void test_used_alarms(void **state) {
         }
 }
 
+/* All lines of one alarm must hold, and for LastingSec=. */
+static void test_alarm_of_two_lines(void **state _unused_) {
+        static Condition conditions[2] = {
+                { .type = CONDITION_MEMORY_USED, .threshold_permyriad = 5000, .active = true, .text = (char *) "used", .span = { "x.policy", 1, 1 } },
+                { .type = CONDITION_SWAP_USED, .threshold_permyriad = 5000, .active = true, .text = (char *) "swap", .span = { "x.policy", 2, 1 } },
+        };
+        static Alarm alarm = { .name = (char *) "both", .conditions = conditions, .n_conditions = 2, .lasting_usec = 20 * USEC_PER_SEC };
+
+        for (size_t i = 0; i < w.policy.n_domains; i++)
+                w.policy.domains[i].n_alarms = 0;
+        w.policy.domains[0].alarms = &alarm;
+        w.policy.domains[0].n_alarms = 1;
+        (void) world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 700 * MIB);
+        world_run(&w, 60 * USEC_PER_SEC);
+        assert_null(world_incident(&w, "both"));
+        w.swap_free = 0;
+        world_run(&w, 19 * USEC_PER_SEC);
+        assert_null(world_incident(&w, "both"));
+        /* A pause, and it is counted anew. */
+        w.swap_free = w.swap_total;
+        world_run(&w, 12 * USEC_PER_SEC);
+        w.swap_free = 0;
+        world_run(&w, 15 * USEC_PER_SEC);
+        assert_null(world_incident(&w, "both"));
+        world_run(&w, 16 * USEC_PER_SEC);
+        assert_non_null(world_incident(&w, "both"));
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -1095,7 +1150,9 @@ int main(void) {
                 T(test_set_mode),
                 T(test_reload_while_held),
                 T(test_reload_without_alarms),
+                T(test_reload_without_alarms_while_held),
                 T(test_used_alarms),
+                T(test_alarm_of_two_lines),
                 T(test_leak_that_stops_gets_all_back),
                 T(test_sibling_is_held_never_killed),
                 T(test_late_samples_raise_nothing),
@@ -1137,6 +1194,7 @@ int main(void) {
                 T(test_burst_is_not_all_of_its_slice),
                 T(test_hundred_small_ones_are_their_slice),
                 T(test_one_of_a_slice_is_killed_by_name),
+                T(test_slice_that_is_only_watched_is_left),
                 T(test_slice_with_an_excluded_unit_is_left),
                 T(test_slice_with_an_excluded_unit_is_let_go),
                 T(test_slice_with_an_excluded_unit_farther_down_is_left),

@@ -198,6 +198,29 @@ static void test_killed_after(void **state) {
         }
 }
 
+/* One at a time on the host: what the first one frees may be all that was lacking. */
+static void test_one_kill_at_a_time(void **state _unused_) {
+        uint64_t held;
+        int first, second;
+
+        w.kill_takes_usec = 20 * USEC_PER_SEC;
+        w.policy.domains[1].contain.kill_after_usec = 20 * USEC_PER_SEC;
+        first = world_hog(&w, "/sideload.slice/first.service", 100 * MIB);
+        world_run_until_held(&w, first);
+        w.c[world_find(&w, "/workload.slice/web.service")].current = 50 * MIB;
+        world_run(&w, 6 * USEC_PER_SEC);
+        second = leak("/sideload.slice/second.service", 0);
+        world_run_until_held(&w, second);
+        held = w.now;
+        while (w.kills == 0)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        world_run(&w, 19 * USEC_PER_SEC);
+        assert_true(w.now > held + 20 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 1);
+        world_run(&w, 3 * USEC_PER_SEC);
+        assert_int_equal(w.kills, 2);
+}
+
 int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
@@ -206,6 +229,7 @@ int main(void) {
                 T(test_budget_where_domains_come_and_go),
                 T(test_who_is_killed_of_a_slice),
                 T(test_killed_after),
+                T(test_one_kill_at_a_time),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

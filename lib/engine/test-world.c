@@ -405,6 +405,11 @@ static void world_act(World *w, const Action *a) {
                 c->gone = true;
                 w->swap_free += c->swap;
                 c->current = 0;
+                if (w->kill_takes_usec > 0) {
+                        w->kill = *o;
+                        w->n_outcomes--;
+                        w->killed_usec = w->now + w->kill_takes_usec;
+                }
                 break;
         case _ACTION_TYPE_MAX:
                 break;
@@ -554,6 +559,10 @@ static void world_tick(World *w, bool all, bool cgroups) {
         }
         for (int k = 0; k < n; k++)
                 w->c[order[k]].looked = moves(w, order[k]);
+        if (w->killed_usec > 0 && w->now >= w->killed_usec) {
+                w->outcomes[in.n_outcomes++] = w->kill;
+                w->killed_usec = 0;
+        }
         memcpy(outcomes, w->outcomes, sizeof(outcomes));
         in.outcomes = outcomes;
         if (w->vanished != 0) {

@@ -65,6 +65,8 @@ typedef struct World {
         Plan plan;
         Outcome outcomes[PLAN_ACTIONS_MAX];
         size_t n_outcomes;
+        uint64_t kill_takes_usec, killed_usec;  /* whose outcome comes so much later, at that time */
+        Outcome kill;
         uint64_t first_touch, kills, kills_in_flight_max, seed;
         uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
         uint64_t due_usec;              /* … and so ticks then */
