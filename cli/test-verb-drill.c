@@ -22,6 +22,7 @@ static struct {
         bool domain;                    /* somebody else's too, of this rank, and units in it may be contained */
         int rank;
         bool contain;
+        const char *mode;               /* which was set by hand; NULL = as its file has it */
         const char *outsider_held_for;  /* this domain, while harm is done */
         bool lives;                     /* the service, and answers every request; */
         uint64_t late_usec;             /* it had begun so long before whoever started it knew */
@@ -129,7 +130,7 @@ CliExit client_json(Cli *cli, json_t **ret, const char *member, _unused_ ClientF
                                  "name", DRILL_CULPRIT);
         else if (streq(member, "ListDomains") && world.domain)
                 *ret = json_pack("[{s:s, s:i, s:o}]", "name", "batch", "rank", world.rank, "contain", !world.contain ? json_null() :
-                                 json_pack("{s:s, s:s}", "mode", "enforce", "mode_configured", "enforce"));
+                                 json_pack("{s:s, s:s}", "mode", world.mode ?: "enforce", "mode_configured", "enforce"));
         else
                 *ret = json_array();
         return *ret ? CLI_DONE : CLI_FAILED;
@@ -341,20 +342,23 @@ static void test_refused(void **state _unused_) {
         assert_false(seen->changed);
 }
 
-/* Whose domain ranks as low as the drill's could be contained for it. */
-static void test_low_rank(void **state _unused_) {
+/* Whose domain ranks below the drill's could be contained for it; and a mode that was set by hand does not outlive a drill's reload. */
+static void test_other_domains(void **state _unused_) {
         static const struct {
                 int rank;
                 bool contain;
+                const char *mode;
                 CliExit status;
         } cases[] = {
-                { 0, true, CLI_FAILED }, { DRILL_RANK - 1, true, CLI_FAILED }, { DRILL_RANK, true, CLI_FALSE }, { 0, false, CLI_FALSE },
+                { 0, true, NULL, CLI_FAILED }, { DRILL_RANK - 1, true, NULL, CLI_FAILED }, { DRILL_RANK, true, NULL, CLI_FALSE },
+                { 0, false, NULL, CLI_FALSE }, { DRILL_RANK, true, "monitor", CLI_FAILED },
         };
 
         world.domain = true;
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 world.rank = cases[i].rank;
                 world.contain = cases[i].contain;
+                world.mode = cases[i].mode;
                 drill("leak");
                 assert_int_equal(seen->status, cases[i].status);
                 assert_int_equal(seen->n_scenarios, cases[i].status == CLI_FAILED ? 0 : 1);
@@ -424,7 +428,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_done, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_disk, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_refused, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_low_rank, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_other_domains, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_outsider, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_late, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_stopped, setup, teardown),
