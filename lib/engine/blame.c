@@ -134,17 +134,11 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
                 }
         }
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
-                const Track *host = parent->kind == CGROUP_KIND_ROOT ? tracks_find(t, parent->id) : NULL;
                 uint64_t bytes, rate;
-                Intake in;
 
                 tracks_buried(t, w, parent->id, s->usec, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
-                /* What went in nobody's name, as data in sockets does, is laid on nobody. A quarter less: it is not read at the
-                 * moment that the rows are. */
-                if (host && track_intake(host, w, scope->page_bytes, &in))
-                        sum.rate = MAX(sum.rate, in.rate - in.rate / 4);
         }
         *ret_largest = best;
         *ret_sum = sum;

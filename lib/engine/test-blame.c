@@ -84,6 +84,35 @@ static void test_child_read_late(void **state _unused_) {
         assert_int_equal(b.candidates[0].share_permyriad, b.share_permyriad);
 }
 
+/* Swap in compressed memory (zram), of what hardly compresses: of three pages that are driven out of the neighbour two are used
+ * up for it, in nobody's name, so thrice of what the hog takes in goes to swap. It is the hog's doing all the same. */
+static void test_leak_beside_zram(void **state _unused_) {
+        uint64_t in = 40 * MIB, out = 3 * in;
+        RowValues values[3] = {};
+        CgroupSample rows[3] = {
+                { .id = 1, .path = "/", .kind = CGROUP_KIND_ROOT, .use = values[0].use },
+                { .id = 2, .parent_id = 1, .path = "/hog.service", .kind = CGROUP_KIND_UNIT, .use = values[1].use },
+                { .id = 3, .parent_id = 1, .path = "/idle.service", .kind = CGROUP_KIND_UNIT, .use = values[2].use },
+        };
+        Sample s = { .usec = USEC_PER_SEC, .cgroups = rows, .n_cgroups = ARRAY_SIZE(rows), .complete = true };
+        Blame b;
+
+        for (uint64_t look = 0; look < 2; look++, s.usec += USEC_PER_SEC / 2) {
+                sample_host_set(&s, HOST_MEMORY_TOTAL, 4096 * MIB);
+                sample_host_set(&s, HOST_MEMORY_AVAILABLE, 100 * MIB + look * (out - out * 2 / 3 - in));
+                sample_host_set(&s, HOST_SWAP_TOTAL, 4096 * MIB);
+                sample_host_set(&s, HOST_SWAP_FREE, 4096 * MIB - look * out);
+                cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 1000 * MIB + look * in);
+                cgroup_sample_set(&rows[2], CGROUP_MEMORY_CURRENT, 1000 * MIB - look * out);
+                cgroup_sample_set(&rows[2], CGROUP_SWAP_CURRENT, look * out);
+                tracks_update(&tracks, &s, false, PAGE);
+        }
+        s.usec -= USEC_PER_SEC / 2;
+        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE }, &b);
+        assert_non_null(b.culprit);
+        assert_string_equal(b.culprit->path, "/hog.service");
+}
+
 /* What a slice took in itself, or in services that are gone again, is not laid on the one that is there. */
 static void test_growth_of_the_slice_itself(void **state _unused_) {
         Blame b;
@@ -615,6 +644,7 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_child_read_late),
+                T(test_leak_beside_zram),
                 T(test_growth_of_the_slice_itself),
                 T(test_shares_of_levels_multiply),
                 T(test_slice_is_not_to_blame_for_one),

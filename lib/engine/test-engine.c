@@ -519,21 +519,6 @@ static void test_cache_stream_is_found(void **state _unused_) {
         assert_true(w.c[hog].touched > 0);
 }
 
-/* The kernel takes all of the memory in nobody's name, and one unit takes in a little meanwhile: it is not that one's doing. */
-static void test_what_nobody_is_charged_for_is_nobodys(void **state _unused_) {
-        int small;
-
-        world_done(&w);
-        world_init(&w, 4096 * MIB, 0);
-        small = world_hog(&w, "/sideload.slice/small.service", 0);
-        w.c[small].rate = 20 * MIB;
-        w.c[small].until = 400 * MIB;
-        w.uncharged_rate = 300 * MIB;
-        world_run(&w, 12 * USEC_PER_SEC);
-        assert_non_null(world_incident(&w, "exhaustion"));
-        world_assert_only_touched(&w, -1);
-}
-
 /* One is held, for its domain may not be killed in, and keeps pushing; then a second one begins. */
 static void test_second_leak_is_found(void **state _unused_) {
         int first, second;
@@ -1181,7 +1166,6 @@ int main(void) {
                 T(test_excluded_when_all_is_calm),
                 T(test_wait_is_of_one_culprit),
                 T(test_cache_stream_is_found),
-                T(test_what_nobody_is_charged_for_is_nobodys),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
                 T(test_end_of_the_first_is_not_the_seconds),

@@ -126,7 +126,7 @@ static uint64_t sum(const World *w, int node, size_t offset) {
 }
 
 static uint64_t available(const World *w) {
-        uint64_t used = sum(w, 0, offsetof(WorldCgroup, current)) + w->uncharged + w->total / 16;
+        uint64_t used = sum(w, 0, offsetof(WorldCgroup, current)) + w->total / 16;
 
         return used < w->total ? w->total - used : 0;
 }
@@ -164,7 +164,6 @@ static void services_ache(World *w, int but, uint64_t usec) {
 static void world_live(World *w, uint64_t usec) {
         if (w->now < w->ache_until)
                 services_ache(w, -1, usec);
-        w->uncharged += MIN(w->uncharged_rate * usec / USEC_PER_SEC, available(w));
         for (int i = 0; i < w->n; i++) {
                 WorldCgroup *c = &w->c[i];
                 uint64_t want, left, got;

@@ -71,8 +71,6 @@ typedef struct World {
         uint64_t lag_usec;              /* the daemon gets its CPU this much late … */
         uint64_t due_usec;              /* … and so ticks then */
         uint64_t stolen;                /* pages reclaimed because memory was short */
-        uint64_t uncharged;             /* the kernel has these bytes in nobody's name … */
-        uint64_t uncharged_rate;        /* … and so many more with each second */
         uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
         uint64_t ache_until;            /* … and so until then */
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */

@@ -120,25 +120,9 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
         return &t->slots[place - 1];
 }
 
-/* What the host has in use, in whosever name: the root's figure, which has no memory.current. */
-static bool host_use(const Sample *s, TrackPoint *p) {
-        uint64_t total, available, swap_total, swap_free;
+static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last) {
+        TrackPoint p = { .usec = usec };
 
-        if (!sample_host_get(s, HOST_MEMORY_TOTAL, &total) || !sample_host_get(s, HOST_MEMORY_AVAILABLE, &available))
-                return false;
-        p->current = total - MIN(available, total);
-        if (sample_host_get(s, HOST_SWAP_TOTAL, &swap_total) && sample_host_get(s, HOST_SWAP_FREE, &swap_free))
-                p->swap = swap_total - MIN(swap_free, swap_total);
-        return true;
-}
-
-static TrackPoint point_of(const CgroupSample *c, const Sample *s, const TrackPoint *last) {
-        TrackPoint p = { .usec = s->usec };
-
-        if (c->kind == CGROUP_KIND_ROOT) {
-                p.have_memory = host_use(s, &p);
-                return p;
-        }
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
         if (!cgroup_sample_get(c, CGROUP_SWAP_CURRENT, &p.swap))
@@ -462,7 +446,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 if (track->seen == 0)
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
-                p = point_of(c, s, &track->last);
+                p = point_of(c, s->usec, &track->last);
                 if (born_usec > 0 && p.have_memory)
                         track_born(track, born_usec);
                 track_advance(t, track, &p, restart_recent);
