@@ -393,6 +393,20 @@ static void incident_record_culprit(Engine *e, const Domain *victim, Incident *i
         keep_told(e, i, old, n_old);
 }
 
+/* Nobody is to blame, or what was taken did no harm. Those whom entries are about keep their names. */
+static void incident_record_nobody(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict harmless) {
+        Candidate old[INCIDENT_CANDIDATES_MAX];
+        size_t n_old = i->n_candidates;
+
+        memcpy(old, i->candidates, sizeof(old));
+        incident_record_blame(e, victim, i, b);
+        i->culprit_id = 0;
+        for (size_t k = 0; b->culprit && k < i->n_candidates; k++)
+                if (i->candidates[k].cgroup_id == b->culprit->id)
+                        i->candidates[k].verdict = harmless;
+        keep_told(e, i, old, n_old);
+}
+
 /* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
  * him before. While nothing is taken from anybody it is the latter, and no fault of whoever takes in what is free. */
 static bool took_from_somebody(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
@@ -524,11 +538,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 if (e->now < o->look_until_usec || incident_keeps(e, o, i))
                         return;
                 if (i->first_step_usec == 0) {
-                        incident_record_blame(e, victim, i, &b);
-                        i->culprit_id = o->acts_on = 0;
-                        for (size_t k = 0; b.culprit && k < i->n_candidates; k++)
-                                if (i->candidates[k].cgroup_id == b.culprit->id)
-                                        i->candidates[k].verdict = harmless;
+                        incident_record_nobody(e, victim, i, &b, harmless);
+                        o->acts_on = 0;
                 }
                 incident_quiet(e, o, i, NULL, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, harmless);
                 return;

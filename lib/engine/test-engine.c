@@ -569,6 +569,29 @@ static void test_second_that_may_not_be_touched_is_named(void **state _unused_) 
         assert_string_equal(incident_path_of(i, w.c[first].id), w.c[first].path);
 }
 
+/* What would have been done about one is told; and who that was, also when later nobody is found. */
+static void test_who_was_told_of_keeps_his_name(void **state _unused_) {
+        const IncidentEntry *found;
+        const Incident *i;
+        int hog;
+
+        world_without_host_alarm(&w);
+        w.policy.domains[1].contain.mode = MODE_MONITOR;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 100 * MIB);
+        w.ache_usec = 120 * USEC_PER_SEC;
+        for (int k = 0; k < 600 && (!(i = engine_incident_by_id(w.engine, 1)) || told(i, ENTRY_WOULD) == 0); k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.c[hog].rate = 0;
+        for (int k = 0; k < 2000 && told(i, ENTRY_NO_CULPRIT) == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        world_run(&w, 40 * USEC_PER_SEC);
+        assert_int_equal(told(i, ENTRY_NO_CULPRIT), 1);
+        found = last_entry(i, ENTRY_WOULD, 0);
+        assert_int_equal(found->cgroup_id, w.c[hog].id);
+        assert_non_null(incident_path_of(i, found->cgroup_id));
+        assert_string_equal(incident_path_of(i, found->cgroup_id), w.c[hog].path);
+}
+
 /* The first one is killed when the incident is about the second already: that is not how the second ended. */
 static void test_end_of_the_first_is_not_the_seconds(void **state _unused_) {
         int first, second;
@@ -1168,6 +1191,7 @@ int main(void) {
                 T(test_cache_stream_is_found),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
+                T(test_who_was_told_of_keeps_his_name),
                 T(test_end_of_the_first_is_not_the_seconds),
                 T(test_drift_is_the_end_of_both),
                 T(test_kill_is_the_end_of_both),
