@@ -401,6 +401,8 @@ static void incident_record_nobody(Engine *e, const Domain *victim, Incident *i,
         memcpy(old, i->candidates, sizeof(old));
         incident_record_blame(e, victim, i, b);
         i->culprit_id = 0;
+        i->culprit[0] = i->culprit_domain[0] = i->contract_file[0] = '\0';
+        i->contract_line = 0;
         for (size_t k = 0; b->culprit && k < i->n_candidates; k++)
                 if (i->candidates[k].cgroup_id == b->culprit->id)
                         i->candidates[k].verdict = harmless;

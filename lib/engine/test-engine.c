@@ -586,6 +586,8 @@ static void test_who_was_told_of_keeps_his_name(void **state _unused_) {
                 world_run(&w, 50 * USEC_PER_MSEC);
         world_run(&w, 40 * USEC_PER_SEC);
         assert_int_equal(told(i, ENTRY_NO_CULPRIT), 1);
+        assert_int_equal(i->culprit_id, 0);
+        assert_string_equal(i->culprit, "");
         found = last_entry(i, ENTRY_WOULD, 0);
         assert_int_equal(found->cgroup_id, w.c[hog].id);
         assert_non_null(incident_path_of(i, found->cgroup_id));
