@@ -53,8 +53,10 @@ json_t *json_blame(const ServerOps *ops, void *userdata, uint64_t since_usec) {
         while (ops->wait(userdata, n_waits, since_usec, &w)) {
                 ServerWait *grown = reallocarray(waits, n_waits + 1, sizeof(ServerWait));
 
-                if (!grown)
+                if (!grown) {
+                        json_out_of_memory();
                         break;
+                }
                 waits = grown;
                 waits[n_waits++] = w;
         }

@@ -12,6 +12,8 @@ static json_t *json_lines(const char *text) {
                 size_t n = strcspn(p, "\n");
                 _cleanup_free_ char *line = strndup(p, n);
 
+                if (!line)
+                        json_out_of_memory();
                 (void) json_array_append_new(a, json_text(line ?: ""));
                 p += n + (p[n] == '\n');
         }
@@ -31,8 +33,11 @@ static json_t *json_directories(const Policy *policy) {
                         /* A drop-in's own directory would say nothing that its parent does not. */
                         if (dir && (slash = strrchr(dir, '/')) && endswith(dir, ".policy.d"))
                                 dir[slash - dir] = '\0';
-                        if (!dir)
+                        if (!dir) {
+                                if (slash)
+                                        json_out_of_memory();
                                 continue;
+                        }
                         for (k = 0; k < json_array_size(a); k++)
                                 if (streq(json_string_value(json_array_get(a, k)), dir))
                                         break;

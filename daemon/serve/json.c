@@ -9,6 +9,26 @@
 #include "base/units.h"
 #include "serve/json.h"
 
+/* Whoever asked would take what is left for all of it: "nothing is contained". All documents are made on the loop, one at a
+ * time. */
+static bool out_of_memory;
+
+void json_out_of_memory(void) {
+        out_of_memory = true;
+}
+
+static void *json_memory(size_t n) {
+        void *p = malloc(n);
+
+        if (!p)
+                out_of_memory = true;
+        return p;
+}
+
+void json_init(void) {
+        json_set_alloc_funcs(json_memory, free);
+}
+
 /* A backslash alone is harmless and is in many unit names (dev-disk-by\x2duuid): it is kept, so that the
  * name can be given back to systemctl. */
 static bool text_is_plain(const char *text) {
@@ -36,6 +56,8 @@ json_t *json_text(const char *text) {
         if (text_is_plain(text))
                 return json_string(text);
         escaped = str_escape(text);
+        if (!escaped)
+                out_of_memory = true;
         return escaped ? json_string(escaped) : NULL;
 }
 
@@ -68,14 +90,15 @@ json_t *json_strv(char *const *l) {
 }
 
 int json_finish(json_t *j, char **ret) {
-        char *text;
+        char *text = j ? json_dumps(j, JSON_COMPACT) : NULL;
+        bool whole = text && !out_of_memory;
 
-        if (!j)
-                return -ENOMEM;
-        text = json_dumps(j, JSON_COMPACT);
         json_decref(j);
-        if (!text)
+        out_of_memory = false;
+        if (!whole) {
+                free(text);
                 return -ENOMEM;
+        }
         *ret = text;
         return 0;
 }

@@ -25,5 +25,9 @@ json_t *json_incident(const Incident *i, const ServerInfo *info, const Policy *p
 json_t *json_incidents(const Engine *engine, const ServerInfo *info, unsigned limit);
 json_t *json_blame(const ServerOps *ops, void *userdata, uint64_t since_usec);
 
-/* Takes the reference. 0, or -ENOMEM where j is NULL. */
+/* Before the first document: from here on jansson's allocations are watched. */
+void json_init(void);
+/* A part of the document being made is left out for want of memory. */
+void json_out_of_memory(void);
+/* Takes the reference. 0, or -ENOMEM where j is NULL or is not all there. */
 int json_finish(json_t *j, char **ret);

@@ -387,6 +387,7 @@ int server_new(sd_event *event, const ServerOps *ops, void *userdata, Server **r
 
         if (!s)
                 return -ENOMEM;
+        json_init();
         *s = (Server) {
                 .event = sd_event_ref(event), .ops = ops, .userdata = userdata, .listen_fd = -EBADF,
                 .group = (gid_t) -1,

@@ -254,6 +254,71 @@ static const ServerOps ops = {
         .release = op_place,
 };
 
+/* The allocation that fails; 0: none does. */
+static unsigned n_asked, fails;
+
+static bool refused(void) {
+        return ++n_asked == fails;
+}
+
+#define WRAP(type, name, parameters, arguments)                                 \
+        type __real_##name parameters;                                          \
+        type __wrap_##name parameters;                                          \
+        type __wrap_##name parameters {                                         \
+                return refused() ? NULL : __real_##name arguments;              \
+        }
+
+WRAP(void *, malloc, (size_t n), (n))
+WRAP(void *, realloc, (void *p, size_t n), (p, n))
+WRAP(void *, reallocarray, (void *p, size_t n, size_t size), (p, n, size))
+WRAP(char *, strndup, (const char *s, size_t n), (s, n))
+
+static json_t *document(unsigned which) {
+        ServerInfo info = {};
+
+        op_info(NULL, &info);
+        switch (which) {
+        case 0:
+                return json_status(&ops, NULL);
+        case 1:
+                return json_domains(op_policy(NULL), op_engine(NULL));
+        case 2:
+                return json_incidents(op_engine(NULL), &info, 0);
+        case 3:
+                return json_incident(engine_incident(op_engine(NULL), 0), &info, op_policy(NULL), false);
+        case 4:
+                return json_blame(&ops, NULL, 0);
+        default:
+                return NULL;
+        }
+}
+
+/* A document that there is no memory for is refused: without a part it would read like a whole one. */
+static void test_all_or_nothing(_unused_ void **state) {
+        json_init();
+        for (unsigned which = 0; which < 5; which++) {
+                _cleanup_free_ char *whole = NULL;
+                unsigned n;
+
+                n_asked = fails = 0;
+                assert_int_equal(json_finish(document(which), &whole), 0);
+                n = n_asked;
+                assert_true(n > 10);
+                for (unsigned k = 1; k <= n; k++) {
+                        _cleanup_free_ char *text = NULL;
+                        int r;
+
+                        n_asked = 0;
+                        fails = k;
+                        r = json_finish(document(which), &text);
+                        fails = 0;
+                        if (r != -ENOMEM && !streq(text, whole))
+                                print_error("document %u, allocation %u: %s\n", which, k, text);
+                        assert_true(r == -ENOMEM || streq(text, whole));
+                }
+        }
+}
+
 static int on_tell(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
         server_incident_changed(userdata, 8, "step");
         (void) sd_event_source_set_time_relative(source, 50000);
@@ -821,6 +886,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_incidents, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_blame, setup, teardown),
                 cmocka_unit_test(test_blame_cost),
+                cmocka_unit_test(test_all_or_nothing),
                 cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_run, setup, teardown),
