@@ -100,9 +100,9 @@ static bool job_is_ready(Worker *w, Job *job) {
         for (size_t i = 0; i < JOBS_MAX; i++) {
                 Job *other = &w->jobs[i];
 
-                if (other == job || other->order > job->order ||
-                    other->action.cgroup_id != job->action.cgroup_id ||
-                    (other->state != JOB_QUEUED && other->state != JOB_RUNNING))
+                /* The state first: one that the loop fills in is the loop's alone. */
+                if (other == job || (other->state != JOB_QUEUED && other->state != JOB_RUNNING) ||
+                    other->order > job->order || other->action.cgroup_id != job->action.cgroup_id)
                         continue;
                 if (lane == LANE_LIFT && job_lane(other) == LANE_KILL)
                         continue;
