@@ -168,10 +168,10 @@ static int on_collect(sd_event_source *s, uint64_t usec, void *userdata) {
 }
 
 /* memory.swap.high alone, where memory.high is not ours to give back. Never blocks. */
-static void give_back_swap(const HeldLease *h) {
-        limit_swap_change(h->dir_fd, h->lease.cgroup_id,
-                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
-                          h->lease.swap_original);
+static int give_back_swap(const HeldLease *h, int dir_fd) {
+        return limit_swap_change(dir_fd, h->lease.cgroup_id,
+                                 (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
+                                 h->lease.swap_original);
 }
 
 /* Which lines of io.max are ours, for the devices of the job's action. */
@@ -220,17 +220,15 @@ static OutcomeResult give_back_io(const HeldLease *h, int dir_fd) {
 static OutcomeResult give_back(const HeldLease *h, int dir_fd) {
         uint64_t before, after, accept[] = { h->lease.value, h->previous, h->handed_value, h->handed_before };
         OutcomeResult io = give_back_io(h, dir_fd), r;
-        int error;
+        int error, swap;
 
         if (io == OUTCOME_GONE || h->lease.io_only)
                 return io;
-        limit_swap_change(dir_fd, h->lease.cgroup_id,
-                          (const uint64_t[]) { h->lease.swap_value, h->swap_previous },
-                          h->lease.swap_original);
+        swap = give_back_swap(h, dir_fd);
         r = limit_change(dir_fd, h->lease.cgroup_id, accept, h->lease.handed_over ? 4 : 2,
                          h->lease.original, NULL, &before, &after, &error);
         r = limit_given_back(r, error);
-        return io == OUTCOME_FAILED && r != OUTCOME_GONE ? io : r;
+        return (io == OUTCOME_FAILED || swap < 0) && r != OUTCOME_GONE ? OUTCOME_FAILED : r;
 }
 
 /* The write failed: what was there before it still is. */
@@ -286,6 +284,7 @@ static void set_io_is_done(Actor *a, Job *job, HeldLease *h) {
 
 static void set_is_done(Actor *a, Job *job, HeldLease *h) {
         const Outcome *o = &job->outcome;
+        int swap;
 
         switch (o->result) {
         case OUTCOME_DONE:
@@ -300,8 +299,8 @@ static void set_is_done(Actor *a, Job *job, HeldLease *h) {
                 handover_end(a->handover, h, true);
                 return;
         case OUTCOME_DRIFTED:
-                give_back_swap(h);
-                if (give_back_io(h, h->dir_fd) == OUTCOME_FAILED)
+                swap = give_back_swap(h, h->dir_fd);
+                if (give_back_io(h, h->dir_fd) == OUTCOME_FAILED || swap < 0)
                         drift_fails(job);
                 else
                         handover_end(a->handover, h, false);
@@ -673,8 +672,8 @@ static void adopt(Actor *a) {
                 if (h->lease.io_only || !caps_untouched(h) || file_read_limit_at(fd, "memory.high", &current) < 0)
                         continue;
                 if (limit_equal(current, h->lease.original) && !limit_equal(current, h->lease.value)) {
-                        give_back_swap(h);
-                        handover_end(a->handover, h, true);
+                        if (give_back_swap(h, fd) >= 0)
+                                handover_end(a->handover, h, true);
                 } else if (limit_equal(current, h->lease.value))
                         continue;
                 else if (limit_equal(current, h->previous) ||
@@ -683,8 +682,8 @@ static void adopt(Actor *a) {
                         (void) leases_set(a->leases, h, current, h->lease.swap_value, h->lease.step,
                                           h->lease.expires_usec);
                 else {
-                        give_back_swap(h);
-                        handover_end(a->handover, h, false);
+                        if (give_back_swap(h, fd) >= 0)
+                                handover_end(a->handover, h, false);
                 }
         }
 }

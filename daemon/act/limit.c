@@ -119,14 +119,16 @@ fail:
         return OUTCOME_FAILED;
 }
 
-void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value) {
+int limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value) {
         uint64_t before;
+        int r;
 
-        if (!cgroup_is_alive(dir_fd, id) || file_read_limit_at(dir_fd, "memory.swap.high", &before) < 0 ||
-            limit_equal(before, value))
-                return;
-        if (limit_equal(before, accept[0]) || limit_equal(before, accept[1]))
-                (void) file_write_limit_at(dir_fd, "memory.swap.high", value);
+        if (!cgroup_is_alive(dir_fd, id))
+                return 0;
+        r = file_read_limit_at(dir_fd, "memory.swap.high", &before);
+        if (r >= 0 && !limit_equal(before, value) && (limit_equal(before, accept[0]) || limit_equal(before, accept[1])))
+                r = file_write_limit_at(dir_fd, "memory.swap.high", value);
+        return is_gone(r) ? 0 : r;
 }
 
 /* Lines of io.max that are looked through: a line a device that has a cap. */
@@ -269,13 +271,12 @@ void limit_run_set(Job *job) {
                 o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, &job->cancelled, &o->before, &o->after, &o->error);
         if (o->result == OUTCOME_DONE && job->action.type == ACTION_SET_MEMORY_HIGH && !atomic_load(&job->cancelled)) {
-                limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept,
-                                  job->action.swap_value);
+                (void) limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_value);
                 /* A restore that ran since that look found nothing to give back; one that comes later will. */
                 if (atomic_load(&job->cancelled))
-                        limit_swap_change(job->dir_fd, job->action.cgroup_id,
-                                          (const uint64_t[]) { job->action.swap_value, job->action.swap_value },
-                                          job->action.swap_original);
+                        (void) limit_swap_change(job->dir_fd, job->action.cgroup_id,
+                                                 (const uint64_t[]) { job->action.swap_value, job->action.swap_value },
+                                                 job->action.swap_original);
         }
         /* Whoever cancelled it decides what the file holds now: say nothing about that. */
         if (atomic_load(&job->cancelled) && o->result != OUTCOME_GONE) {
@@ -303,6 +304,7 @@ static void wait_for_overtaken(Job *job) {
 void limit_run_restore(Job *job) {
         Outcome *o = &job->outcome;
         OutcomeResult io;
+        int swap;
 
         if (job->clear_all) {
                 io_priority_clear_all(job->dir_fd, &job->cancelled, UINT64_MAX);
@@ -321,9 +323,11 @@ void limit_run_restore(Job *job) {
         o->result = limit_change(job->dir_fd, job->action.cgroup_id, job->accept, job->n_accept,
                                  job->action.value, NULL, &o->before, &o->after, &o->error);
         o->result = limit_given_back(o->result, o->error);
-        limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
+        swap = limit_swap_change(job->dir_fd, job->action.cgroup_id, job->swap_accept, job->action.swap_original);
+        if (swap < 0)
+                o->error = swap;
         /* io.max that is somebody else's is left; one that could not be written is tried again, also where memory.high is
-         * somebody else's. */
-        if (io == OUTCOME_FAILED && o->result != OUTCOME_GONE)
-                o->result = io;
+         * somebody else's. So is memory.swap.high. */
+        if ((io == OUTCOME_FAILED || swap < 0) && o->result != OUTCOME_GONE)
+                o->result = OUTCOME_FAILED;
 }

@@ -21,8 +21,8 @@ OutcomeResult limit_change(int dir_fd, uint64_t id, const uint64_t *accept, size
                            int *ret_error);
 
 /* The same for memory.swap.high, which never blocks and on which nothing depends: what is somebody else's is
- * left, a kernel without swap accounting has none, and neither is an error. */
-void limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
+ * left, a kernel without swap accounting has none, and neither is an error. A negative errno: what is ours may still be there. */
+int limit_swap_change(int dir_fd, uint64_t id, const uint64_t accept[2], uint64_t value);
 
 /* Puts cap->value into its device's line of io.max, if that holds one of accept[] (a line that is all zeros is none).
  * As above. */

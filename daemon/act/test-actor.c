@@ -244,6 +244,41 @@ static void test_step_fails_where_swap_is_held(void **state) {
         set_high(LIMIT_MAX);
 }
 
+/* The files that the machine may have open are all open, in the moment when memory.swap.high is looked at. */
+static void no_file_for_swap(void) {
+        late_when = 8 * MIB;
+        late_error = -ENFILE;
+}
+
+/* It is not told as given back, by whichever way, while the cgroup has it. */
+static void test_swap_cannot_be_given_back(void **state) {
+        (void) state;
+        test_sh("echo max >'%s%s/memory.swap.high'", root, HOG);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        no_file_for_swap();
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB, 0), OUTCOME_FAILED);
+        assert_true(late_when == 0 && swap_high() == 8 * MIB && leases_in_file(NULL) == 1);
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, LIMIT_MAX, 0), OUTCOME_DONE);
+        assert_true(swap_high() == LIMIT_MAX && leases_in_file(NULL) == 0);
+
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        set_high(50 * MIB);
+        no_file_for_swap();
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 32 * MIB, 64 * MIB, 4 * MIB), OUTCOME_FAILED);
+        assert_true(late_when == 0 && swap_high() == 8 * MIB && leases_in_file(NULL) == 1);
+        assert_int_equal(swap_act(ACTION_RESTORE, LIMIT_MAX, 32 * MIB, 0), OUTCOME_DRIFTED);
+        assert_true(swap_high() == LIMIT_MAX && high() == 50 * MIB && leases_in_file(NULL) == 0);
+
+        set_high(LIMIT_MAX);
+        assert_int_equal(swap_act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX, 8 * MIB), OUTCOME_DONE);
+        no_file_for_swap();
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 1);
+        assert_true(late_when == 0 && swap_high() == 8 * MIB && leases_in_file(NULL) == 1);
+        assert_int_equal(actor_release_all(actor, USEC_PER_SEC), 0);
+        assert_true(swap_high() == LIMIT_MAX);
+        late_error = 0;
+}
+
 /* memory.swap.high goes and comes with memory.high, by whichever way the lease ends. */
 static void test_swap(void **state) {
         (void) state;
@@ -776,6 +811,7 @@ int main(void) {
                 TEST(test_give_back),
                 TEST(test_step_fails_where_swap_is_held),
                 TEST(test_swap),
+                TEST(test_swap_cannot_be_given_back),
                 TEST(test_write_ahead),
         };
 
