@@ -763,7 +763,7 @@ static int manager_start(Manager *m) {
                 return fail(-ENOMEM, "cannot name its lease file");
         r = actor_new(m->event, m->config.cgroup_root, leases, on_outcome, m, &m->actor);
         if (r < 0)
-                return fail(r, "cannot open the lease file (is /run full or read-only?)");
+                return fail(r, "cannot open the lease file (is /run full or read-only?), or a cgroup that it names");
         r = placer_new(m->event, m->config.proc, m->config.cgroup_root, "/run/systemd", &m->placer);
         if (r < 0)
                 return fail(r, "cannot set up placement");

@@ -651,8 +651,9 @@ static void on_lost(HeldLease *h, void *userdata) {
         lease_reassert(userdata, h);
 }
 
-/* Brings what the file said into agreement with the machine. */
-static void adopt(Actor *a) {
+/* Brings what the file said into agreement with the machine. A negative errno where there is no file or no memory left to hold a
+ * cgroup by: it is not gone, and its lease stays for who comes next. */
+static int adopt(Actor *a) {
         for (size_t i = 0; i < LEASES_MAX; i++) {
                 HeldLease *h = leases_at(a->leases, i);
                 uint64_t current;
@@ -661,6 +662,8 @@ static void adopt(Actor *a) {
                 if (!h)
                         continue;
                 fd = cgroup_open(a->root_fd, h->lease.path);
+                if (fd == -ENFILE || fd == -EMFILE || fd == -ENOMEM)
+                        return fd;
                 if (fd < 0 || !cgroup_is_alive(fd, h->lease.cgroup_id)) {
                         (void) safe_close(fd);
                         handover_end(a->handover, h, true);
@@ -686,6 +689,7 @@ static void adopt(Actor *a) {
                                 handover_end(a->handover, h, false);
                 }
         }
+        return 0;
 }
 
 int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHandler handler,
@@ -713,6 +717,8 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
         if (r >= 0)
                 r = sd_event_add_time(event, &a->collect_timer, CLOCK_MONOTONIC, UINT64_MAX,
                                       USEC_PER_SEC / 4, on_collect, a);
+        if (r >= 0)
+                r = adopt(a);
         if (r < 0) {
                 actor_free(a);
                 return r;
@@ -721,7 +727,6 @@ int actor_new(sd_event *event, const char *root, const char *lease_file, ActorHa
         (void) sd_event_source_set_enabled(a->reassert_timer, SD_EVENT_OFF);
         (void) sd_event_source_set_description(a->collect_timer, "collect");
         (void) sd_event_source_set_enabled(a->collect_timer, SD_EVENT_OFF);
-        adopt(a);
         /* By a cgd before. */
         a->marked = true;
         collect_later(a);
@@ -809,13 +814,14 @@ static int release_tell(Release *rel, const char *unit, uint64_t original) {
 static void release_one(const HeldLease *h, void *userdata) {
         Release *rel = userdata;
         _cleanup_close_ int fd = cgroup_open(rel->root_fd, h->lease.path);
-        OutcomeResult result = fd < 0 ? OUTCOME_GONE : give_back(h, fd);
+        OutcomeResult result = fd == -ENOENT ? OUTCOME_GONE : fd < 0 ? OUTCOME_FAILED : give_back(h, fd);
         char unit[UNIT_NAME_SIZE];
         int r = -ENXIO;
 
         if (result == OUTCOME_FAILED) {
                 rel->error = -EIO;
-                (void) fprintf(stderr, "<4>cgd: %s: cannot be given back.\n", h->lease.path);
+                (void) fprintf(stderr, "<4>cgd: %s: cannot be given back%s%s.\n", h->lease.path, fd < 0 ? ": " : "",
+                               fd < 0 ? strerror(-fd) : "");
         } else if (result == OUTCOME_DONE)
                 (void) fprintf(stderr, "<6>cgd: %s: given back, for the cgd that had changed it is dead.\n", h->lease.path);
         if (!h->lease.handed_over || unit_of_cgroup(h->lease.path, unit) < 0)

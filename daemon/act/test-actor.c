@@ -244,6 +244,36 @@ static void test_step_fails_where_swap_is_held(void **state) {
         set_high(LIMIT_MAX);
 }
 
+int __real_cgroup_open(int root_fd, const char *path);
+int __wrap_cgroup_open(int root_fd, const char *path);
+static int open_error;          /* while it is not 0 */
+int __wrap_cgroup_open(int root_fd, const char *path) {
+        return open_error < 0 ? open_error : __real_cgroup_open(root_fd, path);
+}
+
+/* A cgroup that cannot be opened now is not one that is gone. */
+static void test_cannot_be_opened(void **state) {
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        open_error = -ENFILE;
+        assert_int_equal(actor_new(event, root, lease_file, on_outcome, NULL, &actor), -ENFILE);
+        assert_int_equal(leases_in_file(NULL), 1);
+        assert_true(leases_release_file(root, lease_file, lock_file) < 0);
+        assert_true(leases_in_file(NULL) == 1 && high() == 64 * MIB);
+        open_error = 0;
+        /* It cannot be read at the start. */
+        late_when = 64 * MIB;
+        late_error = -ENFILE;
+        start();
+        late_error = 0;
+        assert_true(late_when == 0 && leases_in_file(NULL) == 1);
+        actor = actor_free(actor);
+        assert_int_equal(leases_release_file(root, lease_file, lock_file), 0);
+        assert_true(high() == LIMIT_MAX);
+        start();
+}
+
 /* The files that the machine may have open are all open, in the moment when memory.swap.high is looked at. */
 static void no_file_for_swap(void) {
         late_when = 8 * MIB;
@@ -812,6 +842,7 @@ int main(void) {
                 TEST(test_step_fails_where_swap_is_held),
                 TEST(test_swap),
                 TEST(test_swap_cannot_be_given_back),
+                TEST(test_cannot_be_opened),
                 TEST(test_write_ahead),
         };
 
