@@ -40,10 +40,13 @@ static int connect_private(const char *path, sd_bus **ret) {
         return 0;
 }
 
-/* 0, or a negative errno; *ret_why then says it for people. */
+static bool is_away(int error) {
+        return error == -ENOENT || error == -ENOTDIR || error == -ECONNREFUSED;
+}
+
+/* 0, or a negative errno; *ret_why then says it for people, or is NULL where only the errno does. */
 static int client_connect(Cli *cli, const char **ret_why) {
         const char *path = cli->socket ? cli->socket : CGD_SOCKET;
-        bool denied;
         int r;
 
         if (cli->bus && sd_bus_is_open(cli->bus) > 0)
@@ -53,17 +56,12 @@ static int client_connect(Cli *cli, const char **ret_why) {
         r = connect_private(path, &cli->bus);
         if (r >= 0)
                 return 0;
-        *ret_why = NOT_RUNNING;
+        *ret_why = is_away(r) ? NOT_RUNNING : NULL;
         if (cli->socket)
                 return r;
-        denied = r == -EACCES;
-        r = sd_bus_open_system(&cli->bus);
-        if (r < 0) {
-                *ret_why =
-                        denied ?
-                                "there is no system bus; without it only root and group cgd can speak to "
-                                "cgd" :
-                                NOT_RUNNING;
+        if (sd_bus_open_system(&cli->bus) < 0) {
+                if (r == -EACCES)
+                        *ret_why = "there is no system bus; without it only root and group cgd can speak to cgd";
                 return r;
         }
         (void) sd_bus_set_allow_interactive_authorization(cli->bus, true);
@@ -125,7 +123,10 @@ static CliExit call(Cli *cli, char **ret, const char *member, ClientFill fill, v
 
         r = client_connect(cli, &why);
         if (r < 0) {
-                cli_error("%s", why);
+                if (why)
+                        cli_error("%s", why);
+                else
+                        cli_error("cannot speak to cgd: %s", strerror(-r));
                 return CLI_FAILED;
         }
         r = sd_bus_message_new_method_call(cli->bus, &m, CGD_BUS_NAME, CGD_BUS_OBJECT, CGD_BUS_INTERFACE,
@@ -148,11 +149,14 @@ static CliExit call(Cli *cli, char **ret, const char *member, ClientFill fill, v
         }
         if (!ret)
                 return CLI_DONE;
-        if (sd_bus_message_read(reply, "s", &text) <= 0 || !(*ret = strdup(text))) {
+        if (sd_bus_message_read(reply, "s", &text) <= 0) {
                 cli_error("cgd's answer to %s cannot be read; is it another version?", member);
                 return CLI_FAILED;
         }
-        return CLI_DONE;
+        *ret = strdup(text);
+        if (!*ret)
+                cli_error("out of memory for cgd's answer to %s", member);
+        return *ret ? CLI_DONE : CLI_FAILED;
 }
 
 CliExit client_call(Cli *cli, char **ret, const char *member, ClientFill fill, void *arg) {

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <sys/socket.h>
+#include <sys/resource.h>
 #include <sys/un.h>
 #include <systemd/sd-id128.h>
 
@@ -113,11 +114,34 @@ static void test_greets_nobody(void **state _unused_) {
         test_dir_remove(dir);
 }
 
+/* Why it cannot be spoken to is not always that it does not run. */
+static void test_cannot_ask(void **state _unused_) {
+        char dir[TEST_DIR_SIZE], file[TEST_DIR_SIZE + 8];
+        struct rlimit limit, none;
+        Cli cli = { .socket = file };
+
+        test_dir_make(dir);
+        (void) snprintf(file, sizeof(file), "%s/x", dir);
+        assert_int_equal(client_call(&cli, NULL, "GetStatus", NULL, NULL), CLI_FAILED);
+        assert_non_null(strstr(told, "is not running"));
+
+        test_sh("touch %s", file);
+        assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+        none = (struct rlimit) { .rlim_cur = 0, .rlim_max = limit.rlim_max };
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+        assert_int_equal(client_call(&cli, NULL, "GetStatus", NULL, NULL), CLI_FAILED);
+        assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+        assert_null(strstr(told, "is not running"));
+        assert_non_null(strstr(told, strerror(EMFILE)));
+        test_dir_remove(dir);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_stands_still),
                 cmocka_unit_test(test_other_version),
                 cmocka_unit_test(test_greets_nobody),
+                cmocka_unit_test(test_cannot_ask),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
