@@ -136,8 +136,8 @@ static uint64_t lease_due(const HeldLease *l) {
 }
 
 static bool over_the_limit(const HeldLease *l, uint64_t now) {
-        /* It was told of a limit, and has that after a reload: so there is no haste with a lower one. */
-        bool kept = l->lease.handed_over && l->handed_value < l->lease.original && l->lease.value < l->handed_value;
+        /* It said that it has a limit, and has that after a reload: so there is no haste with a lower one. */
+        bool kept = l->told && l->handed_value < l->lease.original && l->lease.value < l->handed_value;
         uint64_t current;
 
         if ((!kept && now > l->lease.taken_usec + HANDOVER_AT_LAST_USEC) || l->lease.value == LIMIT_MAX)

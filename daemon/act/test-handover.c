@@ -257,6 +257,28 @@ static void test_above_the_limit(void **state) {
         event_spin_until(event, h->told);
 }
 
+/* What it was told and did not hear it does not have: of a lower one it is told in haste then. */
+static void test_above_the_limit_and_silence(void **state) {
+        HeldLease *h;
+
+        (void) state;
+        test_sh("echo 104857600 >'%s/cgroup/memory.current'", base);
+        refused = -EHOSTUNREACH;
+        h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
+        assert_int_equal(leases_set(leases, h, 8192, LIMIT_MAX, STEP_HOLD, 0), 0);
+        set_high(8192);
+        h->lease.taken_usec -= 10 * USEC_PER_SEC;
+        tell_now(h);
+        assert_log(SET_8192);
+        event_spin_until(event, !h->calling);
+        refused = 0;
+        assert_int_equal(leases_set(leases, h, 4096, LIMIT_MAX, STEP_SQUEEZE, 0), 0);
+        set_high(4096);
+        tell_now(h);
+        assert_log(SET_4096);
+        event_spin_until(event, h->told);
+}
+
 /* The unit was started again: its new cgroup gets nothing of the old one's limit, but what was told is undone. */
 static void test_another_cgroup(void **state) {
         HeldLease *h = take("/a.slice/hog.service", 3 * USEC_PER_SEC);
@@ -473,7 +495,8 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 TEST(test_whole_way),    TEST(test_theirs_stays), TEST(test_theirs_goes), TEST(test_drift),
                 TEST(test_not_systemds), TEST(test_taken_again),  TEST(test_no_bus),
-                TEST(test_changed_before), TEST(test_above_the_limit), TEST(test_another_cgroup), TEST(test_drift_while_telling),
+                TEST(test_changed_before), TEST(test_above_the_limit),
+                TEST(test_above_the_limit_and_silence), TEST(test_another_cgroup), TEST(test_drift_while_telling),
                 TEST(test_no_answer),    TEST(test_silence_at_the_end), TEST(test_refused_at_the_end),
                 TEST(test_taken_again_and_drift), TEST(test_taken_again_and_drift_at_the_end),
         };
