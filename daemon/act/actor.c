@@ -388,6 +388,7 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         /* Of another original, and systemd may still write what it was told for it. */
         if (h && (h->drifted || !limit_equal(h->lease.original, action->original)))
                 return -EBUSY;
+        collect_later(a);
         if (h) {
                 r = leases_take_again(a->leases, h, &lease, action->expect);
                 if (r >= 0)
@@ -409,7 +410,6 @@ static int lease_begin(Actor *a, const Action *action, int cgroup_fd, const char
         if (r < 0)
                 return r;
         h->dir_fd = TAKE_FD(dir_fd);
-        collect_later(a);
         *ret = h;
         return 0;
 }

@@ -514,6 +514,25 @@ static void test_taken_again(void **state) {
         assert_true(high() == 96 * MIB);
 }
 
+/* Nor is it kept when its cgroup goes, though nothing was looked for any more as it began. */
+static void test_taken_again_and_gone(void **state) {
+        Leases *l;
+
+        (void) state;
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 64 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        actor = actor_free(actor);
+        assert_int_equal(leases_new(lease_file, &l), 0);
+        assert_int_equal(leases_hand_over(l, leases_find(l, hog_id), 64 * MIB, false), 0);
+        leases_free(l);
+        start();
+        assert_int_equal(act(ACTION_RESTORE, LIMIT_MAX, 64 * MIB)->result, OUTCOME_DONE);
+        event_spin(event, 3 * USEC_PER_SEC);
+        assert_int_equal(act(ACTION_SET_MEMORY_HIGH, 32 * MIB, LIMIT_MAX)->result, OUTCOME_DONE);
+        assert_non_null(actor_lease(actor, 0));
+        test_sh("rm -r '%s%s'", root, HOG);
+        event_spin_until(event, !actor_lease(actor, 0));
+}
+
 /* A process that does nothing, with that io priority, as a thread of the cgroup at path. */
 static pid_t idler(const char *path, int priority) {
         char text[128];
@@ -751,6 +770,7 @@ int main(void) {
                 TEST(test_io_reassert),
                 TEST(test_io_reassert_before_a_step),
                 TEST(test_taken_again),
+                TEST(test_taken_again_and_gone),
                 TEST(test_io_priority),
                 TEST(test_io_priority_moved),
                 TEST(test_io_priority_of_many),
