@@ -198,6 +198,8 @@ static void apply_next(Op *op) {
                 r = unit_set_property(op->placer->bus, slice, key, value, op_on_reply, op, &op->slot);
                 if (r >= 0)
                         return;
+                if (!unit_is_silence(r))
+                        forget(op->placer, slice, key);
                 if (a->errors.length > 0)
                         str_append(&a->errors, "\n");
                 str_appendf(&a->errors, "%s: cannot set %s=%s: %s", slice, key, value,
@@ -218,7 +220,8 @@ static void apply_step(Op *op, int r, const char *message) {
                 if (a->errors.length > 0)
                         str_append(&a->errors, "\n");
                 str_append(&a->errors, message);
-        } else
+        }
+        if (!unit_is_silence(r))
                 forget(op->placer, a->todo[a->at - 3], a->todo[a->at - 2]);
         apply_next(op);
 }
@@ -233,8 +236,8 @@ static int apply_add(Apply *a, const char *slice, const char *key, const char *v
         return r;
 }
 
-/* Fills a->todo, and p->applied with what will be in force. What is to be put back stays there until it has been, for all
- * of this may be given up for the next policy, or systemd not answer. */
+/* Fills a->todo, and p->applied with what will be in force. What is to be put back stays there until it has been or systemd
+ * has refused it, for all of this may be given up for the next policy, or systemd not answer. */
 static int apply_plan(Placer *p, Apply *a) {
         _cleanup_strv_ char **applied = NULL;
         int r = 0;

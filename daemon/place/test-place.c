@@ -241,6 +241,33 @@ static void test_resources_interrupted(void **state) {
         free(log);
 }
 
+/* What systemd will not put back is told of once, not at each reload: it may never have had it. */
+static void test_resources_refused_back(void **state) {
+        Policy *old = policy;
+        char *log;
+
+        (void) state;
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(1);
+        policy = compile_good("[Resources]\nCPUWeight=500\n");
+        assert_int_equal(placer_set_policy(placer, policy), 0);
+        policy_free(old);
+        world.refuse = true;
+        free(fake_log(&fake));
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(2);
+        assert_true(seen.r < 0);
+        log = fake_log(&fake);
+        assert_non_null(strstr(log, "MemoryLow"));
+        free(log);
+        assert_int_equal(place_apply_resources(placer, on_done, NULL), 0);
+        await(3);
+        assert_int_equal(seen.r, 0);
+        log = fake_log(&fake);
+        assert_null(strstr(log, "MemoryLow"));
+        free(log);
+}
+
 static int answer_dropins(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
         if (startswith(line, "Get workload_2eslice")) {
                 static const char *const names[] = { "etc/10-a.conf", "etc/40-cgd.conf", "etc/50-MemoryLow.conf",
@@ -894,6 +921,7 @@ int main(void) {
                 TEST(test_resources_devices),
                 TEST(test_resources_host),
                 TEST(test_resources_interrupted),
+                TEST(test_resources_refused_back),
                 TEST(test_resources_silence),
                 TEST(test_would_move),
                 TEST(test_unit),
