@@ -18,7 +18,7 @@ struct FakeSystemd {
         sd_bus *server, *client;
         Str log;                        /* "SetUnitProperties sideload.slice 1 MemoryHigh=t:4096\n" */
         /* Answers a call: fills reply (made already) or returns a negative errno for an error reply; -EHOSTUNREACH for
-         * what the broker says where there is no systemd. */
+         * what the broker says where there is no systemd, -ENOBUFS for what it says where too many are not answered. */
         int (*answer)(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply);
         void *userdata;
 };
@@ -100,11 +100,14 @@ static inline int fake_on_message(sd_bus_message *m, void *userdata, sd_bus_erro
         assert_true(sd_bus_message_new_method_return(m, &reply) >= 0);
         if (f->answer)
                 r = f->answer(f, m, line.data, reply);
-        if (r == -EHOSTUNREACH) {
+        if (r == -EHOSTUNREACH || r == -ENOBUFS) {
                 sd_bus_message *no = NULL;
 
-                assert_true(sd_bus_message_new_method_errorf(m, &no, "org.freedesktop.DBus.Error.Spawn.ChildExited",
-                                                             "Launch helper exited with unknown return code 1") >= 0);
+                assert_true(sd_bus_message_new_method_errorf(
+                                    m, &no, r == -ENOBUFS ? SD_BUS_ERROR_LIMITS_EXCEEDED :
+                                                            "org.freedesktop.DBus.Error.Spawn.ChildExited",
+                                    r == -ENOBUFS ? "The maximum number of pending replies per connection has been reached" :
+                                                    "Launch helper exited with unknown return code 1") >= 0);
                 assert_true(sd_bus_message_set_sender(no, "org.freedesktop.DBus") >= 0);
                 assert_true(sd_bus_send(f->server, no, NULL) >= 0);
                 sd_bus_message_unref(no);

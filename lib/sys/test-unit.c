@@ -242,6 +242,32 @@ static void test_errors(void **state) {
         assert_int_equal(seen.calls, 2);
 }
 
+static int broker_says;
+static int answer_of_broker(FakeSystemd *f, sd_bus_message *call, const char *line, sd_bus_message *reply) {
+        (void) f;
+        (void) call;
+        (void) line;
+        (void) reply;
+        return broker_says;
+}
+
+/* What the broker says is no answer of systemd's; and one that is there but slow is not said to be away. */
+static void test_broker(void **state) {
+        (void) state;
+        fake.answer = answer_of_broker;
+        broker_says = -EHOSTUNREACH;
+        assert_int_equal(unit_set_memory_high(fake.client, "a.service", 4096, on_reply, NULL, NULL), 0);
+        await(1);
+        assert_true(unit_is_silence(seen.r));
+        assert_string_equal(seen.message, "a.service: cannot set MemoryHigh=: systemd is not on the bus");
+        broker_says = -ENOBUFS;
+        assert_int_equal(unit_set_memory_high(fake.client, "a.service", 4096, on_reply, NULL, NULL), 0);
+        await(2);
+        assert_true(unit_is_silence(seen.r));
+        assert_string_equal(seen.message, "a.service: cannot set MemoryHigh=: "
+                                          "too many calls wait for systemd's answer; is PID 1 busy reloading?");
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_names),
@@ -249,6 +275,7 @@ int main(void) {
                 cmocka_unit_test(test_dropin),
                 cmocka_unit_test_setup_teardown(test_calls, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_errors, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_broker, setup, teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

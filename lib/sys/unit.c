@@ -90,9 +90,14 @@ static bool is_of_broker(sd_bus_message *m) {
 /* The sentence for a failed reply; NULL out of memory. */
 static char *sentence_of(const UnitCall *c, sd_bus_message *m, const sd_bus_error *e) {
         _cleanup_str_ Str s = {};
-        const char *cause = cause_of(e) ?: is_of_broker(m) ? "systemd is not on the bus" : NULL;
+        const char *cause = cause_of(e);
         char *text;
 
+        /* Of one connection dbus-daemon lets 128 calls wait. */
+        if (!cause && is_of_broker(m) && sd_bus_error_has_name(e, SD_BUS_ERROR_LIMITS_EXCEEDED))
+                cause = "too many calls wait for systemd's answer; is PID 1 busy reloading?";
+        else if (!cause && is_of_broker(m))
+                cause = "systemd is not on the bus";
         str_append(&s, c->subject);
         str_append(&s, ": ");
         if (cause)

@@ -19,7 +19,8 @@
 #define UNIT_NAME_SIZE 256
 
 /* r: 0 or a negative errno; message: on failure one sentence, "sideload.slice: cannot set MemoryHigh=: …";
- * on success what the call returns as text, or NULL. Borrowed. -ENOTCONN: systemd is not on the bus. */
+ * on success what the call returns as text, or NULL. Borrowed. -ENOTCONN: the broker did not pass it
+ * on, as while systemd is not on the bus. */
 typedef void (*UnitHandler)(int r, const char *message, void *userdata);
 
 /* The unit that PID 1 keeps at a cgroup path: the last part, if all before it are slices. 0, or -ENXIO: none
