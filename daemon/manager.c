@@ -789,6 +789,8 @@ static int manager_start(Manager *m) {
         (void) placement_set(m, p);
         m->loaded_usec = m->started_usec = now_usec(CLOCK_MONOTONIC);
 
+        /* Before anything that is told of: what is taken over is not told a second time. */
+        (void) sd_notifyf(false, "STATUS=%zu domains", p->n_domains);
         step(m, sensor_sample(m->sensor, SAMPLE_ALL, now_usec(CLOCK_MONOTONIC)));
         adopt(m);
         r = server_listen(m->server, CGD_SOCKET);
@@ -871,7 +873,7 @@ int manager_run(Manager *m) {
         int r, left;
 
         journal_say(m->journal, MESSAGE_STARTED, LOG_INFO, "cgd " CGD_VERSION " guards %zu domains.", m->policy->n_domains);
-        (void) sd_notifyf(false, "READY=1\nSTATUS=%zu domains", m->policy->n_domains);
+        (void) sd_notify(false, "READY=1");
         r = sd_event_loop(m->event);
         (void) sd_notify(false, "STOPPING=1\nSTATUS=giving everything back");
         left = actor_release_all(m->actor, RELEASE_USEC);
