@@ -125,6 +125,8 @@ void diagnostics_sort(Diagnostics *d) {
 
 int diagnostics_format(const Diagnostics *d, Severity least, char **ret) {
         _cleanup_str_ Str s = {};
+        /* Errors go before the others, and only for errors. */
+        size_t more = least < SEVERITY_ERROR ? d->n_dropped : d->n_errors - MIN(d->n_errors, (size_t) DIAGNOSTICS_MAX);
 
         for (size_t i = 0; i < d->n_items; i++) {
                 const Diagnostic *x = &d->items[i];
@@ -133,7 +135,7 @@ int diagnostics_format(const Diagnostics *d, Severity least, char **ret) {
                         str_appendf(&s, "%s:%u:%u: %s: %s\n", x->span.file, x->span.line, x->span.column,
                                     severity_to_string(x->severity), x->text);
         }
-        if (d->n_dropped > 0)
-                str_appendf(&s, "... and %zu more\n", d->n_dropped);
+        if (more > 0)
+                str_appendf(&s, "... and %zu more\n", more);
         return str_finish(&s, ret);
 }

@@ -530,6 +530,7 @@ static void test_many_warnings(void **state _unused_) {
         assert_int_equal(d.n_items + d.n_dropped, DIAGNOSTICS_MAX + 51);
         assert_int_equal(diagnostics_format(&d, SEVERITY_ERROR, &report), 0);
         assert_non_null(strstr(report, "/p/b.policy:2:6: error: Rank=: 'high'"));
+        assert_null(strstr(report, "more"));
         assert_sound(sources, 2, NULL, "a", "b");
         assert_int_equal(compile_texts(texts, 3, &conflict, &p), -EBADMSG);
 }
