@@ -462,16 +462,19 @@ static void tell(sd_bus *bus, uint64_t id, const char *what, bool open, bool con
 }
 
 void server_incident_changed(Server *s, uint64_t id, const char *what) {
+        bool open, contained, deaf = s->bus && does_not_read(s->bus);
         EngineStatus es = {};
-        bool open, contained;
 
         engine_status(s->ops->engine(s->userdata), &es);
         open = es.open_incidents != s->told_open;
         contained = es.contained != s->told_contained;
-        s->told_open = es.open_incidents;
-        s->told_contained = es.contained;
+        /* What the broker is not told of now is told with what comes next. */
+        if (!deaf) {
+                s->told_open = es.open_incidents;
+                s->told_contained = es.contained;
+        }
 
-        if (s->bus && !does_not_read(s->bus))
+        if (s->bus && !deaf)
                 tell(s->bus, id, what, open, contained);
         for (size_t i = 0; i < PEERS_MAX; i++) {
                 Peer *p = &s->peers[i];

@@ -877,6 +877,10 @@ static void test_silent_broker(void **state) {
                 server_incident_changed(b->server, 8, "step");
         assert_true(sd_bus_get_n_queued_write(b->near, &queued) >= 0);
         assert_in_range(queued, 1, QUEUE_MAX + 2);
+        /* What it was not told is not taken for told. */
+        b->server->told_open = 0;
+        server_incident_changed(b->server, 8, "step");
+        assert_int_equal(b->server->told_open, 0);
 }
 
 int main(int argc, char **argv) {
