@@ -73,62 +73,55 @@ static int request_ask_polkit(ServerRequest *q) {
                                  interactive ? ASK_PERSON_USEC : ASK_USEC);
 }
 
-/* a{sv} of GetConnectionCredentials: only what is wanted is read. */
-static int read_credentials(sd_bus_message *m, Caller *ret) {
-        Caller c = { .uid = (uid_t) -1, .gid = (gid_t) -1, .pid = 0 };
+static int ask_bus(ServerRequest *q, const char *member, sd_bus_message_handler_t handler) {
+        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
+        sd_bus *bus = sd_bus_message_get_bus(q->call);
         int r;
 
-        r = sd_bus_message_enter_container(m, 'a', "{sv}");
-        while (r >= 0 && (r = sd_bus_message_enter_container(m, 'e', "sv")) > 0) {
-                const char *key;
-                uint32_t v;
-
-                r = sd_bus_message_read(m, "s", &key);
-                if (r < 0)
-                        break;
-                if (streq(key, "UnixUserID") || streq(key, "ProcessID")) {
-                        r = sd_bus_message_read(m, "v", "u", &v);
-                        if (r >= 0 && streq(key, "UnixUserID"))
-                                c.uid = v;
-                        else if (r >= 0)
-                                c.pid = (pid_t) v;
-                } else
-                        r = sd_bus_message_skip(m, "v");
-                if (r >= 0)
-                        r = sd_bus_message_exit_container(m);
-        }
-        if (r < 0)
-                return r;
-        if (c.uid == (uid_t) -1)
-                return -ENODATA;
-        *ret = c;
-        return 0;
+        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus",
+                                           "org.freedesktop.DBus", member);
+        if (r >= 0)
+                r = sd_bus_message_append(m, "s", sd_bus_message_get_sender(q->call));
+        if (r >= 0)
+                r = sd_bus_call_async(bus, &q->slot, m, handler, q, ASK_USEC);
+        return r;
 }
 
-static int on_credentials(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+static int on_process(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
         ServerRequest *q = userdata;
-        int r;
+        uint32_t pid;
 
         q->slot = sd_bus_slot_unref(q->slot);
-        if (sd_bus_message_is_method_error(m, NULL) || read_credentials(m, &q->caller) < 0) {
-                request_deny(q, "the bus did not say who calls");
-                return 1;
-        }
+        /* Only who wants to be moved needs it. */
+        if (!sd_bus_message_is_method_error(m, NULL) && sd_bus_message_read(m, "u", &pid) > 0)
+                q->caller.pid = (pid_t) pid;
         if (q->caller.uid == 0) {
                 q->handler(q);
                 return 1;
         }
-        r = request_ask_polkit(q);
-        if (r < 0)
+        if (request_ask_polkit(q) < 0)
                 request_deny(q, "polkit cannot be asked");
         return 1;
 }
 
+static int on_user(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+        ServerRequest *q = userdata;
+        uint32_t uid;
+
+        q->slot = sd_bus_slot_unref(q->slot);
+        if (sd_bus_message_is_method_error(m, NULL) || sd_bus_message_read(m, "u", &uid) <= 0 || uid == UINT32_MAX) {
+                request_deny(q, "the bus did not say who calls");
+                return 1;
+        }
+        q->caller.uid = uid;
+        if (ask_bus(q, "GetConnectionUnixProcessID", on_process) < 0)
+                request_deny(q, "the bus cannot be asked who calls");
+        return 1;
+}
+
+/* By two calls: GetConnectionCredentials answers with a pidfd too, since dbus-broker 34, and hangs up on who takes none. */
 void request_authorize(ServerRequest *q) {
-        sd_bus *bus = sd_bus_message_get_bus(q->call);
-        Peer *peer = server_peer(q->server, bus);
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        int r;
+        Peer *peer = server_peer(q->server, sd_bus_message_get_bus(q->call));
 
         if (peer) {
                 q->caller = peer->caller;
@@ -136,13 +129,7 @@ void request_authorize(ServerRequest *q) {
                 q->handler(q);
                 return;
         }
-        q->caller.uid = (uid_t) -1;
-        r = sd_bus_message_new_method_call(bus, &m, "org.freedesktop.DBus", "/org/freedesktop/DBus",
-                                           "org.freedesktop.DBus", "GetConnectionCredentials");
-        if (r >= 0)
-                r = sd_bus_message_append(m, "s", sd_bus_message_get_sender(q->call));
-        if (r >= 0)
-                r = sd_bus_call_async(bus, &q->slot, m, on_credentials, q, ASK_USEC);
-        if (r < 0)
+        q->caller = (Caller) { .uid = (uid_t) -1, .gid = (gid_t) -1 };
+        if (ask_bus(q, "GetConnectionUnixUser", on_user) < 0)
                 request_deny(q, "the bus cannot be asked who calls");
 }

@@ -746,25 +746,41 @@ static void test_end_beside_silent_peer(_unused_ void **state) {
         sd_event_unref(event);
 }
 
-/* A server in this process, with a bus where nobody ever says who calls. */
+/* A server in this process, with a bus where nobody ever says who calls, unless it is one that does. */
 typedef struct Bus {
         char path[64];
         sd_event *event;
         Server *server;
         sd_bus *near, *far, *operator;
         unsigned answers, refused;      /* LimitsExceeded */
+        bool says;
+        char said[64];                  /* what was answered last */
 } Bus;
 
 static int on_answer(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
         Bus *b = userdata;
 
+        const char *text;
+
         b->answers++;
         b->refused += sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED) > 0;
+        if (sd_bus_message_read(m, "s", &text) > 0)
+                (void) snprintf(b->said, sizeof(b->said), "%s", text);
         return 1;
 }
 
-static int on_question(sd_bus_message *m, _unused_ void *userdata, _unused_ sd_bus_error *e) {
-        return sd_bus_message_is_method_call(m, NULL, "GetConnectionCredentials");
+/* dbus-broker has a descriptor for whoever asks for credentials, and hangs up on who takes none. */
+static int on_question(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
+        const Bus *b = userdata;
+
+        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", NULL) <= 0)
+                return 0;
+        if (b->says && sd_bus_message_is_method_call(m, NULL, "GetConnectionCredentials"))
+                sd_bus_close(b->far);
+        else if (b->says)
+                assert_true(sd_bus_reply_method_return(m, "u", sd_bus_message_is_method_call(m, NULL, "GetConnectionUnixUser") ?
+                                                               0U : 4711U) >= 0);
+        return 1;
 }
 
 static int bus_setup(void **state) {
@@ -784,7 +800,7 @@ static int bus_setup(void **state) {
         assert_true(sd_bus_new(&b->near) >= 0 && sd_bus_set_fd(b->near, fds[0], fds[0]) >= 0);
         assert_true(sd_bus_new(&b->far) >= 0 && sd_bus_set_fd(b->far, fds[1], fds[1]) >= 0);
         assert_true(sd_bus_set_server(b->far, true, id) >= 0 && sd_bus_set_anonymous(b->far, true) >= 0);
-        assert_true(sd_bus_add_filter(b->far, NULL, on_question, NULL) >= 0);
+        assert_true(sd_bus_add_filter(b->far, NULL, on_question, b) >= 0);
         assert_true(sd_bus_new(&b->operator) >= 0 && sd_bus_set_address(b->operator, address) >= 0);
         assert_true(sd_bus_start(b->near) >= 0 && sd_bus_attach_event(b->near, b->event, 0) >= 0);
         assert_true(sd_bus_start(b->far) >= 0 && sd_bus_attach_event(b->far, b->event, 0) >= 0);
@@ -806,6 +822,11 @@ static int bus_teardown(void **state) {
         return 0;
 }
 
+static void bus_wait_ready(Bus *b) {
+        for (int i = 0; i < 100 && sd_bus_is_ready(b->near) <= 0; i++)
+                assert_true(sd_event_run(b->event, 10 * USEC_PER_MSEC) >= 0);
+}
+
 /* Until so many were answered since the last time; how many of them were refused. */
 static unsigned bus_refused(Bus *b, unsigned answers) {
         unsigned refused;
@@ -816,6 +837,19 @@ static unsigned bus_refused(Bus *b, unsigned answers) {
         refused = b->refused;
         b->answers = b->refused = 0;
         return refused;
+}
+
+/* The broker says who calls, and stays. */
+static void test_who_calls(void **state) {
+        Bus *b = *state;
+
+        b->says = true;
+        bus_wait_ready(b);
+        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", on_answer, b,
+                                             "sbasass", "sideload", 1, 1, "/bin/true", 0, "/") >= 0);
+        assert_int_equal(bus_refused(b, 1), 0);
+        assert_string_equal(b->said, "sideload-scope-1-/bin/true--/.scope");
+        assert_true(sd_bus_is_open(b->near) > 0);
 }
 
 /* As many as can wait do, for anybody: an operator is heard on his own socket. */
@@ -870,8 +904,7 @@ static void test_silent_broker(void **state) {
         uint64_t queued = 0;
         Bus *b = *state;
 
-        for (int i = 0; i < 100 && sd_bus_is_ready(b->near) <= 0; i++)
-                assert_true(sd_event_run(b->event, 10 * USEC_PER_MSEC) >= 0);
+        bus_wait_ready(b);
         b->server->bus = sd_bus_ref(b->near);
         for (int i = 0; i < 50000; i++)
                 server_incident_changed(b->server, 8, "step");
@@ -901,6 +934,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
                 cmocka_unit_test(test_end_beside_silent_peer),
+                cmocka_unit_test_setup_teardown(test_who_calls, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
                 cmocka_unit_test_setup_teardown(test_silent_broker, bus_setup, bus_teardown),
