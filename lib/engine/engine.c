@@ -102,11 +102,14 @@ static uint64_t looks_apart(const Engine *e, const Incident *i) {
         return e->look_usec < i->started_usec && hot_usec >= CLOSE_USEC && hot_usec <= 2 * HOT_USEC ? 0 : CLOSE_USEC;
 }
 
+/* Beside an alarm that is up and about which nothing is done. */
+#define LISTEN_USEC USEC_PER_SEC
+
 /* When to look again, and at what: cost follows trouble. */
 static void plan_next(Engine *e, Plan *plan) {
         uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;
         uint64_t next = MAX(heartbeat, e->now + 1), apart_usec = HOT_USEC;
-        bool hot;
+        bool hot, listens = false;
 
         limit_lasts = USEC_INFINITY;
         for (size_t k = 0; k < e->n_alarms; k++)
@@ -120,9 +123,10 @@ static void plan_next(Engine *e, Plan *plan) {
 
                 if (!i)
                         continue;
-                if (i->state == INCIDENT_QUIET)
+                if (i->state == INCIDENT_QUIET) {
                         next = MIN(next, o->calm_usec ? o->calm_usec + CALM_USEC : o->recheck_usec);
-                else
+                        listens = listens || incident_listens(e, o);
+                } else
                         hot = true;
                 apart_usec = MIN(apart_usec, looks_apart(e, i));
         }
@@ -137,8 +141,11 @@ static void plan_next(Engine *e, Plan *plan) {
         else if (lasts < FORECAST_WATCH_USEC)
                 next = MIN(next, e->now + CLAMP(lasts / 10, HOT_USEC, e->config.heartbeat_usec));
 
+        if (listens)
+                next = MIN(next, MAX(e->now + 1, e->look_usec + LISTEN_USEC));
+
         plan->next_usec = next;
-        plan->sample_cgroups = hot || limit_lasts < FORECAST_WATCH_USEC;
+        plan->sample_cgroups = hot || listens || limit_lasts < FORECAST_WATCH_USEC;
         plan->sample_all = e->look_at_all || heartbeat <= plan->next_usec;
 }
 

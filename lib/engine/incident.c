@@ -27,7 +27,10 @@
 #define IO_NOISE (UINT64_C(1) << 20)
 /* So long after a change of io.max the queue of before is worked off. */
 #define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
-#define RECHECK_MAX_USEC (60 * USEC_PER_SEC)
+#define RECHECK_MAX_USEC (10 * USEC_PER_SEC)
+/* An alarm may be up for hours, for what its own services do. Worse is half more than that, or half of what is left of all the
+ * time, and no less than this. */
+#define WORSE_MIN UINT64_C(500)
 
 OpenIncident *incident_state(Engine *e, uint64_t id) {
         for (size_t i = 0; id != 0 && i < INCIDENTS_MAX; i++)
@@ -243,6 +246,7 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, const Cgroup
         /* What was done about it remains how it ended. */
         if (i->first_step_usec == 0 || i->result == RESULT_NONE)
                 i->result = result;
+        o->quiet_permyriad = PERMYRIAD;
         o->recheck_usec = e->now + o->recheck_wait_usec;
         o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
         if (told)
@@ -635,6 +639,26 @@ static bool is_let_go(Engine *e, const OpenIncident *o, const Incident *i) {
         return caps_help(e, &scope, row);
 }
 
+bool incident_listens(const Engine *e, const OpenIncident *o) {
+        const AlarmState *a = incident_alarm(e, o);
+        ConditionType type;
+
+        if (!a || !a->raised)
+                return false;
+        type = incident_victim(e, o)->alarms[a->alarm].conditions[0].type;
+        return type == CONDITION_MEMORY_PRESSURE || type == CONDITION_IO_PRESSURE;
+}
+
+/* Somebody came to what made it wait before. */
+static bool got_worse(const Engine *e, OpenIncident *o, const AlarmState *a) {
+        uint64_t measured = a->conditions[0].measured, before;
+
+        if (!e->sample || !incident_listens(e, o))
+                return false;
+        before = o->quiet_permyriad = MIN(o->quiet_permyriad, measured);
+        return measured >= before + MAX(MIN(before, PERMYRIAD - before) / 2, WORSE_MIN);
+}
+
 void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         Incident *i = chronicle_find(&e->chronicle, o->id);
         const AlarmState *a = incident_alarm(e, o);
@@ -690,7 +714,7 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!raised) {
                         if (e->now - o->calm_usec >= CALM_USEC)
                                 incident_end(e, o, i, i->result);
-                } else if (e->now >= o->recheck_usec) {
+                } else if (got_worse(e, o, a) || e->now >= o->recheck_usec) {
                         i->state = INCIDENT_LOOKING;
                         o->look_until_usec = e->now + 5 * HOT_USEC;
                 }

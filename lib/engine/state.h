@@ -94,6 +94,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
+        uint64_t quiet_permyriad;       /* QUIET: the least stall that was measured since */
         uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden */
         uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
@@ -220,6 +221,8 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
 
 /* incident.c */
 
+/* While it is quiet, it is looked at each second whether the stall that its alarm is about got worse. */
+bool incident_listens(const Engine *e, const OpenIncident *o);
 /* An alarm was raised. Nothing happens where as many are open as there are places. */
 void incident_open(Engine *e, size_t alarm_index);
 /* Whom an entry is about stands among those considered, which has his name. */

@@ -84,6 +84,44 @@ static void test_flood_is_capped_and_given_back(void **state _unused_) {
         assert_int_equal(relief, 1);
 }
 
+/* A service whose own requests are slow has its alarm raised for hours, and nobody is to blame; a flood beside it is seen all the same. */
+static void test_flood_beside_a_standing_alarm(void **state _unused_) {
+        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        uint64_t began;
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        w.c[web].slow_usec = 4 * USEC_PER_MSEC;
+        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 5 * USEC_PER_MINUTE);
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        w.c[flood].operations = 5000;
+        w.c[flood].io_bytes = 4096;
+        began = w.now;
+        for (int k = 0; k < 1500 && w.c[flood].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[flood].touched > 0);
+        assert_true(w.now - began <= 3 * USEC_PER_SEC);
+        world_assert_only_touched(&w, flood);
+}
+
+/* One whose trouble comes and goes by itself is not looked at closely all the time for that. */
+static void test_standing_alarm_costs_little(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        uint64_t before = 0;
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        for (unsigned k = 0; k < 120; k++) {
+                if (k == 60)
+                        before = w.engine->samples;
+                w.c[web].slow_usec = (k % 2 ? 4 : 8) * USEC_PER_MSEC;
+                world_run(&w, 2 * USEC_PER_SEC);
+        }
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        assert_true(w.engine->samples - before <= 120 * 3);
+}
+
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
         (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -918,6 +956,8 @@ int main(void) {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_flood_is_capped_and_given_back),
+                T(test_flood_beside_a_standing_alarm),
+                T(test_standing_alarm_costs_little),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
