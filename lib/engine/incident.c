@@ -28,9 +28,15 @@
 /* So long after a change of io.max the queue of before is worked off. */
 #define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
 #define RECHECK_MAX_USEC (10 * USEC_PER_SEC)
-/* An alarm may be up for hours, for what its own services do. Worse is half more than that, or half of what is left of all the
- * time, and no less than this. */
+/* An alarm may be up for hours, for what its own services do. Worse is half more stall than that, or half of what is left of all
+ * the time, and no less than this; or so much more of the time of its requests waited for those of others, which also tells
+ * where somebody waits all the time. */
 #define WORSE_MIN UINT64_C(500)
+#define WORSE_OTHERS UINT64_C(2500)
+/* What it was before rises by so much a look, for it may stay like that. */
+#define WORSE_CREEP 100
+/* One that comes and goes by itself is looked into less and less often, until it did not do so for this long. */
+#define WORSE_FORGET_USEC USEC_PER_MINUTE
 
 OpenIncident *incident_state(Engine *e, uint64_t id) {
         for (size_t i = 0; id != 0 && i < INCIDENTS_MAX; i++)
@@ -179,7 +185,7 @@ void incident_open(Engine *e, size_t alarm_index) {
                 return;
 
         *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
-                              .recheck_wait_usec = RECHECK_MIN_USEC };
+                              .recheck_wait_usec = RECHECK_MIN_USEC, .quiet_stall = PERMYRIAD, .quiet_others = PERMYRIAD };
         a->incident_id = i->id;
         incident_mark(e, o);
 
@@ -246,7 +252,6 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, const Cgroup
         /* What was done about it remains how it ended. */
         if (i->first_step_usec == 0 || i->result == RESULT_NONE)
                 i->result = result;
-        o->quiet_permyriad = PERMYRIAD;
         o->recheck_usec = e->now + o->recheck_wait_usec;
         o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
         if (told)
@@ -649,14 +654,44 @@ bool incident_listens(const Engine *e, const OpenIncident *o) {
         return type == CONDITION_MEMORY_PRESSURE || type == CONDITION_IO_PRESSURE;
 }
 
+/* What part of the time of the victim's requests since the last look they waited for those of others. False: not known. */
+static bool waits_for_others(const Engine *e, OpenIncident *o, const Domain *victim, uint64_t *ret) {
+        const IoCredit *credit = e->sample->credit;
+        const Pace before = o->pace;
+        uint64_t usec, others, since = o->pace_usec;
+
+        if (!waits_pace(credit, victim->cgroup, o->pace_usec, &o->pace)) {
+                o->pace_usec = waits_pace(credit, victim->cgroup, credit ? credit->usec : 0, &o->pace) ? credit->usec : 0;
+                return false;
+        }
+        o->pace_usec = credit->usec;
+        usec = o->pace.usec - MIN(before.usec, o->pace.usec);
+        others = o->pace.others_usec - MIN(before.others_usec, o->pace.others_usec);
+        /* It did next to nothing. */
+        if (usec == 0 || usec < (credit->usec - since) / 10)
+                return false;
+        *ret = mul_div_u64(MIN(others, usec), PERMYRIAD, usec);
+        return true;
+}
+
 /* Somebody came to what made it wait before. */
 static bool got_worse(const Engine *e, OpenIncident *o, const AlarmState *a) {
-        uint64_t measured = a->conditions[0].measured, before;
+        const Domain *victim = incident_victim(e, o);
+        uint64_t stall = a->conditions[0].measured, others = 0, rise;
 
         if (!e->sample || !incident_listens(e, o))
                 return false;
-        before = o->quiet_permyriad = MIN(o->quiet_permyriad, measured);
-        return measured >= before + MAX(MIN(before, PERMYRIAD - before) / 2, WORSE_MIN);
+        if (alarm_resource(&victim->alarms[a->alarm]) == RESOURCE_IO && waits_for_others(e, o, victim, &others))
+                o->quiet_others = MIN(o->quiet_others + WORSE_CREEP, others);
+        o->quiet_stall = MIN(o->quiet_stall + WORSE_CREEP, MIN(stall, PERMYRIAD));
+        rise = MAX(MIN(o->quiet_stall, PERMYRIAD - o->quiet_stall) / 2, WORSE_MIN);
+        if (e->now < o->worse_usec + o->worse_wait_usec ||
+            (stall < o->quiet_stall + rise && others < o->quiet_others + WORSE_OTHERS))
+                return false;
+        o->worse_wait_usec = e->now - o->worse_usec > WORSE_FORGET_USEC ? RECHECK_MIN_USEC :
+                                                                          MIN(o->worse_wait_usec * 2, RECHECK_MAX_USEC);
+        o->worse_usec = e->now;
+        return true;
 }
 
 void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
@@ -714,7 +749,10 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!raised) {
                         if (e->now - o->calm_usec >= CALM_USEC)
                                 incident_end(e, o, i, i->result);
-                } else if (got_worse(e, o, a) || e->now >= o->recheck_usec) {
+                } else if (got_worse(e, o, a)) {
+                        i->state = INCIDENT_LOOKING;
+                        o->look_until_usec = e->now + 10 * HOT_USEC;
+                } else if (e->now >= o->recheck_usec) {
                         i->state = INCIDENT_LOOKING;
                         o->look_until_usec = e->now + 5 * HOT_USEC;
                 }

@@ -94,7 +94,11 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
-        uint64_t quiet_permyriad;       /* QUIET: the least stall that was measured since */
+        uint64_t quiet_stall, quiet_others;     /* QUIET: the least lately, in 1/100 %: of stall; of its time that it waited for others */
+        uint64_t worse_usec;            /* when it last got much worse than that … */
+        uint64_t worse_wait_usec;       /* … and how long after that nobody is looked for because it does so again */
+        uint64_t pace_usec;             /* io: since then the victim's requests did what they did beyond … */
+        Pace pace;                      /* … this */
         uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden */
         uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
@@ -221,7 +225,7 @@ bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool
 
 /* incident.c */
 
-/* While it is quiet, it is looked at each second whether the stall that its alarm is about got worse. */
+/* While it is quiet, it is looked at each second whether what its alarm is about got worse. */
 bool incident_listens(const Engine *e, const OpenIncident *o);
 /* An alarm was raised. Nothing happens where as many are open as there are places. */
 void incident_open(Engine *e, size_t alarm_index);

@@ -247,7 +247,7 @@ static void disk_live(World *w, int disk, uint64_t usec) {
         w->busy_usec[disk] += MIN(load, USEC_PER_SEC) * usec / USEC_PER_SEC;
         for (int i = 0; i < w->n; i++) {
                 WorldCgroup *c = &w->c[i];
-                uint64_t want, got;
+                uint64_t want, got, stalled;
 
                 if (c->gone || c->operations == 0 || c->disk != disk)
                         continue;
@@ -255,12 +255,12 @@ static void disk_live(World *w, int disk, uint64_t usec) {
                 got = want * share / PERMYRIAD;
                 /* Asked for more than its cap: it waits for that. */
                 if (share < PERMYRIAD * 95 / 100 || c->operations * usec > (want + 1) * USEC_PER_SEC)
-                        io_stall(w, i, usec * 9 / 10);
+                        stalled = usec * 9 / 10;
                 else
-                        io_stall(w, i, usec * 4 / 100);
+                        stalled = usec * 4 / 100;
                 /* A queue as long as the disk is busy (M/M/1). */
                 c->io_waited += got * 1000 * USEC_PER_SEC / (USEC_PER_SEC - MIN(load, 95 * USEC_PER_SEC / 100));
-                io_stall(w, i, MIN(got * c->slow_usec, usec));
+                io_stall(w, i, MIN(stalled + got * c->slow_usec, usec));
                 c->io_slow += got * c->slow_usec;
                 c->rest = got == want ? MIN(c->rest + c->operations * usec - MIN(want * USEC_PER_SEC, c->rest + c->operations * usec),
                                             USEC_PER_SEC) : 0;
