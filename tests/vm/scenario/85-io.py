@@ -264,6 +264,42 @@ def test_g_weights_stream(vm: VM) -> None:
 BURST_MIB = 300
 
 
+@only_full
+@limited(300)
+def test_h_standing_alarm(vm: VM) -> None:
+    """A service that waits for its own reads all the time has its alarm up, and nobody is to blame, until somebody comes."""
+    vm.need_cgd()
+    vm.wait_sensing()
+    busy = {"count": 8, "size": "128M", "path": f"{DATA}/busy"}
+    Path(f"{DATA}/busy").mkdir(exist_ok=True)
+    vm.undo.append(lambda: [p.unlink() for p in Path(f"{DATA}/busy").iterdir()])
+    prepare("reads", busy)
+    prepare("reads", {"count": 64, "size": "256M"})
+    before = vm.limits()
+    vm.hog("reads", slice="workload.slice", name="busy", seconds=240, **busy)
+    check(wait(lambda: any(i["state"] == "quiet" for i in io_incidents(vm)), 30, 0.5), "the busy service raises no alarm")
+    # By then it is looked at again every ten seconds.
+    wait(lambda: False, 30)
+    quiet = [i for i in io_incidents(vm) if i["state"] in ("quiet", "looking")]
+    check(quiet, f"it is over: {io_incidents(vm)}")
+    for attempt in range(3):
+        watch = vm.watch(name=f"watch-{attempt}")
+        start = monotonic() + 1
+        hog = vm.hog("reads", name=f"hog-{attempt}", seconds=60, count=64, size="256M", at=int(start * 1e6))
+        path = "/" + str(hog.path.relative_to(CGROUP))
+        found = wait(lambda: read(hog.path / "io.max"), 30, 0.1)
+        hog.stop()
+        check(wait(lambda: not vm.changed_limits(before), 30, 0.5), f"not given back: {vm.changed_limits(before)}")
+        watch.stop()
+        check(found, "nobody was contained within 30 s")
+        touched = {r["path"] for r in watch.changes()}
+        check(touched == {path}, f"touched: {sorted(touched)}")
+        first = min(r["t"] for r in watch.changes()) / 1e6 - start
+        vm.figure(f"first step after the flood began, {attempt + 1}", round(first * 1000), "ms")
+        check(first <= 5, f"first step after {first:.1f} s")
+        wait(lambda: False, 5 + 3 * attempt)
+
+
 def burst(*properties: str) -> float:
     """Seconds for a file to be in the page cache and on the disk; in a unit with these properties."""
     path = f"{DATA}/burst.dat"
