@@ -185,7 +185,8 @@ void incident_open(Engine *e, size_t alarm_index) {
                 return;
 
         *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
-                              .recheck_wait_usec = RECHECK_MIN_USEC, .quiet_stall = PERMYRIAD, .quiet_others = PERMYRIAD };
+                              .recheck_wait_usec = RECHECK_MIN_USEC, .worse_wait_usec = RECHECK_MIN_USEC,
+                              .quiet_stall = PERMYRIAD, .quiet_others = PERMYRIAD };
         a->incident_id = i->id;
         incident_mark(e, o);
 

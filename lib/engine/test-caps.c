@@ -139,6 +139,24 @@ static void test_standing_alarm_costs_little(void **state _unused_) {
         assert_true(w.engine->samples - before <= 120 * 3);
 }
 
+/* Nor where the machine has just started, and everything with it. */
+static void test_standing_alarm_costs_little_after_boot(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        uint64_t before = 0;
+
+        w.now = USEC_PER_SEC;
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        for (unsigned k = 0; k < 60; k++) {
+                if (k == 30)
+                        before = w.engine->samples;
+                w.c[web].slow_usec = (k % 2 ? 4 : 8) * USEC_PER_MSEC;
+                world_run(&w, 2 * USEC_PER_SEC);
+        }
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        assert_true(w.engine->samples - before <= 60 * 3);
+}
+
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
         (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -976,6 +994,7 @@ int main(void) {
                 T(test_flood_beside_a_standing_alarm),
                 T(test_flood_beside_a_full_stall),
                 T(test_standing_alarm_costs_little),
+                T(test_standing_alarm_costs_little_after_boot),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
