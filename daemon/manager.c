@@ -234,7 +234,7 @@ static void on_scanned(int r, const char *message, void *userdata) {
 static void on_exec(const ExecEvent *event, void *userdata) {
         Manager *m = userdata;
 
-        if (place_exec(m->placer, event, !m->plan.sample_cgroups, on_scanned, m) < 0)
+        if (place_exec(m->placer, event, !m->plan.trouble, on_scanned, m) < 0)
                 m->scan_due = true;
 }
 
@@ -276,7 +276,7 @@ static void heartbeat(Manager *m) {
         m->heartbeat_usec = now_usec(CLOCK_MONOTONIC);
         tell_level(m);
         /* It takes a second of a processor and 20 MiB: not in the middle of trouble, nor while everything starts. */
-        if (!m->plan.sample_cgroups && sensor_load_bpf(m->sensor, m->config.bpf_loader))
+        if (!m->plan.trouble && sensor_load_bpf(m->sensor, m->config.bpf_loader))
                 m->plan.next_usec = MIN(m->plan.next_usec, m->heartbeat_usec + LOADING_USEC);
         if (!m->bus)
                 (void) bus_connect(m);

@@ -145,7 +145,8 @@ static void plan_next(Engine *e, Plan *plan) {
                 next = MIN(next, MAX(e->now + 1, e->look_usec + LISTEN_USEC));
 
         plan->next_usec = next;
-        plan->sample_cgroups = hot || listens || limit_lasts < FORECAST_WATCH_USEC;
+        plan->trouble = hot || limit_lasts < FORECAST_WATCH_USEC;
+        plan->sample_cgroups = plan->trouble || listens;
         plan->sample_all = e->look_at_all || heartbeat <= plan->next_usec;
 }
 

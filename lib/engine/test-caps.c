@@ -157,6 +157,24 @@ static void test_standing_alarm_costs_little_after_boot(void **state _unused_) {
         assert_true(w.engine->samples - before <= 60 * 3);
 }
 
+/* What waits for calm moments must not wait for hours. */
+static void test_standing_alarm_is_no_trouble(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        unsigned trouble = 0;
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        w.c[web].slow_usec = 4 * USEC_PER_MSEC;
+        world_run(&w, USEC_PER_MINUTE);
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        for (unsigned k = 0; k < 600; k++) {
+                world_run(&w, 100 * USEC_PER_MSEC);
+                trouble += w.plan.trouble;
+                assert_true(w.plan.sample_cgroups);
+        }
+        assert_true(trouble > 0 && trouble <= 60);
+}
+
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
         (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -995,6 +1013,7 @@ int main(void) {
                 T(test_flood_beside_a_full_stall),
                 T(test_standing_alarm_costs_little),
                 T(test_standing_alarm_costs_little_after_boot),
+                T(test_standing_alarm_is_no_trouble),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),

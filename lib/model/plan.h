@@ -65,6 +65,7 @@ typedef struct Plan {
         size_t n_actions;
         uint64_t next_usec;     /* CLOCK_MONOTONIC: call again not later than this */
         bool sample_cgroups;    /* next time with cgroups; else the host alone */
+        bool trouble;           /* somebody is contained, or looked for, or soon may be: what can wait waits */
         bool sample_all;        /* next time with every cgroup (baseline) */
         uint64_t close_id;      /* this one is to be looked at closely from now on; 0 = none */
 } Plan;
