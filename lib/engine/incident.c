@@ -28,6 +28,8 @@
 /* So long after a change of io.max the queue of before is worked off. */
 #define IO_SETTLE_USEC (150 * USEC_PER_MSEC)
 #define RECHECK_MAX_USEC (10 * USEC_PER_SEC)
+/* What could not be done: each look tries it anew, and writes. */
+#define REFUSED_MAX_USEC (60 * USEC_PER_SEC)
 /* An alarm may be up for hours, for what its own services do. Worse is half more stall than that, or half of what is left of all
  * the time, and no less than this; or so much more of the time of its requests waited for those of others, which also tells
  * where somebody waits all the time. */
@@ -254,7 +256,7 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, const Cgroup
         if (i->first_step_usec == 0 || i->result == RESULT_NONE)
                 i->result = result;
         o->recheck_usec = e->now + o->recheck_wait_usec;
-        o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
+        o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, o->refused_id ? REFUSED_MAX_USEC : RECHECK_MAX_USEC);
         if (told)
                 return;
         if (who)
@@ -649,7 +651,8 @@ bool incident_listens(const Engine *e, const OpenIncident *o) {
         const AlarmState *a = incident_alarm(e, o);
         ConditionType type;
 
-        if (!a || !a->raised)
+        /* Who did it may be he who could not be contained. */
+        if (!a || !a->raised || o->refused_id != 0)
                 return false;
         type = incident_victim(e, o)->alarms[a->alarm].conditions[0].type;
         return type == CONDITION_MEMORY_PRESSURE || type == CONDITION_IO_PRESSURE;

@@ -175,6 +175,20 @@ static void test_standing_alarm_is_no_trouble(void **state _unused_) {
         assert_true(trouble > 0 && trouble <= 60);
 }
 
+/* What cannot be done is not tried again and again because the alarm is up. */
+static void test_refused_is_tried_seldom(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        uint64_t before;
+
+        w.refuse_writes = true;
+        world_run(&w, 5 * USEC_PER_MINUTE);
+        before = w.c[flood].touched;
+        assert_true(before > 0);
+        world_run(&w, 10 * USEC_PER_MINUTE);
+        assert_true(w.c[flood].touched > before);
+        assert_true(w.c[flood].touched - before <= 11);
+}
+
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
         (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -1014,6 +1028,7 @@ int main(void) {
                 T(test_standing_alarm_costs_little),
                 T(test_standing_alarm_costs_little_after_boot),
                 T(test_standing_alarm_is_no_trouble),
+                T(test_refused_is_tried_seldom),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
