@@ -102,9 +102,6 @@ static uint64_t looks_apart(const Engine *e, const Incident *i) {
         return e->look_usec < i->started_usec && hot_usec >= CLOSE_USEC && hot_usec <= 2 * HOT_USEC ? 0 : CLOSE_USEC;
 }
 
-/* Beside an alarm that is up and about which nothing is done. */
-#define LISTEN_USEC USEC_PER_SEC
-
 /* When to look again, and at what: cost follows trouble. */
 static void plan_next(Engine *e, Plan *plan) {
         uint64_t heartbeat = e->heartbeat_usec + e->config.heartbeat_usec, lasts = e->forecast.exhaustion_usec, limit_lasts;

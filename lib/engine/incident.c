@@ -35,8 +35,8 @@
  * where somebody waits all the time. */
 #define WORSE_MIN UINT64_C(500)
 #define WORSE_OTHERS UINT64_C(2500)
-/* What it was before rises by so much a look, for it may stay like that. */
-#define WORSE_CREEP 100
+/* What it was before rises by so much a second, for it may stay like that. */
+#define WORSE_CREEP UINT64_C(100)
 /* One that comes and goes by itself is looked into less and less often, until it did not do so for this long. */
 #define WORSE_FORGET_USEC USEC_PER_MINUTE
 
@@ -681,13 +681,16 @@ static bool waits_for_others(const Engine *e, OpenIncident *o, const Domain *vic
 /* Somebody came to what made it wait before. */
 static bool got_worse(const Engine *e, OpenIncident *o, const AlarmState *a) {
         const Domain *victim = incident_victim(e, o);
-        uint64_t stall = a->conditions[0].measured, others = 0, rise;
+        uint64_t stall = a->conditions[0].measured, others = 0, creep, rise;
 
         if (!e->sample || !incident_listens(e, o))
                 return false;
+        /* By time: whoever makes others stall has looks come ten times a second, and is not to be crept after. */
+        creep = mul_div_u64(WORSE_CREEP, MIN(e->now - o->listened_usec, LISTEN_USEC), LISTEN_USEC);
+        o->listened_usec = e->now;
         if (alarm_resource(&victim->alarms[a->alarm]) == RESOURCE_IO && waits_for_others(e, o, victim, &others))
-                o->quiet_others = MIN(o->quiet_others + WORSE_CREEP, others);
-        o->quiet_stall = MIN(o->quiet_stall + WORSE_CREEP, MIN(stall, PERMYRIAD));
+                o->quiet_others = MIN(o->quiet_others + creep, others);
+        o->quiet_stall = MIN(o->quiet_stall + creep, MIN(stall, PERMYRIAD));
         rise = MAX(MIN(o->quiet_stall, PERMYRIAD - o->quiet_stall) / 2, WORSE_MIN);
         if (e->now < o->worse_usec + o->worse_wait_usec ||
             (stall < o->quiet_stall + rise && others < o->quiet_others + WORSE_OTHERS))

@@ -24,6 +24,8 @@
 #define CALM_USEC USEC_PER_SEC
 /* Nothing can be done: look again after this, and then after twice as long each time. */
 #define RECHECK_MIN_USEC USEC_PER_SEC
+/* Beside an alarm that is up and about which nothing is done, this often is looked whether it got worse. */
+#define LISTEN_USEC USEC_PER_SEC
 /* Some tasks of a cgroup wait this much of the time: it wants more than its limit gives. */
 #define PUSHING_PERMYRIAD 2000
 
@@ -94,6 +96,7 @@ typedef struct OpenIncident {
         uint64_t look_until_usec;       /* LOOKING: give up then */
         uint64_t recheck_usec;          /* QUIET: look again then */
         uint64_t recheck_wait_usec;
+        uint64_t listened_usec;         /* QUIET: when it was last looked whether it got worse */
         uint64_t quiet_stall, quiet_others;     /* QUIET: the least lately, in 1/100 %: of stall; of its time that it waited for others */
         uint64_t worse_usec;            /* when it last got much worse than that … */
         uint64_t worse_wait_usec;       /* … and how long after that nobody is looked for because it does so again */

@@ -189,6 +189,57 @@ static void test_refused_is_tried_seldom(void **state _unused_) {
         assert_true(w.c[flood].touched - before <= 11);
 }
 
+/* What has become usual is no news. */
+static void test_standing_alarm_that_grew_costs_little(void **state _unused_) {
+        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        uint64_t before;
+
+        w.c[web].operations = 100;
+        w.c[web].io_bytes = 4096;
+        w.c[web].slow_usec = 4 * USEC_PER_MSEC;
+        world_run(&w, USEC_PER_MINUTE);
+        w.c[web].slow_usec = 8 * USEC_PER_MSEC;
+        world_run(&w, 2 * USEC_PER_MINUTE);
+        before = w.engine->samples;
+        world_run(&w, 2 * USEC_PER_MINUTE);
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        assert_true(w.engine->samples - before <= 120 * 16 / 10);
+}
+
+/* One that waits for its memory a fifth of the time, for so long. */
+static void thrash(int web, uint64_t usec) {
+        for (uint64_t k = 0; k < usec; k += 50 * USEC_PER_MSEC) {
+                w.c[web].stall += 10 * USEC_PER_MSEC;
+                w.c[world_find(&w, "/workload.slice")].stall += 10 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+}
+
+static void test_hog_beside_a_standing_alarm(void **state _unused_) {
+        int hog, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+        uint64_t began;
+
+        world_without_host_alarm(&w);
+        hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 10 * MIB);
+        thrash(web, USEC_PER_MINUTE);
+        for (int k = 0; k < 40 && world_incident(&w, "memory")->state != INCIDENT_QUIET; k++)
+                thrash(web, 50 * USEC_PER_MSEC);
+        assert_int_equal(world_incident(&w, "memory")->state, INCIDENT_QUIET);
+        /* It is not found because it is time to look anyway. */
+        w.engine->open[0].recheck_usec = w.now + USEC_PER_MINUTE;
+        w.c[hog].rate = 200 * MIB;
+        for (int k = 0; k < 400 && w.stolen == 0; k++)
+                thrash(web, 50 * USEC_PER_MSEC);
+        assert_true(w.stolen > 0);
+        assert_int_equal(w.c[hog].touched, 0);
+        began = w.now;
+        for (int k = 0; k < 100 && w.c[hog].touched == 0; k++)
+                thrash(web, 50 * USEC_PER_MSEC);
+        assert_true(w.c[hog].touched > 0);
+        assert_true(w.now - began <= 2 * USEC_PER_SEC);
+        world_assert_only_touched(&w, hog);
+}
+
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
         (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
@@ -1027,6 +1078,8 @@ int main(void) {
                 T(test_flood_beside_a_full_stall),
                 T(test_standing_alarm_costs_little),
                 T(test_standing_alarm_costs_little_after_boot),
+                T(test_standing_alarm_that_grew_costs_little),
+                T(test_hog_beside_a_standing_alarm),
                 T(test_standing_alarm_is_no_trouble),
                 T(test_refused_is_tried_seldom),
                 T(test_flood_that_may_not_be_capped),
