@@ -176,6 +176,23 @@ static void test_standing_alarm_is_no_trouble(void **state _unused_) {
 }
 
 /* What cannot be done is not tried again and again because the alarm is up. */
+static void test_refused_that_comes_and_goes(void **state _unused_) {
+        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        uint64_t before = 0;
+
+        w.c[world_find(&w, "/workload.slice/web.service")].slow_usec = 4 * USEC_PER_MSEC;
+        w.refuse_writes = true;
+        world_run(&w, 5 * USEC_PER_MINUTE);
+        before = w.c[flood].touched;
+        assert_true(before > 0);
+        for (int k = 0; k < 30; k++) {
+                w.c[flood].operations = k % 2 ? 5000 : 0;
+                world_run(&w, 20 * USEC_PER_SEC);
+        }
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        assert_true(w.c[flood].touched - before <= 11);
+}
+
 static void test_refused_is_tried_seldom(void **state _unused_) {
         int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
         uint64_t before;
@@ -1082,6 +1099,7 @@ int main(void) {
                 T(test_hog_beside_a_standing_alarm),
                 T(test_standing_alarm_is_no_trouble),
                 T(test_refused_is_tried_seldom),
+                T(test_refused_that_comes_and_goes),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),
