@@ -728,9 +728,11 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
         case INCIDENT_CONTAINING:
         case INCIDENT_LIFTING:
                 if (!contained) {
-                        /* Raised or not: that it comes back a moment later is no new trouble. */
-                        if (i->result == RESULT_NOT_ALLOWED)
+                        /* Raised or not, and however long it was calm: that it comes back a moment later is no new trouble. */
+                        if (i->result == RESULT_NOT_ALLOWED) {
                                 incident_quiet(e, o, i, NULL, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, culprit_verdict(i));
+                                o->calm_usec = raised ? 0 : e->now;
+                        }
                         /* Ended, and the trouble with it? Else look anew for who is to blame now. */
                         else if (raised) {
                                 i->state = INCIDENT_LOOKING;
