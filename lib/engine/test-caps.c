@@ -2,42 +2,15 @@
 
 /* Floods of a disk in the tests' world: who is capped, how far, and that all is given back. */
 
-#include "base/test.h"
 #include "engine/state.h"
-#include "engine/test-world.h"
-
-static World w;
-
-static int setup(void **state _unused_) {
-        world_init(&w, 1024 * MIB, 1024 * MIB);
-        return 0;
-}
-
-static int teardown(void **state _unused_) {
-        world_done(&w);
-        return 0;
-}
-
-/* A service that needs the disk, and a neighbour that floods it. */
-static int victim_and_flood(const char *flood_path, uint64_t operations, uint64_t bytes) {
-        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        flood = world_add(&w, flood_path, CGROUP_KIND_UNIT, 10 * MIB);
-        world_run(&w, 25 * USEC_PER_SEC);
-        assert_null(engine_incident(w.engine, 0));
-        w.c[flood].operations = operations;
-        w.c[flood].io_bytes = bytes;
-        return flood;
-}
+#include "engine/test-scenario.h"
 
 static uint64_t done_by(int i) {
         return w.c[i].done[0].v[IO_READS] + w.c[i].done[0].v[IO_WRITES];
 }
 
 static void test_flood_is_capped_and_given_back(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
         uint64_t began = w.now, before;
         unsigned relief = 0;
         const Incident *i;
@@ -84,182 +57,9 @@ static void test_flood_is_capped_and_given_back(void **state _unused_) {
         assert_int_equal(relief, 1);
 }
 
-/* A service whose own requests are slow has its alarm raised for hours, and nobody is to blame; a flood beside it is seen all the same. */
-static void flood_beside_a_standing_alarm(uint64_t slow_usec, bool credited) {
-        int flood, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        uint64_t began;
-
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        w.c[web].slow_usec = slow_usec;
-        w.credited = credited;
-        flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
-        world_run(&w, 5 * USEC_PER_MINUTE);
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        /* It is not found because it is time to look anyway. */
-        for (int k = 0; k < 300 && w.engine->open[0].recheck_usec < w.now + 8 * USEC_PER_SEC; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.engine->open[0].recheck_usec >= w.now + 8 * USEC_PER_SEC);
-        world_run(&w, USEC_PER_SEC);
-        w.c[flood].operations = 2000;
-        w.c[flood].io_bytes = 4096;
-        /* Of a reader the tests' credit says that nobody waits for him longer than for himself. */
-        w.c[flood].writes = credited;
-        began = w.now;
-        for (int k = 0; k < 1500 && w.c[flood].touched == 0; k++)
-                world_run(&w, 50 * USEC_PER_MSEC);
-        assert_true(w.c[flood].touched > 0);
-        assert_true(w.now - began <= 2 * USEC_PER_SEC);
-        world_assert_only_touched(&w, flood);
-}
-
-static void test_flood_beside_a_standing_alarm(void **state _unused_) {
-        flood_beside_a_standing_alarm(4 * USEC_PER_MSEC, false);
-}
-
-/* It waits all the time as it is: no stall can be more. */
-static void test_flood_beside_a_full_stall(void **state _unused_) {
-        flood_beside_a_standing_alarm(12 * USEC_PER_MSEC, true);
-}
-
-/* One whose trouble comes and goes by itself is not looked at closely all the time for that. */
-static void test_standing_alarm_costs_little(void **state _unused_) {
-        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        uint64_t before = 0;
-
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        for (unsigned k = 0; k < 120; k++) {
-                if (k == 60)
-                        before = w.engine->samples;
-                w.c[web].slow_usec = (k % 2 ? 4 : 8) * USEC_PER_MSEC;
-                world_run(&w, 2 * USEC_PER_SEC);
-        }
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        assert_true(w.engine->samples - before <= 120 * 3);
-}
-
-/* Nor where the machine has just started, and everything with it. */
-static void test_standing_alarm_costs_little_after_boot(void **state _unused_) {
-        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        uint64_t before = 0;
-
-        w.now = USEC_PER_SEC;
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        for (unsigned k = 0; k < 60; k++) {
-                if (k == 30)
-                        before = w.engine->samples;
-                w.c[web].slow_usec = (k % 2 ? 4 : 8) * USEC_PER_MSEC;
-                world_run(&w, 2 * USEC_PER_SEC);
-        }
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        assert_true(w.engine->samples - before <= 60 * 3);
-}
-
-/* What waits for calm moments must not wait for hours. */
-static void test_standing_alarm_is_no_trouble(void **state _unused_) {
-        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        unsigned trouble = 0;
-
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        w.c[web].slow_usec = 4 * USEC_PER_MSEC;
-        world_run(&w, USEC_PER_MINUTE);
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        for (unsigned k = 0; k < 600; k++) {
-                world_run(&w, 100 * USEC_PER_MSEC);
-                trouble += w.plan.trouble;
-                assert_true(w.plan.sample_cgroups);
-        }
-        assert_true(trouble > 0 && trouble <= 60);
-}
-
-/* What cannot be done is not tried again and again because the alarm is up. */
-static void test_refused_that_comes_and_goes(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
-        uint64_t before = 0;
-
-        w.c[world_find(&w, "/workload.slice/web.service")].slow_usec = 4 * USEC_PER_MSEC;
-        w.refuse_writes = true;
-        world_run(&w, 5 * USEC_PER_MINUTE);
-        before = w.c[flood].touched;
-        assert_true(before > 0);
-        for (int k = 0; k < 30; k++) {
-                w.c[flood].operations = k % 2 ? 5000 : 0;
-                world_run(&w, 20 * USEC_PER_SEC);
-        }
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        assert_true(w.c[flood].touched - before <= 11);
-}
-
-static void test_refused_is_tried_seldom(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
-        uint64_t before;
-
-        w.refuse_writes = true;
-        world_run(&w, 5 * USEC_PER_MINUTE);
-        before = w.c[flood].touched;
-        assert_true(before > 0);
-        world_run(&w, 10 * USEC_PER_MINUTE);
-        assert_true(w.c[flood].touched > before);
-        assert_true(w.c[flood].touched - before <= 11);
-}
-
-/* What has become usual is no news. */
-static void test_standing_alarm_that_grew_costs_little(void **state _unused_) {
-        int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        uint64_t before;
-
-        w.c[web].operations = 100;
-        w.c[web].io_bytes = 4096;
-        w.c[web].slow_usec = 4 * USEC_PER_MSEC;
-        world_run(&w, USEC_PER_MINUTE);
-        w.c[web].slow_usec = 8 * USEC_PER_MSEC;
-        world_run(&w, 2 * USEC_PER_MINUTE);
-        before = w.engine->samples;
-        world_run(&w, 2 * USEC_PER_MINUTE);
-        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
-        assert_true(w.engine->samples - before <= 120 * 16 / 10);
-}
-
-/* One that waits for its memory a fifth of the time, for so long. */
-static void thrash(int web, uint64_t usec) {
-        for (uint64_t k = 0; k < usec; k += 50 * USEC_PER_MSEC) {
-                w.c[web].stall += 10 * USEC_PER_MSEC;
-                w.c[world_find(&w, "/workload.slice")].stall += 10 * USEC_PER_MSEC;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-}
-
-static void test_hog_beside_a_standing_alarm(void **state _unused_) {
-        int hog, web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
-        uint64_t began;
-
-        world_without_host_alarm(&w);
-        hog = world_add(&w, "/sideload.slice/hog.service", CGROUP_KIND_UNIT, 10 * MIB);
-        thrash(web, USEC_PER_MINUTE);
-        for (int k = 0; k < 40 && world_incident(&w, "memory")->state != INCIDENT_QUIET; k++)
-                thrash(web, 50 * USEC_PER_MSEC);
-        assert_int_equal(world_incident(&w, "memory")->state, INCIDENT_QUIET);
-        /* It is not found because it is time to look anyway. */
-        w.engine->open[0].recheck_usec = w.now + USEC_PER_MINUTE;
-        w.c[hog].rate = 200 * MIB;
-        for (int k = 0; k < 400 && w.stolen == 0; k++)
-                thrash(web, 50 * USEC_PER_MSEC);
-        assert_true(w.stolen > 0);
-        assert_int_equal(w.c[hog].touched, 0);
-        began = w.now;
-        for (int k = 0; k < 100 && w.c[hog].touched == 0; k++)
-                thrash(web, 50 * USEC_PER_MSEC);
-        assert_true(w.c[hog].touched > 0);
-        assert_true(w.now - began <= 2 * USEC_PER_SEC);
-        world_assert_only_touched(&w, hog);
-}
-
 static void test_flood_that_may_not_be_capped(void **state _unused_) {
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = false;
-        (void) victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        (void) world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
         world_run(&w, 10 * USEC_PER_SEC);
         world_assert_only_touched(&w, -1);
         assert_int_equal(world_incident(&w, "io")->candidates[0].verdict, VERDICT_NO_STEP);
@@ -272,7 +72,7 @@ static void test_room_on_the_disk(void **state _unused_) {
 
         w.c[other].operations = 200;
         w.c[other].io_bytes = 16 << 10;
-        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
         world_run(&w, 10 * USEC_PER_SEC);
         before = done_by(flood);
         world_run(&w, 20 * USEC_PER_SEC);
@@ -284,7 +84,7 @@ static void test_room_on_the_disk(void **state _unused_) {
 
 /* A device that comes to do less than was measured is not run into again and again; nor believed to be slow for ever. */
 static void test_device_that_does_less(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096), web = world_find(&w, "/workload.slice/web.service");
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096), web = world_find(&w, "/workload.slice/web.service");
         uint64_t stalled;
 
         world_run(&w, 5 * USEC_PER_SEC);
@@ -331,13 +131,13 @@ static void test_late_looks(void **state _unused_) {
         int flood;
 
         w.lag_usec = 350 * USEC_PER_MSEC;
-        flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
         flood_is_capped_within(flood, 3 * USEC_PER_SEC);
 }
 
 /* Where the disk is too slow for the victim alone, nobody is pressed below the floor, and nobody is killed. */
 static void test_floor_of_caps(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
 
         w.disk_operations = 80;
         world_run(&w, 60 * USEC_PER_SEC);
@@ -353,7 +153,7 @@ static void test_harmless_io_is_left(void **state _unused_) {
         w.c[other].operations = 790;
         w.c[other].io_bytes = 64 << 10;
         w.c[other].disk = 1;
-        flood = victim_and_flood("/sideload.slice/flood.service", 2000, 16 << 10);
+        flood = world_flood(&w, "/sideload.slice/flood.service", 2000, 16 << 10);
         world_run(&w, 30 * USEC_PER_SEC);
         assert_true(w.c[flood].touched > 0);
         world_assert_only_touched(&w, flood);
@@ -362,7 +162,7 @@ static void test_harmless_io_is_left(void **state _unused_) {
 /* A service that has lost its cache reads it back: that is what was done to it. */
 /* A flood that is not to be seen yet, and one who does a little all the time: to cap him would help nobody. */
 static void test_little_io_is_no_flood(void **state _unused_) {
-        int little = victim_and_flood("/sideload.slice/little.service", 40, 4096), web = world_find(&w, "/workload.slice/web.service");
+        int little = world_flood(&w, "/sideload.slice/little.service", 40, 4096), web = world_find(&w, "/workload.slice/web.service");
 
         int dirty = world_add(&w, "/sideload.slice/dirty.service", CGROUP_KIND_UNIT, 120 * MIB);
 
@@ -378,7 +178,7 @@ static void test_little_io_is_no_flood(void **state _unused_) {
 }
 
 static void test_refaults_are_not_blamed(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 4096), web = world_find(&w, "/workload.slice/web.service");
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 0, 4096), web = world_find(&w, "/workload.slice/web.service");
 
         w.c[flood].operations = 500;
         w.c[web].operations = 1500;
@@ -393,7 +193,7 @@ static void test_refaults_are_not_blamed(void **state _unused_) {
 }
 
 static void test_own_io_is_own_trouble(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 20, 4096), web = world_find(&w, "/workload.slice/web.service");
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 20, 4096), web = world_find(&w, "/workload.slice/web.service");
 
         w.c[web].operations = 3000;
         world_run(&w, 20 * USEC_PER_SEC);
@@ -405,7 +205,7 @@ static void test_own_io_is_own_trouble(void **state _unused_) {
 
 /* A leak that goes into swap makes io too: it is one culprit, and it is cured by its memory. */
 static void test_swap_traffic_is_the_leak(void **state _unused_) {
-        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+        int leak = world_flood(&w, "/sideload.slice/leak.service", 0, 4096);
 
         w.c[leak].swaps = true;
         world_run(&w, 10 * USEC_PER_SEC);
@@ -431,7 +231,7 @@ static void held_for_driving_out(int leak, int other) {
 
 static void test_driven_out_is_no_culprit(void **state _unused_) {
         int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
-            leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096);
+            leak = world_flood(&w, "/sideload.slice/leak.service", 0, 4096);
 
         held_for_driving_out(leak, other);
         w.c[other].swaps = false;
@@ -442,7 +242,7 @@ static void test_driven_out_is_no_culprit(void **state _unused_) {
 /* Nor is he where the leak itself did some io, long ago or beside it; its domain may forbid that to be capped. */
 static void leak_with_io(uint64_t operations) {
         int other = world_add(&w, "/sideload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
-            leak = victim_and_flood("/sideload.slice/leak.service", 20, 100 << 10);
+            leak = world_flood(&w, "/sideload.slice/leak.service", 20, 100 << 10);
 
         w.policy.domains[1].contain.steps[STEP_IO_CAP] = operations == 0;
         w.c[leak].writes = true;
@@ -464,7 +264,7 @@ static void test_driven_out_by_who_may_not_be_capped(void **state _unused_) {
 /* The same within the domain that complains: its io alarm limits nobody in it. */
 static void test_driven_out_of_its_own(void **state _unused_) {
         int other = world_add(&w, "/workload.slice/other.service", CGROUP_KIND_UNIT, 700 * MIB),
-            leak = victim_and_flood("/workload.slice/leak.service", 0, 4096);
+            leak = world_flood(&w, "/workload.slice/leak.service", 0, 4096);
 
         w.c[other].swaps = true;
         w.c[other].taken_by = leak;
@@ -475,7 +275,7 @@ static void test_driven_out_of_its_own(void **state _unused_) {
 
 /* Once is not always: the first cap that could not be written is written again. */
 static void test_first_cap_that_fails_is_made_again(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
 
         w.refuse_writes = true;
         for (int k = 0; k < 200 && w.c[flood].touched == 0; k++)
@@ -486,7 +286,7 @@ static void test_first_cap_that_fails_is_made_again(void **state _unused_) {
 }
 
 static void test_two_floods(void **state _unused_) {
-        int leak = victim_and_flood("/sideload.slice/leak.service", 0, 4096), flood;
+        int leak = world_flood(&w, "/sideload.slice/leak.service", 0, 4096), flood;
 
         flood = world_add(&w, "/sideload.slice/flood.service", CGROUP_KIND_UNIT, 10 * MIB);
         world_run(&w, 15 * USEC_PER_SEC);
@@ -509,7 +309,7 @@ static void test_two_floods(void **state _unused_) {
 
 /* The other way round: a leak into swap is found beside a flood that is capped. */
 static void test_flood_and_a_leak(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096), leak;
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 4000, 4096), leak;
 
         leak = world_add(&w, "/sideload.slice/leak.service", CGROUP_KIND_UNIT, 10 * MIB);
         world_run(&w, 15 * USEC_PER_SEC);
@@ -526,7 +326,7 @@ static void test_flood_and_a_leak(void **state _unused_) {
 
 /* Each of two is found beside the other one, who is held. */
 static void test_two_leaks(void **state _unused_) {
-        int first = victim_and_flood("/sideload.slice/first.service", 0, 4096),
+        int first = world_flood(&w, "/sideload.slice/first.service", 0, 4096),
             second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
 
         w.swap_total = w.swap_free = 4096 * MIB;
@@ -541,7 +341,7 @@ static void test_two_leaks(void **state _unused_) {
 }
 
 static void test_leak_and_flood_in_one(void **state _unused_) {
-        int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
+        int hog = world_flood(&w, "/sideload.slice/hog.service", 0, 4096);
 
         w.c[hog].rate = 60 * MIB;
         for (int k = 0; k < 1000 && w.c[hog].touched == 0; k++)
@@ -560,7 +360,7 @@ static void test_leak_and_flood_in_one(void **state _unused_) {
 
 /* It was held, and that was given back while its io stayed capped; the next hold is a first step again. */
 static void test_second_hold_that_fails_is_made_again(void **state _unused_) {
-        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+        int hog = world_flood(&w, "/sideload.slice/hog.service", 4000, 4096);
         uint64_t touched;
 
         world_run(&w, 3 * USEC_PER_SEC);
@@ -585,7 +385,7 @@ static void test_second_hold_that_fails_is_made_again(void **state _unused_) {
 }
 
 static void test_flood_and_leak_in_one(void **state _unused_) {
-        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+        int hog = world_flood(&w, "/sideload.slice/hog.service", 4000, 4096);
 
         world_run(&w, 3 * USEC_PER_SEC);
         assert_true(w.c[hog].io_max[0].v[IO_READS] < LIMIT_MAX);
@@ -602,7 +402,7 @@ static void test_flood_and_leak_in_one(void **state _unused_) {
 
 /* Capped and held, and then let go again of the one of the two, while the other goes on. */
 static int capped_and_held(void) {
-        int hog = victim_and_flood("/sideload.slice/hog.service", 4000, 4096);
+        int hog = world_flood(&w, "/sideload.slice/hog.service", 4000, 4096);
 
         w.total = 4096 * MIB;
         w.policy.domains[1].contain.steps[STEP_KILL] = false;
@@ -672,7 +472,7 @@ static void test_flood_of_who_was_let_go(void **state _unused_) {
 /* Its caps are begun at whatever moment, that in which a change of memory.high is under way among them. */
 static void test_caps_beside_a_squeeze(void **state _unused_) {
         for (unsigned delay = 0; delay < 40; delay++) {
-                int hog = victim_and_flood("/sideload.slice/hog.service", 0, 4096);
+                int hog = world_flood(&w, "/sideload.slice/hog.service", 0, 4096);
 
                 w.c[hog].rate = 60 * MIB;
                 while (w.c[hog].high == LIMIT_MAX)
@@ -690,7 +490,7 @@ static void test_caps_beside_a_squeeze(void **state _unused_) {
 /* Others wait for what a writer has on its way to the disk: it is capped in bytes, for an operation of the flusher is large,
  * and at little less than the disk does, for what is made to wait holds up who syncs; then little may be dirty. */
 static void test_buffered_writer(void **state _unused_) {
-        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+        int writer = world_flood(&w, "/sideload.slice/writer.service", 0, 512 << 10);
 
         w.c[writer].buffered = w.c[writer].writes = true;
         w.c[writer].current = 300 * MIB;
@@ -721,7 +521,7 @@ static int capped_writer(uint64_t disk_bytes) {
 
         w.credited = true;
         w.disk_operations = 4000;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        writer = world_flood(&w, "/sideload.slice/writer.service", 0, 64 << 10);
         w.c[writer].buffered = w.c[writer].writes = true;
         w.c[writer].current = 60 * MIB;
         w.c[writer].operations = 2000;
@@ -737,7 +537,7 @@ static int slow_by_itself(uint64_t slow_usec, uint64_t operations, bool neighbou
 
         w.credited = true;
         w.disk_operations = 2000;
-        neighbour = victim_and_flood("/sideload.slice/busy.service", operations, 4096);
+        neighbour = world_flood(&w, "/sideload.slice/busy.service", operations, 4096);
         web = world_find(&w, "/workload.slice/web.service");
         w.c[neighbour].writes = neighbour_writes;
         w.c[web].slow_usec = slow_usec;
@@ -808,7 +608,7 @@ static void test_disk_that_read_a_burst(void **state _unused_) {
 
         w.credited = w.allowance = true;
         w.disk_operations = 1000;
-        flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096);
+        flood = world_flood(&w, "/sideload.slice/flood.service", 4000, 4096);
         for (int i = 0; i < 40 && w.c[flood].touched == 0; i++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         w.disk_operations = 760;
@@ -841,7 +641,7 @@ static void test_writer_who_had_just_begun(void **state _unused_) {
 /* Who syncs waits for what a writer has on its way: the less he is let write the longer. */
 static void test_writer_keeps_half(void **state _unused_) {
         uint64_t first, lowest = LIMIT_MAX;
-        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 512 << 10);
+        int writer = world_flood(&w, "/sideload.slice/writer.service", 0, 512 << 10);
 
         w.c[writer].buffered = w.c[writer].writes = true;
         w.c[writer].current = 300 * MIB;
@@ -865,7 +665,7 @@ static void test_disk_with_an_allowance(void **state _unused_) {
         int flood;
 
         w.credited = w.allowance = true;
-        flood = victim_and_flood("/sideload.slice/flood.service", 4000, 4096);
+        flood = world_flood(&w, "/sideload.slice/flood.service", 4000, 4096);
         for (int i = 0; i < 40 && w.c[flood].touched == 0; i++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         assert_true(w.c[flood].touched > 0);
@@ -898,7 +698,7 @@ static void test_disk_that_is_not_counted(void **state _unused_) {
         int hog;
 
         w.credited = w.uncounted = true;
-        hog = victim_and_flood("/sideload.slice/hog.service", 5000, 4096);
+        hog = world_flood(&w, "/sideload.slice/hog.service", 5000, 4096);
         world_run(&w, 2 * USEC_PER_SEC);
         /* It pushes all the while. */
         for (int i = 0; i < 600; i++) {
@@ -913,7 +713,7 @@ static void test_writes_not_yet_counted(void **state _unused_) {
 
         w.credited = true;
         w.disk_operations = 4000;
-        writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        writer = world_flood(&w, "/sideload.slice/writer.service", 0, 64 << 10);
         w.c[writer].buffered = w.c[writer].writes = w.c[writer].unseen = true;
         w.c[writer].backlog = 150 * MIB;
         w.c[writer].operations = 2000;
@@ -924,7 +724,7 @@ static void test_writes_not_yet_counted(void **state _unused_) {
 
 /* What a flood had on its way when it was capped stands in its slice's figures first. Only what goes on is the slice's. */
 static void test_slice_of_a_flood_is_left(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 0, 64 << 10), slice = world_find(&w, "/sideload.slice");
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 0, 64 << 10), slice = world_find(&w, "/sideload.slice");
 
         w.disk_operations = 4000;
         w.c[flood].operations = 2000;
@@ -944,7 +744,7 @@ static void test_slice_of_a_flood_is_left(void **state _unused_) {
 
 /* While what it had on its way drains, nothing is gained by a lower cap, and afterwards only by one that lets it drain. */
 static void test_backlog_may_drain(void **state _unused_) {
-        int writer = victim_and_flood("/sideload.slice/writer.service", 0, 64 << 10);
+        int writer = world_flood(&w, "/sideload.slice/writer.service", 0, 64 << 10);
 
         w.disk_operations = 4000;
         w.c[writer].buffered = w.c[writer].writes = true;
@@ -991,7 +791,7 @@ static void test_stir_after_a_pause(void **state _unused_) {
 /* Who has stirred was looked at since, and is capped as soon as the alarm comes, between two looks as well. */
 static void test_alarm_is_looked_into_at_once(void **state _unused_) {
         for (unsigned before = 0; before < 2; before++) {
-                int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+                int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
 
                 world_run(&w, before * 50 * USEC_PER_MSEC);
                 world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
@@ -999,8 +799,8 @@ static void test_alarm_is_looked_into_at_once(void **state _unused_) {
                         world_run(&w, 50 * USEC_PER_MSEC);
                 assert_non_null(world_incident(&w, "io"));
                 assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
-                teardown(state);
-                setup(state);
+                world_teardown(state);
+                world_setup(state);
         }
 }
 
@@ -1010,16 +810,16 @@ static void test_looks_after_an_alarm_are_close(void **state _unused_) {
         static const Event stir = { .type = EVENT_IO_STIR };
         uint64_t last;
 
-        (void) victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+        (void) world_flood(&w, "/sideload.slice/flood.service", 20, 4096);
         world_event(&w, &(Event) { .type = EVENT_PRESSURE, .usec = w.now, .domain = 3, .alarm = 1 });
         assert_non_null(world_incident(&w, "io"));
         assert_int_equal(w.plan.next_usec, w.now);
         world_run(&w, 50 * USEC_PER_MSEC);
         assert_int_equal(w.plan.next_usec, w.now + 90 * USEC_PER_MSEC);
-        teardown(state);
-        setup(state);
+        world_teardown(state);
+        world_setup(state);
 
-        (void) victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+        (void) world_flood(&w, "/sideload.slice/flood.service", 20, 4096);
         for (unsigned i = 0; i < 20; i++) {
                 world_event(&w, &stir);
                 world_run(&w, 100 * USEC_PER_MSEC);
@@ -1034,7 +834,7 @@ static void test_looks_after_an_alarm_are_close(void **state _unused_) {
 /* Where it was looked at closely before the flood began, what is measured in that moment would hold the time before it. */
 static void test_flood_begins_while_looked_at(void **state _unused_) {
         for (unsigned before = 0; before < 2; before++) {
-                int flood = victim_and_flood("/sideload.slice/flood.service", 20, 4096);
+                int flood = world_flood(&w, "/sideload.slice/flood.service", 20, 4096);
 
                 for (unsigned i = 0; i < 20 + before; i++) {
                         world_event(&w, &(Event) { .type = EVENT_IO_STIR, .usec = w.now });
@@ -1044,13 +844,13 @@ static void test_flood_begins_while_looked_at(void **state _unused_) {
                 for (unsigned i = 0; i < 20 && w.c[flood].io_max[0].v[IO_READS] == LIMIT_MAX; i++)
                         world_run(&w, 50 * USEC_PER_MSEC);
                 assert_in_range(w.c[flood].io_max[0].v[IO_READS], w.disk_operations * 2 / 5, w.disk_operations / 2);
-                teardown(state);
-                setup(state);
+                world_teardown(state);
+                world_setup(state);
         }
 }
 
 static void test_foreign_io_max_is_left(void **state _unused_) {
-        int flood = victim_and_flood("/sideload.slice/flood.service", 5000, 4096);
+        int flood = world_flood(&w, "/sideload.slice/flood.service", 5000, 4096);
 
         world_run(&w, 2 * USEC_PER_SEC);
         assert_true(w.c[flood].io_max[0].v[IO_READS] < LIMIT_MAX);
@@ -1088,18 +888,8 @@ static void test_rise_of_one_disk_of_two(void **state _unused_) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_flood_is_capped_and_given_back),
-                T(test_flood_beside_a_standing_alarm),
-                T(test_flood_beside_a_full_stall),
-                T(test_standing_alarm_costs_little),
-                T(test_standing_alarm_costs_little_after_boot),
-                T(test_standing_alarm_that_grew_costs_little),
-                T(test_hog_beside_a_standing_alarm),
-                T(test_standing_alarm_is_no_trouble),
-                T(test_refused_is_tried_seldom),
-                T(test_refused_that_comes_and_goes),
                 T(test_flood_that_may_not_be_capped),
                 T(test_room_on_the_disk),
                 T(test_device_that_does_less),

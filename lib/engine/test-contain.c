@@ -2,21 +2,8 @@
 
 /* What is held: how it rises and is given back, also what a cgd before left, what somebody else changed, and what cannot be written. */
 
-#include "base/test.h"
 #include "engine/state.h"
-#include "engine/test-world.h"
-
-static World w;
-
-static int setup(void **state _unused_) {
-        world_init(&w, 1024 * MIB, 1024 * MIB);
-        return 0;
-}
-
-static int teardown(void **state _unused_) {
-        world_done(&w);
-        return 0;
-}
+#include "engine/test-scenario.h"
 
 /* What a cgd before has left is given back, and told as the views know it: without a domain. */
 static void test_left_from_before(void **state _unused_) {
@@ -121,8 +108,8 @@ static void test_drift_is_left_alone_for_a_while(void **state) {
         /* Whether the alarm is up or down just then, and since when. */
         for (uint64_t after = 50 * USEC_PER_MSEC; after <= 3 * USEC_PER_SEC; after += 150 * USEC_PER_MSEC) {
                 drift_is_left_alone_for_a_while(after);
-                (void) teardown(state);
-                (void) setup(state);
+                (void) world_teardown(state);
+                (void) world_setup(state);
         }
 }
 
@@ -382,8 +369,8 @@ static void test_hurts_on(void **state) {
 
         for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
                 hurts_on(cases[i].low, cases[i].min, cases[i].squeeze, cases[i].least);
-                teardown(state);
-                setup(state);
+                world_teardown(state);
+                world_setup(state);
         }
 }
 
@@ -423,7 +410,6 @@ static void test_relapse(void **state _unused_) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_hurts_on),
                 T(test_relapse),

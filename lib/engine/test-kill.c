@@ -2,21 +2,8 @@
 
 /* Kills: when it comes to one, who it is, and how many there may be. */
 
-#include "base/test.h"
 #include "engine/state.h"
-#include "engine/test-world.h"
-
-static World w;
-
-static int setup(void **state _unused_) {
-        world_init(&w, 1024 * MIB, 1024 * MIB);
-        return 0;
-}
-
-static int teardown(void **state _unused_) {
-        world_done(&w);
-        return 0;
-}
+#include "engine/test-scenario.h"
 
 /* Another leak, for so long. */
 static int leak(const char *path, uint64_t usec) {
@@ -162,8 +149,8 @@ static void killed_of_slice(const struct SliceCase *c) {
 static void test_who_is_killed_of_a_slice(void **state) {
         for (size_t i = 0; i < ARRAY_SIZE(slice_cases); i++) {
                 killed_of_slice(&slice_cases[i]);
-                teardown(state);
-                setup(state);
+                world_teardown(state);
+                world_setup(state);
         }
 }
 
@@ -193,8 +180,8 @@ static void killed_after(uint64_t sec, bool stream) {
 static void test_killed_after(void **state) {
         for (unsigned i = 0; i < 4; i++) {
                 killed_after(i % 2 ? 10 : 30, i / 2);
-                teardown(state);
-                setup(state);
+                world_teardown(state);
+                world_setup(state);
         }
 }
 
@@ -222,7 +209,6 @@ static void test_one_kill_at_a_time(void **state _unused_) {
 }
 
 int main(void) {
-#define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
         const struct CMUnitTest tests[] = {
                 T(test_budget),
                 T(test_budgets_are_counted_for_long),

@@ -672,3 +672,16 @@ void world_run_until_held(World *w, int i) {
                 world_run(w, 50 * USEC_PER_MSEC);
         assert_true(w->c[i].high < LIMIT_MAX);
 }
+
+int world_flood(World *w, const char *flood_path, uint64_t operations, uint64_t bytes) {
+        int flood, web = world_add(w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
+
+        w->c[web].operations = 100;
+        w->c[web].io_bytes = 4096;
+        flood = world_add(w, flood_path, CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(w, 25 * USEC_PER_SEC);
+        assert_null(engine_incident(w->engine, 0));
+        w->c[flood].operations = operations;
+        w->c[flood].io_bytes = bytes;
+        return flood;
+}

@@ -96,6 +96,8 @@ int world_add(World *w, const char *path, CgroupKind kind, uint64_t current);
 int world_find(World *w, const char *path);
 /* A service in the workload, 25 s of calm, and then one that grows by so many bytes a second. Returns that one. */
 int world_hog(World *w, const char *path, uint64_t rate);
+/* Likewise a service that needs the disk, and one that floods it with so many operations a second of so many bytes. */
+int world_flood(World *w, const char *path, uint64_t operations, uint64_t bytes);
 /* Until its memory is held, which it must be in 50 s. */
 void world_run_until_held(World *w, int i);
 /* Runs for so long in steps of at most 50 ms. */
