@@ -33,7 +33,7 @@ static const char *stat_text(uint64_t anon, uint64_t scan, uint64_t steal) {
         char *t = texts[i++ % 2];
 
         (void) snprintf(t, sizeof texts[0],
-                        "anon %llu\nfile 0\npgscan_kswapd %llu\npgscan_direct 0\npgsteal_kswapd %llu\npgsteal_direct 0\n",
+                        "anon %llu\ninactive_file 0\nactive_file 0\npgscan_kswapd %llu\npgscan_direct 0\npgsteal_kswapd %llu\npgsteal_direct 0\n",
                         (unsigned long long) (anon * PAGE), (unsigned long long) scan, (unsigned long long) steal);
         return t;
 }
@@ -50,7 +50,7 @@ static void test_search(void **state _unused_) {
         /* What is zero for the whole machine needs no word; what is not has none yet. */
         have = stat_search_terms(&s, stat_text(700, 100, 100), terms, &n);
         assert_int_equal(n, 0);
-        assert_true(have & (UINT64_C(1) << WALK_FILE));
+        assert_true(have & (UINT64_C(1) << WALK_FILE_LRU));
         assert_false(have & (UINT64_C(1) << WALK_ANON));
         assert_false(have & (UINT64_C(1) << WALK_PGSTEAL));
         /* No line of it at all: not there, rather than zero. */
@@ -85,17 +85,17 @@ static void test_search_coincidence(void **state _unused_) {
         stat_search_init(&s, PAGE);
         for (int i = 0; i < 5; i++)
                 stat_search_learn(&s, stat_text(0, 9, 0), words, 4, stat_text(0, 9, 0));
-        assert_int_equal(s.keys[7].word, -1);
+        assert_int_equal(s.keys[8].word, -1);
         /* A large one stands for itself, where the file stood still; unless two have it. */
         words[2] = words[3] = 77;
         stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[11].word, -1);
+        assert_int_equal(s.keys[12].word, -1);
         stat_search_init(&s, PAGE);
         words[3] = 0;
         stat_search_learn(&s, stat_text(0, 9, 76), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[11].word, -1);
+        assert_int_equal(s.keys[12].word, -1);
         stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[11].word, 2);
+        assert_int_equal(s.keys[12].word, 2);
 
         /* It was another's: nobody is left, and the search begins anew. */
         words[1] = 20;
@@ -105,7 +105,7 @@ static void test_search_coincidence(void **state _unused_) {
         stat_search_learn(&s, stat_text(0, 15, 0), words, 4, stat_text(0, 15, 0));
         words[2] = 16;
         stat_search_learn(&s, stat_text(0, 16, 0), words, 4, stat_text(0, 16, 0));
-        assert_int_equal(s.keys[7].word, 2);
+        assert_int_equal(s.keys[8].word, 2);
 }
 
 /* A use that goes up and down leaves another's word alone between its two readings: that proves nothing, however often. */
@@ -453,7 +453,7 @@ static void test_rows(void **state) {
 
 /* The forecast of a domain's limit needs to know of its page cache, whether anybody asks about io or not; of others nobody does. */
 static void test_cache_of_a_domain(void **state) {
-        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE, WALK_FILE };
+        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE, WALK_FILE_LRU };
         Fixture *f = *state;
         uint64_t root = f->registry.root->id, ids[] = { make_domain(f), make(f, "b.slice") };
 
@@ -461,16 +461,16 @@ static void test_cache_of_a_domain(void **state) {
         for (size_t i = 0; i < 2; i++) {
                 WalkRecord *r = record(f, ids[i], root);
 
-                put(f, i ? "b.slice" : "a.slice", "memory.stat", "file 4096\nfile_dirty 5\nfile_writeback 6\npgscan 7\npgsteal 8\n");
+                put(f, i ? "b.slice" : "a.slice", "memory.stat", "file 8192\nshmem 4096\ninactive_file 3000\nactive_file 1096\nfile_dirty 5\nfile_writeback 6\npgscan 7\npgsteal 8\n");
                 for (size_t k = 0; k < ARRAY_SIZE(fields); k++)
                         record_set(r, fields[k], 100);
         }
         walk_all(&f->walk, SEC);
-        assert_int_equal(value(f, "/a.slice", CGROUP_FILE), 4096);
+        assert_int_equal(value(f, "/a.slice", CGROUP_FILE_LRU), 4096);
         assert_int_equal(value(f, "/a.slice", CGROUP_FILE_DIRTY), 5);
         assert_int_equal(value(f, "/a.slice", CGROUP_FILE_WRITEBACK), 6);
         assert_int_equal(value(f, "/b.slice", CGROUP_PGSTEAL), 100);
-        assert_false(row(f, "/b.slice")->have & (1u << CGROUP_FILE));
+        assert_false(row(f, "/b.slice")->have & (1u << CGROUP_FILE_LRU));
 }
 
 /* Of very many cgroups few are looked at, and their files are read for less; unless there are as many domains. */

@@ -62,7 +62,7 @@
 #define BIT(f) (UINT32_C(1) << (f))
 #define STAT_BITS \
         (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE) | \
-         BIT(CGROUP_FILE) | BIT(CGROUP_FILE_DIRTY) | BIT(CGROUP_FILE_WRITEBACK))
+         BIT(CGROUP_FILE_LRU) | BIT(CGROUP_FILE_DIRTY) | BIT(CGROUP_FILE_WRITEBACK))
 
 void walk_init(Walk *w, Registry *g, uint64_t page_bytes) {
         *w = (Walk) { .registry = g, .page_bytes = page_bytes };
@@ -133,7 +133,7 @@ static bool read_stat_counted(const Walk *w, Known *n) {
         if (!counted_get(w, n, WALK_PGSTEAL, &steal) || !counted_get(w, n, WALK_PGSCAN, &scan) ||
             !counted_get(w, n, WALK_REFAULT, &refault) || !counted_get(w, n, WALK_ACTIVATE, &activate))
                 return false;
-        cache = counted_get(w, n, WALK_FILE, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
+        cache = counted_get(w, n, WALK_FILE_LRU, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
                 counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
         /* Asked for with io, and by the forecast of a domain's limit. */
         if (!cache && (w->io || n->domain))
@@ -143,7 +143,7 @@ static bool read_stat_counted(const Walk *w, Known *n) {
         known_set(n, CGROUP_WORKINGSET_REFAULT, refault);
         known_set(n, CGROUP_WORKINGSET_ACTIVATE, activate);
         if (cache) {
-                known_set(n, CGROUP_FILE, file);
+                known_set(n, CGROUP_FILE_LRU, file);
                 known_set(n, CGROUP_FILE_DIRTY, dirty);
                 known_set(n, CGROUP_FILE_WRITEBACK, writeback);
         }
@@ -159,7 +159,8 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 "workingset_activate_file",
                 "file_dirty",
                 "file_writeback",
-                "file",
+                "active_file",
+                "inactive_file",
         };
         uint64_t v[ARRAY_SIZE(keys)];
         char *buf = w->text;
@@ -189,8 +190,8 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 known_set(n, CGROUP_FILE_DIRTY, v[5]);
         if (found & BIT(6))
                 known_set(n, CGROUP_FILE_WRITEBACK, v[6]);
-        if (found & BIT(7))
-                known_set(n, CGROUP_FILE, v[7]);
+        if ((found & (BIT(7) | BIT(8))) == (BIT(7) | BIT(8)))
+                known_set(n, CGROUP_FILE_LRU, v[7] + v[8]);
 }
 
 static uint64_t rise(uint64_t later, uint64_t earlier) {

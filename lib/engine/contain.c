@@ -229,7 +229,7 @@ static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domai
 static uint64_t write_level(const CgroupSample *row, const Domain *d) {
         uint64_t current, file;
 
-        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) || !cgroup_sample_get(row, CGROUP_FILE, &file))
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) || !cgroup_sample_get(row, CGROUP_FILE_LRU, &file))
                 return LIMIT_MAX;
         return MAX(current - MIN(file, current) + WRITE_ROOM_BYTES, level_floor(row, d));
 }

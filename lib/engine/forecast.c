@@ -2,7 +2,7 @@
 
 /* Forecast. MemAvailable (proc_meminfo(5)) is the kernel's own estimate of what can be had without swapping;
  * where it is nearly used up, free swap is what is left, and its slope counts. Of a slice it is what its limit leaves, and
- * its clean page cache (cgroup-v2.rst, "memory.stat"; tmpfs is in that figure as well, so what grows there is not forecast).
+ * its clean page cache (cgroup-v2.rst, "memory.stat": active_file and inactive_file, for tmpfs is in "file" as well).
  * A straight line through two points: a leak is a straight line, and what is done on a forecast can be undone. */
 
 #include "base/macro.h"
@@ -82,7 +82,7 @@ void forecast_slice(Forecast *f, const Sample *s, const CgroupSample *row, uint6
                 *f = (Forecast) FORECAST_NONE;
                 return;
         }
-        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &used) || !cgroup_sample_get(row, CGROUP_FILE, &file) ||
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &used) || !cgroup_sample_get(row, CGROUP_FILE_LRU, &file) ||
             !cgroup_sample_get(row, CGROUP_FILE_DIRTY, &dirty) || !cgroup_sample_get(row, CGROUP_FILE_WRITEBACK, &writeback))
                 return;
         /* What somebody did to the limit is no trend. */
