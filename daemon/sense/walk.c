@@ -125,6 +125,10 @@ static void read_use(Walk *w, Known *n, bool keep) {
                 known_set(n, CGROUP_SWAP_CURRENT, v);
 }
 
+static bool is_hot(const Walk *w, const Known *n) {
+        return n->hot_until_usec > w->now_usec;
+}
+
 /* memory.stat's figures from the record, if it has all of them. */
 static bool read_stat_counted(const Walk *w, Known *n) {
         uint64_t steal, scan, refault, activate, file, dirty, writeback;
@@ -135,8 +139,8 @@ static bool read_stat_counted(const Walk *w, Known *n) {
                 return false;
         cache = counted_get(w, n, WALK_FILE_LRU, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
                 counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
-        /* Asked for with io, and by the forecast of a domain's limit. */
-        if (!cache && (w->io || n->domain))
+        /* Asked for with io, by the forecast of a domain's limit, and of who takes in memory: it may be no more than this. */
+        if (!cache && (w->io || n->domain || is_hot(w, n)))
                 return false;
         known_set(n, CGROUP_PGSTEAL, steal);
         known_set(n, CGROUP_PGSCAN, scan);
@@ -481,10 +485,13 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                         else if (limits[i].file == FILE_SWAP_HIGH && limit != LIMIT_MAX)
                                 n->limited = true;
                 }
-                if (!cgroup_sample_get(row, CGROUP_EVENTS_HIGH, &v) &&
-                    registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0 &&
-                    cgroup_keyed_get(buf, "high", &v))
-                        cgroup_sample_set(row, CGROUP_EVENTS_HIGH, v);
+                if (!row_has(row, CGROUP_EVENTS_HIGH, CGROUP_EVENTS_MAX) &&
+                    registry_read(g, n, FILE_MEMORY_EVENTS, keep, buf, KNOWN_TEXT_MAX) >= 0) {
+                        if (cgroup_keyed_get(buf, "high", &v))
+                                cgroup_sample_set(row, CGROUP_EVENTS_HIGH, v);
+                        if (cgroup_keyed_get(buf, "max", &v))
+                                cgroup_sample_set(row, CGROUP_EVENTS_MAX, v);
+                }
         }
         if (!row_has(row, CGROUP_MEMORY_SOME, CGROUP_MEMORY_FULL) &&
             registry_read(g, n, FILE_MEMORY_PRESSURE, keep, buf, KNOWN_TEXT_MAX) >= 0 && psi_parse(buf, &psi) == 0) {
@@ -509,10 +516,6 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
 
 static bool is_held(const Walk *w, const Known *n) {
         return n->held_until_usec > w->now_usec || (n->held_until_usec > 0 && n->limited);
-}
-
-static bool is_hot(const Walk *w, const Known *n) {
-        return n->hot_until_usec > w->now_usec;
 }
 
 /* Lists n's children and reads what all of them use; one that went while we looked may have a successor

@@ -81,7 +81,7 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, co
         if (!track)
                 return false;
         if (scope->resource == RESOURCE_MEMORY)
-                return track_intake(track, w, scope->page_bytes, ret);
+                return track_intake(track, scope->measure, w, scope->page_bytes, ret);
         if (!scope->credit)
                 return io_intake(t, track, c, w, scope, ret);
         if (!io_intake(t, track, c, w, scope, ret))
@@ -98,10 +98,12 @@ static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, c
         if (!row_intake(t, c, w, scope, ret))
                 return false;
         if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE) {
-                Intake below = track_below(tracks_find(t, c->id), w);
+                Intake below = track_below(tracks_find(t, c->id), scope->measure, w);
 
-                if (below.rate > ret->rate)
-                        *ret = below;
+                if (below.rate > ret->rate) {
+                        ret->bytes = below.bytes;
+                        ret->rate = below.rate;
+                }
         }
         return true;
 }
@@ -136,7 +138,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
-                tracks_buried(t, w, parent->id, s->usec, &bytes, &rate);
+                tracks_buried(t, scope->measure, w, parent->id, s->usec, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
         }

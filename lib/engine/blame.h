@@ -16,6 +16,7 @@
 /* What is looked at, and how it is measured. */
 typedef struct BlameScope {
         IncidentResource resource;
+        IntakeMeasure measure;          /* memory */
         uint64_t page_bytes;
         const char *within;             /* memory: it is short below the limit of this slice; NULL: on the host */
         /* io: the devices on which the victim waits, each with the share of its operations there, in 1/10000; none: it

@@ -220,7 +220,7 @@ static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domai
 
         /* A level at or above current use is written at once; one below makes the writer reclaim. The sample
          * is a little old already, so allow for what was taken in since. */
-        if (t && track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in))
+        if (t && track_intake(t, INTAKE_ALL, WINDOW_RECENT, e->config.page_bytes, &in))
                 slack = MAX(slack, in.rate / 20);
         return MAX(current + MIN(slack, MAX(current / 8, UINT64_C(1) << 20)), level_floor(row, d));
 }
@@ -471,7 +471,7 @@ static bool pushing_known(const Engine *e, const Containment *c, const CgroupSam
         unsigned some;
         Intake in;
 
-        if (!track_stall(t, &some, ret_full) || !track_intake(t, WINDOW_RECENT, e->config.page_bytes, &in))
+        if (!track_stall(t, &some, ret_full) || !track_intake(t, INTAKE_ALL, WINDOW_RECENT, e->config.page_bytes, &in))
                 return false;
         /* Who is asleep in the kernel's throttle stays so for up to two seconds after the limit was raised: that
          * it takes nothing in meanwhile says nothing of what it wants. */

@@ -83,6 +83,9 @@ static void sample_take(Engine *e, const Sample *s) {
         }
         if (s->n_cgroups == 0)
                 return;
+        for (size_t k = 0; k < CONTAINMENTS_MAX; k++)
+                if (e->containments[k].cgroup_id != 0 && e->containments[k].memory)
+                        tracks_hold(&e->tracks, e->containments[k].cgroup_id);
         tracks_update(&e->tracks, s, after_rest, e->config.page_bytes);
         waits_update(&e->waits, s, after_rest);
         latencies_update(&e->latencies, s);

@@ -76,12 +76,34 @@ static IncidentResource alarm_resource(const Alarm *a) {
                        RESOURCE_IO : RESOURCE_MEMORY;
 }
 
+/* It is in a slice where pages are stolen because a limit was reached, so who turns over what that leaves may be its trouble. */
+static bool is_at_limit(const Engine *e, const Domain *victim) {
+        for (size_t i = 0; i < e->sample->n_cgroups; i++) {
+                const CgroupSample *c = &e->sample->cgroups[i];
+                const Track *t = c->kind == CGROUP_KIND_SLICE && path_within(victim->cgroup, c->path) ? tracks_find(&e->tracks, c->id) : NULL;
+
+                if (t && track_turns_over(t))
+                        return true;
+        }
+        return false;
+}
+
+/* Who stalls waits for pages, and those that were stolen in between are what somebody else took. How much is left of memory or
+ * swap is another question: page cache takes nothing of that. */
+static IntakeMeasure alarm_measure(const Engine *e, const Domain *victim, const Alarm *alarm) {
+        if (alarm_resource(alarm) == RESOURCE_MEMORY && alarm->conditions[0].type != CONDITION_MEMORY_PRESSURE)
+                return INTAKE_KEPT;
+        return is_at_limit(e, victim) ? INTAKE_ALL : INTAKE_FROM_OTHERS;
+}
+
 void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
         const AlarmState *a = incident_alarm(e, o);
         const Domain *victim = incident_victim(e, o);
 
         blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample,
                     victim ? victim->cgroup : "/", e->config.page_bytes);
+        if (a)
+                ret->measure = alarm_measure(e, victim, &victim->alarms[a->alarm]);
         /* Who is outside of it takes nothing of what a limit leaves. */
         for (size_t i = 0; a && alarm_is_about_limit(a) && i < victim->alarms[a->alarm].n_conditions; i++)
                 if (victim->alarms[a->alarm].conditions[i].type == CONDITION_MEMORY_EXHAUSTION)
@@ -526,6 +548,12 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         incident_scope(e, o, &scope);
         incident_blame(e, victim, &scope, &b);
+        /* Nobody took from others what they stall for: then it may be who has much below a limit of his own, and turns it over. */
+        if (scope.resource == RESOURCE_MEMORY && scope.measure == INTAKE_FROM_OTHERS && e->now >= o->look_until_usec && b.measured &&
+            (!b.culprit || (!containment_find(e, b.culprit->id) && !took_from_somebody(e, o, b.culprit)))) {
+                scope.measure = INTAKE_ALL;
+                incident_blame(e, victim, &scope, &b);
+        }
         if (!b.measured || is_closed(e, &b))
                 return;
         lever = scope.resource;

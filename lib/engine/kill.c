@@ -47,7 +47,7 @@ static bool is_bystander(const Engine *e, uint64_t id) {
         unsigned some, full;
         Intake in;
 
-        return !t || !((track_intake(t, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
+        return !t || !((track_intake(t, INTAKE_ALL, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 

@@ -162,7 +162,7 @@ static void assert_buried(uint64_t mib) {
 
         for (size_t i = 0; i < BURIED_MAX; i++)
                 now = MAX(now, tracks.buried[i].usec);
-        tracks_buried(&tracks, WINDOW_LONG, 1, now, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, now, &bytes, &rate);
         assert_true(bytes == mib * MIB);
         assert_true((rate > 0) == (mib > 0));
 }
@@ -188,9 +188,9 @@ static void test_buried_elsewhere(void **state _unused_) {
         blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
         tracks_bury(&tracks, HOG + 1, sampled, PAGE);
         tracks_bury(&tracks, WEB + 1, sampled, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, WORKLOAD + 1, sampled, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, WORKLOAD + 1, sampled, &bytes, &rate);
         assert_true(bytes == 4 * MIB);
-        tracks_buried(&tracks, WINDOW_LONG, SIDELOAD + 1, sampled, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, SIDELOAD + 1, sampled, &bytes, &rate);
         assert_true(bytes == 38 * MIB);
 }
 
@@ -201,10 +201,10 @@ static void test_buried_by_an_event(void **state _unused_) {
 
         blame_growth((uint64_t[N_ROWS]) { [SIDELOAD] = 40, [HOG] = 38, [WORKLOAD] = 4, [WEB] = 4 }, &b);
         tracks_bury(&tracks, HOG + 1, sampled + 3 * USEC_PER_MSEC, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, 1, sampled, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, sampled, &bytes, &rate);
         assert_true(bytes == 38 * MIB);
         tracks_bury(&tracks, WEB + 1, sampled, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, 1, sampled, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, sampled, &bytes, &rate);
         assert_true(bytes == 42 * MIB);
 }
 
@@ -229,13 +229,13 @@ static void test_large_ones_stay_buried(void **state _unused_) {
         tracks_update(&tracks, &s, false, PAGE);
         for (uint64_t i = 1; i <= N; i++)
                 tracks_bury(&tracks, i + 1, s.usec, PAGE);
-        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, s.usec, &bytes, &rate);
         assert_true(bytes == (500 + BURIED_MAX - 1) * MIB);
         /* Who comes after them counts more and more. */
-        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec + 5 * USEC_PER_SEC, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, s.usec + 5 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == (500 + BURIED_MAX - 1) * MIB / 2);
         /* What the window no longer reaches back to is over. */
-        tracks_buried(&tracks, WINDOW_LONG, 1, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, s.usec + 11 * USEC_PER_SEC, &bytes, &rate);
         assert_true(bytes == 0 && rate == 0);
 }
 

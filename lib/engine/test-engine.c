@@ -429,6 +429,79 @@ static void test_cache_stream_is_found(void **state _unused_) {
         assert_true(w.c[hog].touched > 0);
 }
 
+/* A backup that turns over the page cache that a limit of its own leaves it takes nothing from anybody, however much it reads. */
+static void stream_beside_a_leak(uint64_t high, uint64_t max) {
+        int stream = world_add(&w, "/sideload.slice/stream.service", CGROUP_KIND_UNIT, 100 * MIB), hog;
+
+        w.c[stream].high = w.c[stream].original_high = high;
+        w.c[stream].max = max;
+        w.c[stream].stream = 300 * MIB;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 60 * MIB);
+        world_run(&w, 20 * USEC_PER_SEC);
+        world_assert_only_touched(&w, hog);
+        assert_true(w.c[hog].touched > 0);
+}
+
+static void test_stream_at_its_high_beside_a_leak(void **state _unused_) {
+        world_without_host_alarm(&w);
+        stream_beside_a_leak(100 * MIB, LIMIT_MAX);
+}
+
+static void test_stream_at_its_max_beside_a_leak(void **state _unused_) {
+        world_without_host_alarm(&w);
+        stream_beside_a_leak(LIMIT_MAX, 100 * MIB);
+}
+
+/* The services stall, the host is short, and it must be for this one. */
+static void ache_until_touched(int i) {
+        w.ache_until = w.now + 20 * USEC_PER_SEC;
+        for (int k = 0; k < 200 && w.c[i].touched == 0; k++) {
+                w.stolen += 1000;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, i);
+        assert_true(w.c[i].touched > 0);
+}
+
+/* Such a limit may be more than the machine has for it. Where nobody took anything from others, it is who turns over most. */
+static void test_stream_at_its_limit_alone(void **state _unused_) {
+        int stream = world_add(&w, "/sideload.slice/stream.service", CGROUP_KIND_UNIT, 600 * MIB);
+
+        world_without_host_alarm(&w);
+        w.c[stream].high = w.c[stream].original_high = 600 * MIB;
+        (void) world_hog(&w, "/sideload.slice/quiet.service", 0);
+        w.c[stream].stream = 300 * MIB;
+        ache_until_touched(stream);
+}
+
+/* Nor is it one who turns over what the limit of the slice leaves that the services lie in, while somebody else takes in some. */
+static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
+        int stream, other;
+
+        world_without_host_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
+        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        w.c[stream].stream = 300 * MIB;
+        w.c[other].rate = 40 * MIB;
+        ache_until_touched(stream);
+}
+
+/* A backup fills free memory with page cache faster than a leak takes it: that is not why there will be none. */
+static void test_cache_beside_a_leak_is_no_exhaustion(void **state _unused_) {
+        int hog = world_hog(&w, "/sideload.slice/hog.service", 30 * MIB), backup;
+
+        backup = world_add(&w, "/sideload.slice/dump.service", CGROUP_KIND_UNIT, 10 * MIB);
+        w.c[backup].rate = 70 * MIB;
+        for (int k = 0; k < 400 && w.c[hog].touched == 0; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[backup].cache = w.c[backup].current - 10 * MIB;
+        }
+        world_assert_only_touched(&w, hog);
+        assert_true(w.c[hog].touched > 0);
+        assert_non_null(world_incident(&w, "exhaustion"));
+}
+
 /* One is held, for its domain may not be killed in, and keeps pushing; then a second one begins. */
 static void test_second_leak_is_found(void **state _unused_) {
         int first, second;
@@ -924,6 +997,11 @@ int main(void) {
                 T(test_excluded_when_all_is_calm),
                 T(test_wait_is_of_one_culprit),
                 T(test_cache_stream_is_found),
+                T(test_stream_at_its_high_beside_a_leak),
+                T(test_stream_at_its_max_beside_a_leak),
+                T(test_stream_at_its_limit_alone),
+                T(test_stream_below_the_limit_of_the_victim),
+                T(test_cache_beside_a_leak_is_no_exhaustion),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
                 T(test_who_was_told_of_keeps_his_name),

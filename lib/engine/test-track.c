@@ -39,7 +39,7 @@ static void look(uint64_t msec, uint64_t one, uint64_t other) {
 static uint64_t taken(uint64_t id, TrackWindow w) {
         Intake in;
 
-        assert_true(track_intake(tracks_find(&tracks, id), w, PAGE, &in));
+        assert_true(track_intake(tracks_find(&tracks, id), INTAKE_ALL, w, PAGE, &in));
         return in.bytes;
 }
 
@@ -78,12 +78,12 @@ static void test_a_slice_that_stands_still(void **state _unused_) {
         look(1000, 100 * MIB, 50 * MIB);
         look(1200, 90 * MIB, 60 * MIB);
         assert_int_equal(taken(1, WINDOW_RECENT), 0);
-        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 10 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), INTAKE_ALL, WINDOW_RECENT).bytes, 10 * MIB);
         look(1300, 90 * MIB, 60 * MIB);
-        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 10 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), INTAKE_ALL, WINDOW_RECENT).bytes, 10 * MIB);
         for (uint64_t t = 1400; t < 20000; t += 500)
                 look(t, 90 * MIB, 60 * MIB);
-        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_RECENT).bytes, 0);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), INTAKE_ALL, WINDOW_RECENT).bytes, 0);
         assert_int_equal(tracks.n_free_moves, tracks.n_moves_slots);
 }
 
@@ -145,12 +145,12 @@ static void test_late_with_something(void **state _unused_) {
         Sample s;
 
         first_seen(&s, rows, &values, true);
-        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_LONG).bytes, 0);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), INTAKE_ALL, WINDOW_LONG).bytes, 0);
         s.usec += 5 * USEC_PER_SEC;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 32 * MIB);
         tracks_update(&tracks, &s, false, PAGE);
         assert_int_equal(taken(2, WINDOW_LONG), 2 * MIB);
-        assert_int_equal(track_below(tracks_find(&tracks, 1), WINDOW_LONG).bytes, 2 * MIB);
+        assert_int_equal(track_below(tracks_find(&tracks, 1), INTAKE_ALL, WINDOW_LONG).bytes, 2 * MIB);
 }
 
 static void look_at(const uint64_t *ids, size_t n) {
@@ -248,6 +248,114 @@ static void test_io_of_many_keeps_nobody_out(void **state _unused_) {
         assert_int_equal(done[0].v[IO_READ_BYTES], 4096);
 }
 
+/* Every tenth of a second a service turns over 20 MiB of page cache and takes in 5 more, and from others in its slice 10 MiB are
+ * stolen, as from those outside of it. */
+typedef struct Turn {
+        uint64_t high, max;             /* limit of the service; 0 = none */
+        uint64_t slice_high;            /* … of the slice */
+        uint64_t times;                 /* that either ran into it in between */
+        bool held;                      /* the service's is our own */
+} Turn;
+
+static void turn(const Turn *f, unsigned look_number) {
+        static const char *const paths[] = { "/", "/a.slice", "/a.slice/stream.service" };
+        RowValues values[3];
+        CgroupSample rows[3];
+
+        for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
+                bool own = i == 2 ? f->high || f->max : i == 1 && f->slice_high;
+
+                rows[i] = (CgroupSample) { .id = i + 1, .parent_id = i, .path = paths[i], .use = values[i].use, .detail = values[i].detail,
+                                           .kind = i == 2 ? CGROUP_KIND_UNIT : i == 1 ? CGROUP_KIND_SLICE : CGROUP_KIND_ROOT };
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, (1000 + 5 * look_number) * MIB);
+                cgroup_sample_set(&rows[i], CGROUP_PGSTEAL, (1000 + look_number * (40 - 10 * i)) * MIB / PAGE);
+                cgroup_sample_set(&rows[i], CGROUP_FILE_LRU, 50 * MIB);
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_HIGH, (i == 2 ? f->high : i == 1 ? f->slice_high : 0) ?: LIMIT_MAX);
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_MAX, (i == 2 ? f->max : 0) ?: LIMIT_MAX);
+                cgroup_sample_set(&rows[i], CGROUP_EVENTS_HIGH, own && !f->max ? look_number * f->times : 0);
+                cgroup_sample_set(&rows[i], CGROUP_EVENTS_MAX, own && f->max ? look_number * f->times : 0);
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_SOME, 0);
+                cgroup_sample_set(&rows[i], CGROUP_MEMORY_FULL, 0);
+        }
+        if (f->held)
+                tracks_hold(&tracks, 3);
+        tracks_update(&tracks, &(Sample) { .usec = (look_number + 10) * USEC_PER_SEC / 10, .cgroups = rows, .n_cgroups = 3, .complete = true },
+                      false, PAGE);
+}
+
+/* Of each of its three, MiB in a tenth of a second. */
+static void assert_intake(uint64_t id, uint64_t from_others, uint64_t all, uint64_t kept) {
+        const uint64_t mib[] = { [INTAKE_FROM_OTHERS] = from_others, [INTAKE_ALL] = all, [INTAKE_KEPT] = kept };
+        Intake in;
+
+        for (int m = 0; m < _INTAKE_MEASURE_MAX; m++) {
+                assert_true(track_intake(tracks_find(&tracks, id), (IntakeMeasure) m, WINDOW_RECENT, PAGE, &in));
+                assert_int_equal(in.bytes, mib[m] * MIB * (in.usec * 10 / USEC_PER_SEC));
+        }
+}
+
+static void assert_turned(const Turn *f, uint64_t service, uint64_t slice, uint64_t root) {
+        for (unsigned looks = 2; looks < 14; looks++) {
+                assert_int_equal(tracks_init(&tracks), 0);
+                for (unsigned i = 0; i < looks; i++)
+                        turn(f, i);
+                assert_intake(1, root, 45, 5);
+                assert_intake(2, slice, 35, 5);
+                assert_intake(3, service, 25, 5);
+                assert_int_equal(track_turns_over(tracks_find(&tracks, 2)), slice < 35);
+                tracks_done(&tracks);
+        }
+}
+
+static void test_turned_over_at_a_limit(void **state _unused_) {
+        assert_turned(&(Turn) {}, 25, 35, 45);
+        assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3 }, 5, 15, 25);
+        assert_turned(&(Turn) { .max = 1060 * MIB, .times = 3 }, 5, 15, 25);
+        assert_turned(&(Turn) { .slice_high = 1060 * MIB, .times = 3 }, 5, 5, 15);
+        assert_turned(&(Turn) { .slice_high = 1060 * MIB, .high = 1060 * MIB, .times = 3 }, 5, 5, 15);
+        /* It did not run into it, or is far from it: others stole it. */
+        assert_turned(&(Turn) { .high = 1060 * MIB }, 25, 35, 45);
+        assert_turned(&(Turn) { .high = 2000 * MIB, .times = 3 }, 25, 35, 45);
+        /* It took from others what we hold it at. */
+        assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .held = true }, 25, 35, 45);
+}
+
+/* What a service fetches back from swap is not taken in, though its place there may stay taken; nor is page cache kept. */
+static void test_kept(void **state _unused_) {
+        static const struct {
+                uint64_t current, swap, file, activate, kept;   /* MiB, at the second look; 100, 40, 50 and 0 at the first */
+        } cases[] = {
+                { 120, 40, 50, 0, 20 },
+                { 120, 40, 70, 0, 0 },
+                { 120, 40, 30, 0, 40 },
+                { 100, 60, 50, 0, 20 },
+                { 90, 60, 50, 0, 10 },
+                { 120, 40, 50, 20, 0 },
+                { 120, 20, 50, 20, 0 },
+                { 180, 0, 50, 60, 40 },
+        };
+        RowValues v;
+        Intake in;
+
+        for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+                assert_int_equal(tracks_init(&tracks), 0);
+                for (unsigned k = 0; k < 2; k++) {
+                        CgroupSample c = { .id = 3, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = v.use };
+
+                        cgroup_sample_set(&c, CGROUP_MEMORY_CURRENT, (k ? cases[i].current : 100) * MIB);
+                        cgroup_sample_set(&c, CGROUP_SWAP_CURRENT, (k ? cases[i].swap : 40) * MIB);
+                        cgroup_sample_set(&c, CGROUP_FILE_LRU, (k ? cases[i].file : 50) * MIB);
+                        cgroup_sample_set(&c, CGROUP_PGSTEAL, 0);
+                        cgroup_sample_set(&c, CGROUP_WORKINGSET_ACTIVATE, (k ? cases[i].activate : 0) * MIB / PAGE);
+                        tracks_update(&tracks, &(Sample) { .usec = (10 + k) * USEC_PER_SEC / 10, .cgroups = &c, .n_cgroups = 1, .complete = true },
+                                      false, PAGE);
+                }
+                assert_true(track_intake(tracks_find(&tracks, 3), INTAKE_KEPT, WINDOW_RECENT, PAGE, &in));
+                assert_int_equal(in.bytes, cases[i].kept * MIB);
+                tracks_done(&tracks);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
@@ -259,6 +367,8 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_io_of_many_keeps_nobody_out, setup, teardown),
+                cmocka_unit_test(test_turned_over_at_a_limit),
+                cmocka_unit_test(test_kept),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

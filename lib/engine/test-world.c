@@ -144,14 +144,22 @@ static uint64_t room(const World *w, int i) {
         return left;
 }
 
+/* Ran into a limit. */
+static void throttle(World *w, int i) {
+        for (int k = i; k >= 0; k = w->c[k].parent) {
+                w->c[k].events_high += w->c[k].high != LIMIT_MAX;
+                w->c[k].events_max += w->c[k].max != LIMIT_MAX;
+        }
+}
+
 static void stall(World *w, int i, uint64_t usec, bool throttled) {
         for (int k = i; k >= 0; k = w->c[k].parent) {
                 w->c[k].stall += usec;
                 if (k == i || w->c[k].kind != CGROUP_KIND_SLICE)
                         w->c[k].full += usec;
-                if (throttled && w->c[k].high != LIMIT_MAX)
-                        w->c[k].events_high++;
         }
+        if (throttled)
+                throttle(w, i);
         w->host_stall += usec;
 }
 
@@ -193,7 +201,11 @@ static void world_live(World *w, uint64_t usec) {
 
                         c->current += grow;
                         c->pgsteal += (in - grow) / 4096;
-                        w->stolen += (in - grow) / 4096;
+                        /* At a limit it turns over what it has; else whatever gives way first is its own too. */
+                        if (grow < in && room(w, i) < in)
+                                throttle(w, i);
+                        else
+                                w->stolen += (in - grow) / 4096;
                 }
                 if (got < want && c->gasps && w->now % (6 * USEC_PER_SEC) < 1500 * USEC_PER_MSEC)
                         c->current += 10 * MIB * usec / USEC_PER_SEC;
@@ -536,6 +548,7 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_MEMORY_LOW, c->low);
                 cgroup_sample_set(r, CGROUP_MEMORY_MIN, c->min);
                 cgroup_sample_set(r, CGROUP_EVENTS_HIGH, c->events_high);
+                cgroup_sample_set(r, CGROUP_EVENTS_MAX, c->events_max);
                 cgroup_sample_set(r, CGROUP_MEMORY_SOME, c->stall);
                 cgroup_sample_set(r, CGROUP_MEMORY_FULL, c->full);
                 cgroup_sample_set(r, CGROUP_IO_SOME, c->io_stall);

@@ -18,7 +18,7 @@ typedef struct WorldCgroup {
         CgroupFlags flags;
         int parent;
         bool gone, leaf;
-        uint64_t id, current, swap, high, original_high, swap_high, max, low, min, stall, full, events_high, pgsteal, activate;
+        uint64_t id, current, swap, high, original_high, swap_high, max, low, min, stall, full, events_high, events_max, pgsteal, activate;
         uint64_t rate;                  /* grows by this many bytes a second … */
         uint64_t until;                 /* … until it has this many */
         uint64_t cache;                 /* so much of what it has is page cache */

@@ -120,8 +120,9 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
         return &t->slots[place - 1];
 }
 
-static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last) {
+static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last, uint64_t page_bytes) {
         TrackPoint p = { .usec = usec };
+        uint64_t file = 0, high, max;
 
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
@@ -138,9 +139,25 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         p.have_psi = cgroup_sample_get(c, CGROUP_MEMORY_SOME, &p.memory_some) &&
                      cgroup_sample_get(c, CGROUP_MEMORY_FULL, &p.memory_full);
         p.have_io_psi = cgroup_sample_get(c, CGROUP_IO_SOME, &p.io_some) && cgroup_sample_get(c, CGROUP_IO_FULL, &p.io_full);
-        if (!cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &p.events_high))
-                p.events_high = last->events_high;
+        p.have_file = cgroup_sample_get(c, CGROUP_FILE_LRU, &file) || last->have_file;
+        p.file = c->have & (UINT32_C(1) << CGROUP_FILE_LRU) ? (uint32_t) MIN(file / page_bytes, (uint64_t) UINT32_MAX) : last->file;
+        p.events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max) ?
+                           (uint32_t) (high + max) : last->events;
+        p.own = last->own;
         return p;
+}
+
+/* At a limit, within what the kernel charges at once and what has just been stolen, and ran into it since the last look, where
+ * that look asked. */
+static bool ran_into_limit(const CgroupSample *c, const TrackPoint *last, const TrackPoint *p) {
+        uint64_t high, max, least;
+
+        if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) || !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) ||
+            MIN(high, max) == LIMIT_MAX)
+                return false;
+        least = MIN(high, max) - MIN(high, max) / 16;
+        return last->have_psi ? p->events != last->events && MAX(p->current, last->current) >= least :
+                                p->current >= least;
 }
 
 /* Later minus earlier of a counter that only rises; one that went back started anew and says nothing. */
@@ -152,8 +169,8 @@ static int64_t gauge_delta(uint64_t later, uint64_t earlier) {
         return (int64_t) MIN(later, (uint64_t) INT64_MAX) - (int64_t) MIN(earlier, (uint64_t) INT64_MAX);
 }
 
-static bool intake_between(const TrackPoint *from, const TrackPoint *to, uint64_t page_bytes, Intake *ret) {
-        int64_t bytes, swapped, stolen;
+static bool intake_between(const TrackPoint *from, const TrackPoint *to, IntakeMeasure m, uint64_t page_bytes, Intake *ret) {
+        int64_t bytes, swapped, stolen = 0, back = 0;
 
         if (from->usec == 0 || to->usec < from->usec + TRACK_MIN_USEC || !from->have_memory || !to->have_memory)
                 return false;
@@ -161,11 +178,21 @@ static bool intake_between(const TrackPoint *from, const TrackPoint *to, uint64_
         bytes = gauge_delta(to->current, from->current);
         /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
         swapped = gauge_delta(to->swap, from->swap);
-        stolen = from->have_stat && to->have_stat ?
-                         (int64_t) MIN(counter_delta(to->pgsteal, from->pgsteal) * page_bytes, (uint64_t) INT64_MAX / 4) : 0;
-        bytes += MAX(swapped, stolen);
-        if (from->have_stat && to->have_stat)
-                bytes -= (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
+        if (from->have_stat && to->have_stat) {
+                uint64_t pages = counter_delta(to->pgsteal, from->pgsteal);
+
+                if (m == INTAKE_FROM_OTHERS)
+                        pages -= MIN(pages, (uint64_t) (to->own - from->own));
+                stolen = (int64_t) MIN(pages * page_bytes, (uint64_t) INT64_MAX / 4);
+                back = (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
+        }
+        if (m == INTAKE_KEPT) {
+                if (from->have_file && to->have_file)
+                        bytes -= gauge_delta(to->file, from->file) * (int64_t) page_bytes;
+                /* What came back from swap may still have its place there. */
+                bytes += swapped - MIN(back, gauge_delta(to->swap, 0));
+        } else
+                bytes += MAX(swapped, stolen) - back;
 
         *ret = (Intake) {
                 .bytes = (uint64_t) MAX(bytes, 0),
@@ -186,14 +213,14 @@ TrackPoint track_since(const Track *t, TrackWindow w) {
         return track_anchor(t, w == WINDOW_LAST ? ANCHOR_PREVIOUS : ANCHOR_OLDER + w);
 }
 
-Intake track_below(const Track *t, TrackWindow w) {
-        return t->moves ? t->moves->below[w] : (Intake) {};
+Intake track_below(const Track *t, IntakeMeasure m, TrackWindow w) {
+        return t->moves ? (Intake) { .bytes = t->moves->below[m][w].bytes, .rate = t->moves->below[m][w].rate } : (Intake) {};
 }
 
-bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret) {
+bool track_intake(const Track *t, IntakeMeasure m, TrackWindow w, uint64_t page_bytes, Intake *ret) {
         TrackPoint from = track_since(t, w);
 
-        return intake_between(&from, &t->last, page_bytes, ret);
+        return intake_between(&from, &t->last, m, page_bytes, ret);
 }
 
 static uint64_t point_bytes(const TrackPoint *p) {
@@ -212,10 +239,11 @@ static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page
                 TrackPoint from = track_since(track, w), high = track_anchor(track, ANCHOR_HIGH);
                 Intake in;
 
-                if (intake_between(&from, &high, page_bytes, &in)) {
-                        b.bytes[w] = in.bytes;
-                        b.rate[w] = in.rate;
-                }
+                for (int m = 0; m < _INTAKE_MEASURE_MAX; m++)
+                        if (intake_between(&from, &high, (IntakeMeasure) m, page_bytes, &in)) {
+                                b.bytes[m][w] = in.bytes;
+                                b.rate[m][w] = in.rate;
+                        }
         }
         for (size_t i = 0; i < BURIED_MAX; i++) {
                 Buried *o = &t->buried[i];
@@ -226,17 +254,17 @@ static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page
                 /* Children go before their parent, who took in what they did. */
                 if (over || o->parent_id == track->id)
                         *o = (Buried) {};
-                if (o->bytes[WINDOW_LONG] < least->bytes[WINDOW_LONG])
+                if (o->bytes[INTAKE_ALL][WINDOW_LONG] < least->bytes[INTAKE_ALL][WINDOW_LONG])
                         least = o;
         }
-        if (b.bytes[WINDOW_LONG] > least->bytes[WINDOW_LONG])
+        if (b.bytes[INTAKE_ALL][WINDOW_LONG] > least->bytes[INTAKE_ALL][WINDOW_LONG])
                 *least = b;
 }
 
 /* It takes in again: who breathes is not dead, and a leak that was started anew speaks for itself. */
 static void exhume(Tracks *t, const Track *track) {
         for (size_t i = 0; i < BURIED_MAX; i++)
-                if (t->buried[i].id == track->id && point_bytes(&track->last) >= t->buried[i].bytes[WINDOW_LONG] / 4)
+                if (t->buried[i].id == track->id && point_bytes(&track->last) >= t->buried[i].bytes[INTAKE_ALL][WINDOW_LONG] / 4)
                         t->buried[i] = (Buried) {};
 }
 
@@ -250,8 +278,8 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
 static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
         return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
                a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
-               a->io_full == b->io_full && a->events_high == b->events_high && a->have_memory == b->have_memory &&
-               a->have_stat == b->have_stat && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
+               a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->file == b->file &&
+               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
 }
 
 static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_MAX], const TrackPoint *last) {
@@ -281,7 +309,7 @@ static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
                 anchor->have_psi = true;
                 anchor->memory_some = p->memory_some;
                 anchor->memory_full = p->memory_full;
-                anchor->events_high = p->events_high;
+                anchor->events = p->events;
         }
         if (p->have_io_psi && !anchor->have_io_psi) {
                 anchor->have_io_psi = true;
@@ -292,6 +320,10 @@ static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
                 anchor->have_stat = true;
                 anchor->pgsteal = p->pgsteal;
                 anchor->activate = p->activate;
+        }
+        if (p->have_file && !anchor->have_file) {
+                anchor->have_file = true;
+                anchor->file = p->file;
         }
 }
 
@@ -411,25 +443,57 @@ static void io_update(Tracks *t, Track *track, const CgroupSample *c, uint64_t u
         io->last = p;
 }
 
-/* One that stands still itself, as the sum of what goes on in it. */
-static void below_set(Tracks *t, Track *track, TrackWindow w, const Intake *in) {
-        if (!track->moves) {
-                TrackMoves *m = moves_add(t, track);
+/* Those above it are in the same sample, before it. */
+static bool is_below_limit(const Tracks *t, const Track *track) {
+        const Track *parent = tracks_find(t, track->parent_id);
 
-                *m = (TrackMoves) {};
+        return parent && parent->limited;
+}
+
+/* What one took from itself was stolen in those above it as well, which have their points already. In one that is at a limit too,
+ * all was counted. */
+static void own_below(Tracks *t, const Track *track, uint32_t pages) {
+        for (Track *above = tracks_find(t, track->parent_id); above && !above->limited; above = tracks_find(t, above->parent_id)) {
+                /* Nothing was stolen in there. */
+                if (!above->moves)
+                        continue;
+                above->last.own += pages;
                 for (int a = 0; a < _ANCHOR_MAX; a++)
-                        m->anchors[a] = track->last;
+                        if (above->anchor_usec[a] == above->last.usec)
+                                above->moves->anchors[a].own += pages;
         }
-        track->moves->below[w] = *in;
+}
+
+/* One that stands still itself, as the sum of what goes on in it. */
+static void below_set(Tracks *t, Track *track, IntakeMeasure m, TrackWindow w, const Intake *in) {
+        if (!track->moves) {
+                TrackMoves *moves = moves_add(t, track);
+
+                *moves = (TrackMoves) {};
+                for (int a = 0; a < _ANCHOR_MAX; a++)
+                        moves->anchors[a] = track->last;
+        }
+        track->moves->below[m][w].bytes = in->bytes;
+        track->moves->below[m][w].rate = in->rate;
+}
+
+void tracks_hold(Tracks *t, uint64_t id) {
+        Track *track = tracks_find(t, id);
+
+        if (track)
+                track->held = true;
 }
 
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes) {
+        bool limited = false;
+
         t->sample_number++;
 
         for (size_t i = 0; i < s->n_cgroups; i++) {
                 const CgroupSample *c = &s->cgroups[i];
                 Track *track = tracks_find(t, c->id);
                 uint64_t born_usec = 0;
+                uint32_t own;
                 TrackPoint p;
 
                 if (!track) {
@@ -446,10 +510,18 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 if (track->seen == 0)
                         track->subtree_flags = c->flags;
                 track->seen = t->sample_number;
-                p = point_of(c, s->usec, &track->last);
+                p = point_of(c, s->usec, &track->last, page_bytes);
                 if (born_usec > 0 && p.have_memory)
                         track_born(track, born_usec);
+                track->limited = !track->held && p.have_stat && track->last.have_stat &&
+                                 (ran_into_limit(c, &track->last, &p) || (limited && is_below_limit(t, track)));
+                track->held = false;
+                limited = limited || track->limited;
+                own = track->limited ? (uint32_t) counter_delta(p.pgsteal, track->last.pgsteal) : 0;
+                p.own += own;
                 track_advance(t, track, &p, restart_recent);
+                if (own > 0)
+                        own_below(t, track, own);
                 if (track->moves)
                         memset(track->moves->below, 0, sizeof(track->moves->below));
                 if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {
@@ -466,13 +538,16 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 const Track *track = tracks_find(t, s->cgroups[i].id);
                 Track *parent = track && track->parent_id != 0 ? tracks_find(t, track->parent_id) : NULL;
 
-                for (int w = 0; parent && w < _WINDOW_MAX; w++) {
-                        Intake in = track_below(track, (TrackWindow) w);
+                /* Who stands still, in a slice that does, took in nothing. */
+                for (int k = 0; parent && track->moves && k < _INTAKE_MEASURE_MAX * _WINDOW_MAX; k++) {
+                        const IntakeMeasure m = (IntakeMeasure) (k / _WINDOW_MAX);
+                        const TrackWindow w = (TrackWindow) (k % _WINDOW_MAX);
+                        Intake in = track_below(track, m, w);
 
-                        if (track->kind != CGROUP_KIND_SLICE && !track_intake(track, (TrackWindow) w, page_bytes, &in))
+                        if (track->kind != CGROUP_KIND_SLICE && !track_intake(track, m, w, page_bytes, &in))
                                 continue;
-                        if (in.rate > track_below(parent, (TrackWindow) w).rate)
-                                below_set(t, parent, (TrackWindow) w, &in);
+                        if (in.rate > track_below(parent, m, w).rate)
+                                below_set(t, parent, m, w, &in);
                 }
         }
 
@@ -512,7 +587,7 @@ static bool was_in(const Tracks *t, const Buried *b, uint64_t top_id) {
         return true;
 }
 
-void tracks_buried(const Tracks *t, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
+void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
         *ret_bytes = *ret_rate = 0;
         for (size_t i = 0; i < BURIED_MAX; i++) {
                 uint64_t age = buried_age(&t->buried[i], now_usec), reach = 2 * window_usec[w];
@@ -520,8 +595,8 @@ void tracks_buried(const Tracks *t, TrackWindow w, uint64_t top_id, uint64_t now
                 if (t->buried[i].usec == 0 || age > reach || !was_in(t, &t->buried[i], top_id))
                         continue;
                 /* Who comes after it must not hide behind it. */
-                *ret_bytes += mul_div_u64(t->buried[i].bytes[w], reach - age, reach);
-                *ret_rate += mul_div_u64(t->buried[i].rate[w], reach - age, reach);
+                *ret_bytes += mul_div_u64(t->buried[i].bytes[m][w], reach - age, reach);
+                *ret_rate += mul_div_u64(t->buried[i].rate[m][w], reach - age, reach);
         }
 }
 
@@ -604,5 +679,11 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
 bool track_throttled(const Track *t) {
         TrackPoint from = track_since(t, WINDOW_RECENT);
 
-        return from.usec > 0 && from.have_psi && counter_delta(t->last.events_high, from.events_high) > 0;
+        return from.usec > 0 && from.have_psi && t->last.events != from.events;
+}
+
+bool track_turns_over(const Track *t) {
+        TrackPoint from = track_since(t, WINDOW_RECENT);
+
+        return from.usec > 0 && from.have_stat && t->last.own != from.own;
 }

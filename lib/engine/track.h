@@ -35,8 +35,12 @@ typedef enum TrackWindow {
 typedef struct TrackPoint {
         uint64_t usec;
         uint64_t current, swap, pgsteal, activate;      /* bytes, bytes, pages, pages */
-        uint64_t memory_some, memory_full, io_some, io_full, events_high;
-        bool have_memory, have_stat, have_psi, have_io_psi;
+        uint64_t memory_some, memory_full, io_some, io_full;
+        /* Of these only differences count, so they may wrap. */
+        uint32_t events;                /* times that it ran into a limit of its own */
+        uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself */
+        uint32_t file;                  /* pages of page cache */
+        bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_file : 1;
 } TrackPoint;
 
 /* The points before the last one that a track keeps. */
@@ -48,8 +52,16 @@ typedef enum TrackAnchor {
         _ANCHOR_MAX = ANCHOR_NEWER + _WINDOW_MAX,
 } TrackAnchor;
 
-/* What a cgroup took in over a window: growth of memory and swap plus what was stolen from it, less what it
- * only fetched back (design.md, Blame). */
+/* What counts as taken in: growth of memory and swap plus what was stolen, less what was only fetched back (design.md, Blame).
+ * Growth finds leaks, stolen pages find streams of page cache. */
+typedef enum IntakeMeasure {
+        INTAKE_FROM_OTHERS,     /* … but what it took from itself, turning over what a limit of its own leaves it … */
+        INTAKE_ALL,             /* … or that too */
+        INTAKE_KEPT,            /* only growth of what is not page cache: what is, makes room as soon as somebody wants it */
+        _INTAKE_MEASURE_MAX,
+} IntakeMeasure;
+
+/* What a cgroup took in over a window. */
 typedef struct Intake {
         uint64_t bytes;
         uint64_t operations;            /* io */
@@ -74,7 +86,10 @@ typedef struct IoTrack {
 /* Only of those that do not stand still, likewise. */
 typedef struct TrackMoves {
         TrackPoint anchors[_ANCHOR_MAX];
-        Intake below[_WINDOW_MAX];      /* of the one in it that took in most and is no slice, as of the last sample */
+        /* Of the one in it that took in most and is no slice, as of the last sample. */
+        struct {
+                uint64_t bytes, rate;
+        } below[_INTAKE_MEASURE_MAX][_WINDOW_MAX];
 } TrackMoves;
 
 typedef struct Track {
@@ -82,6 +97,8 @@ typedef struct Track {
         CgroupKind kind : 8;
         CgroupFlags flags : 8;
         CgroupFlags subtree_flags : 8;  /* of itself and all below, as of the last complete sample */
+        bool held : 1;                  /* its limit is our own: until the next sample (tracks_hold()) */
+        bool limited : 1;               /* what was stolen from it before the last sample, it took from itself */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
@@ -97,7 +114,7 @@ typedef struct Track {
 typedef struct Buried {
         uint64_t id, parent_id;
         uint64_t usec;                  /* when; 0 = free place */
-        uint64_t bytes[_WINDOW_MAX], rate[_WINDOW_MAX];
+        uint64_t bytes[_INTAKE_MEASURE_MAX][_WINDOW_MAX], rate[_INTAKE_MEASURE_MAX][_WINDOW_MAX];
 } Buried;
 /* The largest; one that took in less than these is not missed. */
 #define BURIED_MAX 8
@@ -121,6 +138,8 @@ typedef struct Tracks {
 int tracks_init(Tracks *t);
 void tracks_done(Tracks *t);
 
+/* The limit that the next sample shows this cgroup at is our own: what it turns over below it, it took from others before. */
+void tracks_hold(Tracks *t, uint64_t id);
 /* Takes in one sample. restart_recent: begin the recent window afresh with this sample (from rest to hot). */
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes);
 Track *tracks_find(const Tracks *t, uint64_t id);
@@ -129,22 +148,24 @@ Track *tracks_find(const Tracks *t, uint64_t id);
 void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes);
 /* The memory that those took in who are gone and lay in the cgroup top_id, less and less of it, until the window no longer
  * reaches back to them. */
-void tracks_buried(const Tracks *t, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
+void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
 
 /* What the last point is compared with over a window; with usec = 0 where there is none. */
 TrackPoint track_since(const Track *t, TrackWindow w);
-/* What the one in it took in that took in most and is no slice, as of the last sample. */
-Intake track_below(const Track *t, TrackWindow w);
+/* What the one in it took in that took in most and is no slice, as of the last sample; its rate and bytes. */
+Intake track_below(const Track *t, IntakeMeasure m, TrackWindow w);
 /* False where the track has no point that is old enough to compare with. */
-bool track_intake(const Track *t, TrackWindow w, uint64_t page_bytes, Intake *ret);
+bool track_intake(const Track *t, IntakeMeasure m, TrackWindow w, uint64_t page_bytes, Intake *ret);
 
 /* How long some tasks of the cgroup stood waiting for io over the window, in microseconds; UINT64_MAX where that is not known. */
 uint64_t track_io_stall(const Track *t, TrackWindow w);
 
 /* Share of time in which some/all tasks of the cgroup stalled on memory over the recent window, in 1/10000. */
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
-/* True where it ran into its memory.high within the recent window. */
+/* True where it ran into a limit of its own within the recent window. */
 bool track_throttled(const Track *t);
+/* True where pages were stolen from it at such a limit meanwhile. */
+bool track_turns_over(const Track *t);
 
 /* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
 void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n);
