@@ -507,6 +507,7 @@ static void test_hot(void **state) {
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_MEMORY_CURRENT), 50 * MB);
         assert_true(value(s, "/side.slice/hog.service", CGROUP_MEMORY_HIGH) == LIMIT_MAX);
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_EVENTS_HIGH), 1);
+        assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_EVENTS_MAX), 2);
         assert_int_equal(value(s, "/side.slice/hog.service", CGROUP_PGSTEAL), 0);
         assert_true(has(s, "/side.slice/calm.service", CGROUP_MEMORY_CURRENT));
         assert_false(has(s, "/side.slice/calm.service", CGROUP_MEMORY_HIGH));
@@ -529,6 +530,27 @@ static void test_hot(void **state) {
         assert_int_equal(sensor_cgroup(f->sensor, row_of(s, "/side.slice/hog.service")->id, &fd, &path), 0);
         s = sensor_sample(f->sensor, SAMPLE_HOT, 21 * SEC + 100000);
         assert_true(value(s, "/side.slice/hog.service", CGROUP_MEMORY_HIGH) == LIMIT_MAX);
+}
+
+/* At the heartbeat one from which much was stolen is asked for its limits: it may be that which it took from itself. */
+static void test_stream_at_rest(void **state) {
+        Fixture *f = *state;
+        const Sample *s;
+
+        make(f, "calm.service", 10 * MB);
+        make(f, "stream.service", 10 * MB);
+        open_sensor(f);
+        (void) sensor_sample(f->sensor, SAMPLE_ALL, SEC);
+        for (uint64_t i = 1; i <= 2; i++) {
+                set_stat(f, ".", 10000 * i, 0);
+                set_stat(f, "stream.service", 10000 * i, 0);
+                set_stat(f, "calm.service", 10 * i, 0);
+                s = sensor_sample(f->sensor, SAMPLE_ALL, (1 + 10 * i) * SEC);
+                assert_int_equal(value(s, "/stream.service", CGROUP_EVENTS_HIGH), 1);
+                assert_false(has(s, "/calm.service", CGROUP_EVENTS_HIGH));
+        }
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 31 * SEC);
+        assert_false(has(s, "/stream.service", CGROUP_EVENTS_HIGH));
 }
 
 /* A page-cache stream: what it uses stands about still while pages are stolen from it. */
@@ -934,6 +956,7 @@ int main(void) {
                 TEST(test_marks_of_another_user),
                 TEST(test_stat_follows_parent),
                 TEST(test_hot),
+                TEST(test_stream_at_rest),
                 TEST(test_hot_stream),
                 TEST(test_born_and_gone),
                 TEST(test_bad_files),

@@ -637,6 +637,12 @@ static void walk_begin(Walk *w, uint64_t now_usec, bool all) {
         root->fresh = 0;
 }
 
+/* Whether at a limit of its own, only its details tell. */
+static bool much_was_stolen(const Walk *w, const Known *n) {
+        return n->have & BIT(CGROUP_PGSTEAL) && n->base.have_stat &&
+               rise(n->use[CGROUP_PGSTEAL], n->base.pgsteal) * w->page_bytes >= HOT_BYTES_MIN;
+}
+
 static void level_all(Walk *w, Known *n) {
         bool moved = stat_moved(n, &n->base);
 
@@ -659,7 +665,7 @@ static void level_all(Walk *w, Known *n) {
                         registry_cool(w->registry, c);
                         c->hot_until_usec = 0;
                 }
-                if (c->domain || is_held(w, c) || is_hot(w, c)) {
+                if (c->domain || is_held(w, c) || is_hot(w, c) || much_was_stolen(w, c)) {
                         registry_reflag(w->registry, c);
                         row = row_add(w, c, true);
                         if (row)

@@ -548,12 +548,6 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         incident_scope(e, o, &scope);
         incident_blame(e, victim, &scope, &b);
-        /* Nobody took from others what they stall for: then it may be who has much below a limit of his own, and turns it over. */
-        if (scope.resource == RESOURCE_MEMORY && scope.measure == INTAKE_FROM_OTHERS && e->now >= o->look_until_usec && b.measured &&
-            (!b.culprit || (!containment_find(e, b.culprit->id) && !took_from_somebody(e, o, b.culprit)))) {
-                scope.measure = INTAKE_ALL;
-                incident_blame(e, victim, &scope, &b);
-        }
         if (!b.measured || is_closed(e, &b))
                 return;
         lever = scope.resource;

@@ -47,7 +47,7 @@ static bool is_bystander(const Engine *e, uint64_t id) {
         unsigned some, full;
         Intake in;
 
-        return !t || !((track_intake(t, INTAKE_ALL, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
+        return !t || !((track_intake(t, INTAKE_FROM_OTHERS, WINDOW_LONG, e->config.page_bytes, &in) && in.bytes > 0) ||
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
@@ -59,13 +59,16 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
         if (row->kind != CGROUP_KIND_SLICE)
                 return row;
         for (const CgroupSample *u = row + 1; u < e->sample->cgroups + e->sample->n_cgroups; u++) {
-                uint64_t memory, swap = 0;
+                uint64_t memory, swap = 0, file = 0;
 
                 if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
                     !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || is_bystander(e, u->id))
                         continue;
                 (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
+                /* Page cache can be had without a kill. */
+                (void) cgroup_sample_get(u, CGROUP_FILE_LRU, &file);
+                memory -= MIN(file, memory);
                 /* avoid ranks last: only where there is nothing else. */
                 if (u->flags & CGROUP_AVOID)
                         memory = swap = 0;

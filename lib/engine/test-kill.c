@@ -97,17 +97,22 @@ static void test_budget_where_domains_come_and_go(void **state _unused_) {
         assert_false(kill_budget_left(w.engine, &now[0]));
 }
 
-/* Three of a slice that only together leak, beside one that stands still: the slice is held. Then it comes to a kill. */
+/* Three of a slice that only together leak, beside one that stands still, or turns over what its own limit leaves: the slice is
+ * held. Then it comes to a kill. */
 static const struct SliceCase {
-        uint64_t mib[3], swap_mib;      /* of the second one */
+        uint64_t mib[3], swap_mib, cache_mib;   /* of the second one */
         CgroupFlags flags;              /* … which it gets when the slice is held already */
         bool domain;                    /* it lies in a domain of its own */
+        uint64_t stream;                /* of the one that only looks busy */
         char killed;
 } slice_cases[] = {
         /* The largest, what it has in swap among it. */
         { { 10, 20, 60 }, .killed = 'c' },
         { { 60, 20, 10 }, .killed = 'a' },
         { { 60, 20, 10 }, .swap_mib = 100, .killed = 'b' },
+        /* Page cache can be had without a kill. */
+        { { 20, 90, 30 }, .cache_mib = 80, .killed = 'c' },
+        { { 10, 20, 60 }, .stream = 100 * MIB, .killed = 'c' },
         /* One that is to be avoided only where there is nobody else, one that is left out never, nor one of another domain. */
         { { 20, 60, 10 }, .swap_mib = 100, .flags = CGROUP_AVOID, .killed = 'a' },
         { { 20, 60, 10 }, .flags = CGROUP_OMIT, .killed = 'a' },
@@ -129,7 +134,10 @@ static void killed_of_slice(const struct SliceCase *c) {
         job[0] = world_add(&w, "/sideload.slice/a.service", CGROUP_KIND_UNIT, c->mib[0] * MIB);
         job[1] = world_add(&w, "/sideload.slice/sideload-b.slice/b.service", CGROUP_KIND_UNIT, c->mib[1] * MIB);
         job[2] = world_add(&w, "/sideload.slice/c.service", CGROUP_KIND_UNIT, c->mib[2] * MIB);
+        w.c[idle].high = w.c[idle].original_high = 200 * MIB;
+        w.c[idle].stream = c->stream;
         w.c[job[1]].swap = c->swap_mib * MIB;
+        w.c[job[1]].cache = c->cache_mib * MIB;
         w.swap_free -= c->swap_mib * MIB;
         world_run(&w, 25 * USEC_PER_SEC);
         for (int i = 0; i < 3; i++)
