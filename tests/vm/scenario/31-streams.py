@@ -1,14 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A leak beside a backup that reads faster than it takes: who is read most is not who takes what others need."""
-from vmlib import VM, Unit, check, limited, read, wait
+from pathlib import Path
+
+from vmlib import VM, Unit, check, limited, read, size as bytes_of, wait
 
 QUICK_ON = "trixie"
 WAIT = 60
+# What cgd-hog reads.
+DATA = Path("/data/cgd-hog.dat")
 
 
-def stream(vm: VM, **options) -> Unit:
-    """One that reads files through the page cache, and has read more than it may keep or memory holds."""
-    unit = vm.hog("stream", name="stream", count=2, seconds=200, **options)
+def stream(vm: VM, size: str, **options) -> Unit:
+    """One that reads a file through the page cache, and has read more than it may keep or memory holds.  The file is a hole, which
+    no disk slows down."""
+    DATA.unlink(missing_ok=True)
+    with open(DATA, "wb") as file:
+        file.truncate(bytes_of(size))
+    vm.undo.append(DATA.unlink)
+    unit = vm.hog("stream", name="stream", count=2, seconds=200, size=size, **options)
     check(wait(lambda: stolen(unit) > 100 << 20, 90), f"{unit.name} had {stolen(unit) >> 20} MiB reclaimed")
     return unit
 
@@ -20,7 +29,7 @@ def stolen(unit: Unit) -> int:
 
 
 def beside(vm: VM, reader: Unit) -> None:
-    """A leak of a quarter of what a disk here gives: that memory runs out is its doing, and not the reader's."""
+    """A leak that takes less than is read: that memory runs out is its doing, and not the reader's."""
     before = stolen(reader)
     leak = vm.hog("slow", rate="20M", name="leak", seconds=WAIT + 30)
     contained = wait(lambda: leak.high() not in ("max", "") or not leak.alive(), WAIT, 0.2)
