@@ -5,7 +5,7 @@ from pathlib import Path
 from vmlib import VM, Unit, check, limited, read, size as bytes_of, wait
 
 QUICK_ON = "trixie"
-WAIT = 60
+WAIT = 90
 # What cgd-hog reads.
 DATA = Path("/data/cgd-hog.dat")
 
@@ -31,7 +31,7 @@ def stolen(unit: Unit) -> int:
 def beside(vm: VM, reader: Unit) -> None:
     """A leak that takes less than is read: that memory runs out is its doing, and not the reader's."""
     before = stolen(reader)
-    leak = vm.hog("slow", rate="20M", name="leak", seconds=WAIT + 30)
+    leak = vm.hog("slow", rate="30M", name="leak", seconds=WAIT + 30)
     contained = wait(lambda: leak.high() not in ("max", "") or not leak.alive(), WAIT, 0.2)
     vm.figure("reclaimed of the reader meanwhile", (stolen(reader) - before) >> 20, "MiB")
     vm.log(vm.cgctl("incidents") + vm.cgctl("why", ok=False))
