@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A leak beside a backup that reads faster than it takes: who is read most is not who takes what others need."""
+"""A leak beside a backup that reads much faster: who turns over most is not who takes what others need.  Without swap, so that a slow
+leak is soon at the end of it."""
 from pathlib import Path
 
 from vmlib import VM, Unit, check, limited, read, size as bytes_of, wait
 
 QUICK_ON = "trixie"
+MACHINE = {"swap_mib": 0}
 WAIT = 90
 # What cgd-hog reads.
 DATA = Path("/data/cgd-hog.dat")
@@ -31,7 +33,7 @@ def stolen(unit: Unit) -> int:
 def beside(vm: VM, reader: Unit) -> None:
     """A leak that takes less than is read: that memory runs out is its doing, and not the reader's."""
     before = stolen(reader)
-    leak = vm.hog("slow", rate="30M", name="leak", seconds=WAIT + 30)
+    leak = vm.hog("slow", rate="10M", name="leak", seconds=WAIT + 30)
     contained = wait(lambda: leak.high() not in ("max", "") or not leak.alive(), WAIT, 0.2)
     vm.figure("reclaimed of the reader meanwhile", (stolen(reader) - before) >> 20, "MiB")
     vm.log(vm.cgctl("incidents") + vm.cgctl("why", ok=False))
@@ -44,7 +46,7 @@ def beside(vm: VM, reader: Unit) -> None:
 @limited(300)
 def test_at_a_limit_of_its_own(vm: VM) -> None:
     vm.need_cgd()
-    vm.victim(anon="160M", file="0")
+    vm.victim(anon="450M", file="0")
     reader = stream(vm, size="256M", properties=("MemoryMax=96M",))
     beside(vm, reader)
     check(reader.high() == "max", f"its memory.high is {reader.high()}")
@@ -54,5 +56,5 @@ def test_at_a_limit_of_its_own(vm: VM) -> None:
 def test_without_a_limit(vm: VM) -> None:
     """It may be held as well, for the pressure that it makes."""
     vm.need_cgd()
-    vm.victim(anon="160M", file="0")
-    beside(vm, stream(vm, size="900M"))
+    vm.victim(anon="450M", file="0")
+    beside(vm, stream(vm, size="512M"))
