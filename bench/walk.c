@@ -36,7 +36,7 @@
 
 static const char *const files[] = {
         "memory.current", "memory.swap.current", "memory.high", "memory.swap.high", "memory.max", "memory.low",
-        "memory.min", "memory.stat", "memory.events", "memory.pressure", "io.pressure", "cpu.pressure",
+        "memory.min", "memory.stat", "memory.events.local", "memory.pressure", "io.pressure", "cpu.pressure",
         "cpu.stat", "cgroup.events",
 };
 
@@ -63,11 +63,11 @@ static const struct {
         { WALK_ACTIVATE, "activate", "memory.stat", { "workingset_refault_anon", "workingset_activate_file" }, 1 },
         { WALK_PGSCAN, "pgscan", "memory.stat", { "pgscan" }, 1 },
         { WALK_PGSTEAL, "pgsteal", "memory.stat", { "pgsteal" }, 1 },
-        { WALK_EVENTS_LOW, "events low", "memory.events", { "low" }, 1 },
-        { WALK_EVENTS_HIGH, "events high", "memory.events", { "high" }, 1 },
-        { WALK_EVENTS_MAX, "events max", "memory.events", { "max" }, 1 },
-        { WALK_EVENTS_OOM, "events oom", "memory.events", { "oom" }, 1 },
-        { WALK_EVENTS_OOM_KILL, "events oom_kill", "memory.events", { "oom_kill" }, 1 },
+        { WALK_EVENTS_LOW, "events low", "memory.events.local", { "low" }, 1 },
+        { WALK_EVENTS_HIGH, "events high", "memory.events.local", { "high" }, 1 },
+        { WALK_EVENTS_MAX, "events max", "memory.events.local", { "max" }, 1 },
+        { WALK_EVENTS_OOM, "events oom", "memory.events.local", { "oom" }, 1 },
+        { WALK_EVENTS_OOM_KILL, "events oom_kill", "memory.events.local", { "oom_kill" }, 1 },
         { WALK_MEMORY_SOME, "memory some", "memory.pressure", { "some" }, 1000 },
         { WALK_MEMORY_FULL, "memory full", "memory.pressure", { "full" }, 1000 },
         { WALK_IO_SOME, "io some", "io.pressure", { "some" }, 1000 },

@@ -344,7 +344,7 @@ static uint64_t make(Fixture *f, const char *cgroup) {
         put(f, cgroup, "memory.swap.current", "0\n");
         put(f, cgroup, "memory.high", "max\n");
         put(f, cgroup, "memory.pressure", "some avg10=0.00 avg60=0.00 avg300=0.00 total=11\nfull avg10=0.00 avg60=0.00 avg300=0.00 total=5\n");
-        put(f, cgroup, "memory.events", "low 0\nhigh 1\nmax 2\n");
+        put(f, cgroup, "memory.events.local", "low 0\nhigh 1\nmax 2\n");
         assert_int_equal(stat(path, &st), 0);
         return st.st_ino;
 }

@@ -80,7 +80,7 @@ static void make(Fixture *f, const char *cgroup, uint64_t current) {
         put_file(dir, "memory.low", "0\n");
         put_file(dir, "memory.min", "0\n");
         put_file(dir, "memory.oom.group", "0\n");
-        put_file(dir, "memory.events", "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\n");
+        put_file(dir, "memory.events.local", "low 0\nhigh 1\nmax 2\noom 3\noom_kill 4\n");
         put_file(dir, "memory.pressure", PRESSURE);
         set(f, cgroup, "memory.current", current);
         set_stat(f, cgroup, 0, 0);

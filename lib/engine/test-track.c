@@ -255,6 +255,7 @@ typedef struct Turn {
         uint64_t slice_high;            /* … of the slice */
         uint64_t times;                 /* that either ran into it in between */
         bool held;                      /* the service's is our own */
+        bool inner;                     /* it is a cgroup in a service */
 } Turn;
 
 static void turn(const Turn *f, unsigned look_number) {
@@ -264,9 +265,10 @@ static void turn(const Turn *f, unsigned look_number) {
 
         for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
                 bool own = i == 2 ? f->high || f->max : i == 1 && f->slice_high;
+                const CgroupKind kinds[] = { CGROUP_KIND_ROOT, CGROUP_KIND_SLICE, f->inner ? CGROUP_KIND_INNER : CGROUP_KIND_UNIT };
 
                 rows[i] = (CgroupSample) { .id = i + 1, .parent_id = i, .path = paths[i], .use = values[i].use, .detail = values[i].detail,
-                                           .kind = i == 2 ? CGROUP_KIND_UNIT : i == 1 ? CGROUP_KIND_SLICE : CGROUP_KIND_ROOT };
+                                           .kind = kinds[i] };
                 cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, (1000 + 5 * look_number) * MIB);
                 cgroup_sample_set(&rows[i], CGROUP_PGSTEAL, (1000 + look_number * (40 - 10 * i)) * MIB / PAGE);
                 cgroup_sample_set(&rows[i], CGROUP_FILE_LRU, 50 * MIB);
@@ -274,8 +276,6 @@ static void turn(const Turn *f, unsigned look_number) {
                 cgroup_sample_set(&rows[i], CGROUP_MEMORY_MAX, (i == 2 ? f->max : 0) ?: LIMIT_MAX);
                 cgroup_sample_set(&rows[i], CGROUP_EVENTS_HIGH, own && !f->max ? look_number * f->times : 0);
                 cgroup_sample_set(&rows[i], CGROUP_EVENTS_MAX, own && f->max ? look_number * f->times : 0);
-                cgroup_sample_set(&rows[i], CGROUP_MEMORY_SOME, 0);
-                cgroup_sample_set(&rows[i], CGROUP_MEMORY_FULL, 0);
         }
         if (f->held)
                 tracks_hold(&tracks, 3);
@@ -316,7 +316,8 @@ static void test_turned_over_at_a_limit(void **state _unused_) {
         /* It did not run into it, or is far from it: others stole it. */
         assert_turned(&(Turn) { .high = 1060 * MIB }, 25, 35, 45);
         assert_turned(&(Turn) { .high = 2000 * MIB, .times = 3 }, 25, 35, 45);
-        /* It took from others what we hold it at. */
+        /* It took from others what we hold it at; and a limit in a unit is set by whoever has it. */
+        assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .inner = true }, 25, 35, 45);
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .held = true }, 25, 35, 45);
 }
 

@@ -144,11 +144,13 @@ static uint64_t room(const World *w, int i) {
         return left;
 }
 
-/* Ran into a limit. */
+/* Ran into a limit, its own or one above. */
 static void throttle(World *w, int i) {
         for (int k = i; k >= 0; k = w->c[k].parent) {
-                w->c[k].events_high += w->c[k].high != LIMIT_MAX;
-                w->c[k].events_max += w->c[k].max != LIMIT_MAX;
+                uint64_t used = sum(w, k, offsetof(WorldCgroup, current));
+
+                w->c[k].events_high += used >= w->c[k].high;
+                w->c[k].events_max += used >= w->c[k].max;
         }
 }
 

@@ -122,7 +122,7 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last, uint64_t page_bytes) {
         TrackPoint p = { .usec = usec };
-        uint64_t file = 0, high, max;
+        uint64_t file = 0, high = 0, max = 0;
 
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
@@ -141,22 +141,22 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         p.have_io_psi = cgroup_sample_get(c, CGROUP_IO_SOME, &p.io_some) && cgroup_sample_get(c, CGROUP_IO_FULL, &p.io_full);
         p.have_file = cgroup_sample_get(c, CGROUP_FILE_LRU, &file) || last->have_file;
         p.file = c->have & (UINT32_C(1) << CGROUP_FILE_LRU) ? (uint32_t) MIN(file / page_bytes, (uint64_t) UINT32_MAX) : last->file;
-        p.events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max) ?
-                           (uint32_t) (high + max) : last->events;
+        p.have_events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max);
+        p.events = p.have_events ? (uint32_t) (high + max) : last->events;
         p.own = last->own;
         return p;
 }
 
 /* At a limit, within what the kernel charges at once and what has just been stolen, and ran into it since the last look, where
- * that look asked. */
+ * that look asked. Who has a unit sets the limits in it as he likes. */
 static bool ran_into_limit(const CgroupSample *c, const TrackPoint *last, const TrackPoint *p) {
         uint64_t high, max, least;
 
-        if (!cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) || !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) ||
+        if (c->kind == CGROUP_KIND_INNER || !p->have_events || !cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) || !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) ||
             MIN(high, max) == LIMIT_MAX)
                 return false;
         least = MIN(high, max) - MIN(high, max) / 16;
-        return last->have_psi ? p->events != last->events && MAX(p->current, last->current) >= least :
+        return last->have_events ? p->events != last->events && MAX(p->current, last->current) >= least :
                                 p->current >= least;
 }
 
@@ -279,7 +279,7 @@ static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
         return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
                a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
                a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->file == b->file &&
-               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
+               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file && a->have_events == b->have_events && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
 }
 
 static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_MAX], const TrackPoint *last) {
@@ -309,6 +309,9 @@ static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
                 anchor->have_psi = true;
                 anchor->memory_some = p->memory_some;
                 anchor->memory_full = p->memory_full;
+        }
+        if (p->have_events && !anchor->have_events) {
+                anchor->have_events = true;
                 anchor->events = p->events;
         }
         if (p->have_io_psi && !anchor->have_io_psi) {
@@ -679,7 +682,7 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
 bool track_throttled(const Track *t) {
         TrackPoint from = track_since(t, WINDOW_RECENT);
 
-        return from.usec > 0 && from.have_psi && t->last.events != from.events;
+        return from.usec > 0 && from.have_events && t->last.events != from.events;
 }
 
 bool track_turns_over(const Track *t) {

@@ -40,7 +40,7 @@ typedef struct TrackPoint {
         uint32_t events;                /* times that it ran into a limit of its own */
         uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself */
         uint32_t file;                  /* pages of page cache */
-        bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_file : 1;
+        bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_file : 1, have_events : 1;
 } TrackPoint;
 
 /* The points before the last one that a track keeps. */

@@ -31,8 +31,8 @@ typedef enum CgroupField {
         CGROUP_MEMORY_MAX,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_LOW,              /* bytes, LIMIT_MAX for "max" */
         CGROUP_MEMORY_MIN,              /* bytes, LIMIT_MAX for "max" */
-        CGROUP_EVENTS_HIGH,             /* memory.events, ever: times that it ran into memory.high … */
-        CGROUP_EVENTS_MAX,              /* … and into memory.max */
+        CGROUP_EVENTS_HIGH,             /* memory.events.local, ever: times that it ran into its memory.high … */
+        CGROUP_EVENTS_MAX,              /* … and into its memory.max */
         CGROUP_MEMORY_SOME,             /* usec of stall, ever (memory.pressure total=) */
         CGROUP_MEMORY_FULL,
         CGROUP_IO_SOME,

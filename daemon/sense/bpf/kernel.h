@@ -132,7 +132,7 @@ struct mem_cgroup {
         struct page_counter memory;
         struct page_counter swap;
         struct memcg_vmstats *vmstats;
-        atomic_long_t memory_events[9];
+        atomic_long_t memory_events_local[9];
         struct mem_cgroup_per_node *nodeinfo[1];
 };
 

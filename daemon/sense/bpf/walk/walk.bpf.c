@@ -275,11 +275,11 @@ static __always_inline void read_memory(WalkRecord *r, const struct cgroup *cgrp
                 set_from(r, WALK_SWAP_CURRENT, memcg, base + OFFSET(struct page_counter, usage));
                 set_from(r, WALK_SWAP_HIGH, memcg, base + OFFSET(struct page_counter, high));
         }
-        /* MEMCG_LOW, HIGH, MAX, OOM, OOM_KILL: their order is that of memory.events since 5.0. */
-        if (EXISTS(struct mem_cgroup, memory_events)) {
+        /* MEMCG_LOW, HIGH, MAX, OOM, OOM_KILL: their order is that of memory.events.local since 5.2. */
+        if (EXISTS(struct mem_cgroup, memory_events_local)) {
                 u64 events[5];
 
-                if (bpf_probe_read_kernel(events, sizeof events, memcg + OFFSET(struct mem_cgroup, memory_events)) == 0)
+                if (bpf_probe_read_kernel(events, sizeof events, memcg + OFFSET(struct mem_cgroup, memory_events_local)) == 0)
                         for (int i = 0; i < 5; i++)
                                 set(r, WALK_EVENTS_LOW + i, events[i]);
         }
