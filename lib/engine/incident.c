@@ -80,8 +80,11 @@ static IncidentResource alarm_resource(const Alarm *a) {
 static bool is_at_limit(const Engine *e, const Domain *victim) {
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
-                const Track *t = c->kind == CGROUP_KIND_SLICE && path_within(victim->cgroup, c->path) ? tracks_find(&e->tracks, c->id) : NULL;
+                const Track *t;
 
+                if (c->kind != CGROUP_KIND_SLICE || !path_within(victim->cgroup, c->path))
+                        continue;
+                t = tracks_find(&e->tracks, c->id);
                 if (t && track_turns_over(t))
                         return true;
         }
@@ -91,7 +94,7 @@ static bool is_at_limit(const Engine *e, const Domain *victim) {
 /* Who stalls waits for pages, and those that were stolen in between are what somebody else took. How much is left of memory or
  * swap is another question: page cache takes nothing of that. */
 static IntakeMeasure alarm_measure(const Engine *e, const Domain *victim, const Alarm *alarm) {
-        if (alarm_resource(alarm) == RESOURCE_MEMORY && alarm->conditions[0].type != CONDITION_MEMORY_PRESSURE)
+        if (alarm->conditions[0].type != CONDITION_MEMORY_PRESSURE)
                 return INTAKE_KEPT;
         return is_at_limit(e, victim) ? INTAKE_ALL : INTAKE_FROM_OTHERS;
 }
@@ -102,7 +105,7 @@ void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
 
         blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample,
                     victim ? victim->cgroup : "/", e->config.page_bytes);
-        if (a)
+        if (a && ret->resource == RESOURCE_MEMORY)
                 ret->measure = alarm_measure(e, victim, &victim->alarms[a->alarm]);
         /* Who is outside of it takes nothing of what a limit leaves. */
         for (size_t i = 0; a && alarm_is_about_limit(a) && i < victim->alarms[a->alarm].n_conditions; i++)

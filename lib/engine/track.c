@@ -152,8 +152,8 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
 static bool ran_into_limit(const CgroupSample *c, const TrackPoint *last, const TrackPoint *p) {
         uint64_t high, max, least;
 
-        if (c->kind == CGROUP_KIND_INNER || !p->have_events || !cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) || !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) ||
-            MIN(high, max) == LIMIT_MAX)
+        if (c->kind == CGROUP_KIND_INNER || !p->have_events || !cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) ||
+            !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) || MIN(high, max) == LIMIT_MAX)
                 return false;
         least = MIN(high, max) - MIN(high, max) / 16;
         return last->have_events ? p->events != last->events && MAX(p->current, last->current) >= least :
@@ -279,7 +279,8 @@ static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
         return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
                a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
                a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->file == b->file &&
-               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file && a->have_events == b->have_events && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
+               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file &&
+               a->have_events == b->have_events && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
 }
 
 static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_MAX], const TrackPoint *last) {
@@ -590,7 +591,8 @@ static bool was_in(const Tracks *t, const Buried *b, uint64_t top_id) {
         return true;
 }
 
-void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate) {
+void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes,
+                   uint64_t *ret_rate) {
         *ret_bytes = *ret_rate = 0;
         for (size_t i = 0; i < BURIED_MAX; i++) {
                 uint64_t age = buried_age(&t->buried[i], now_usec), reach = 2 * window_usec[w];

@@ -148,7 +148,8 @@ Track *tracks_find(const Tracks *t, uint64_t id);
 void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes);
 /* The memory that those took in who are gone and lay in the cgroup top_id, less and less of it, until the window no longer
  * reaches back to them. */
-void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes, uint64_t *ret_rate);
+void tracks_buried(const Tracks *t, IntakeMeasure m, TrackWindow w, uint64_t top_id, uint64_t now_usec, uint64_t *ret_bytes,
+                   uint64_t *ret_rate);
 
 /* What the last point is compared with over a window; with usec = 0 where there is none. */
 TrackPoint track_since(const Track *t, TrackWindow w);
