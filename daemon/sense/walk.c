@@ -125,6 +125,10 @@ static void read_use(Walk *w, Known *n, bool keep) {
                 known_set(n, CGROUP_SWAP_CURRENT, v);
 }
 
+static bool is_held(const Walk *w, const Known *n) {
+        return n->held_until_usec > w->now_usec || (n->held_until_usec > 0 && n->limited);
+}
+
 static bool is_hot(const Walk *w, const Known *n) {
         return n->hot_until_usec > w->now_usec;
 }
@@ -139,8 +143,8 @@ static bool read_stat_counted(const Walk *w, Known *n) {
                 return false;
         cache = counted_get(w, n, WALK_FILE_LRU, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
                 counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
-        /* Asked for with io, by the forecast of a domain's limit, and of who takes in memory: it may be no more than this. */
-        if (!cache && (w->io || n->domain || is_hot(w, n)))
+        /* Asked for with io, by the forecast of a domain's limit, and of who takes in memory or is held: it may be no more than this. */
+        if (!cache && (w->io || n->domain || is_held(w, n) || is_hot(w, n)))
                 return false;
         known_set(n, CGROUP_PGSTEAL, steal);
         known_set(n, CGROUP_PGSCAN, scan);
@@ -512,10 +516,6 @@ static void row_detail(Walk *w, Known *n, CgroupSample *row, bool keep) {
                 row->io_max = n->io->max;
                 row->n_io_max = (uint8_t) n->io->n_max;
         }
-}
-
-static bool is_held(const Walk *w, const Known *n) {
-        return n->held_until_usec > w->now_usec || (n->held_until_usec > 0 && n->limited);
 }
 
 /* Lists n's children and reads what all of them use; one that went while we looked may have a successor

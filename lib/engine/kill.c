@@ -51,30 +51,38 @@ static bool is_bystander(const Engine *e, uint64_t id) {
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
+/* Memory and swap of a row without page cache, which can be had without a kill; 0 where that is most of it. */
+static uint64_t kept(const CgroupSample *row) {
+        uint64_t memory, swap = 0, file = 0;
+
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &memory))
+                return 0;
+        (void) cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &swap);
+        (void) cgroup_sample_get(row, CGROUP_FILE_LRU, &file);
+        file = MIN(file, memory);
+        return memory + swap > 2 * file ? memory + swap - file : 0;
+}
+
 /* With a unit in Exclude= in it, a slice is not held (verdict.c). */
 const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *largest = NULL;
         uint64_t most = 0;
 
         if (row->kind != CGROUP_KIND_SLICE)
-                return row;
+                return kept(row) > 0 ? row : NULL;
         for (const CgroupSample *u = row + 1; u < e->sample->cgroups + e->sample->n_cgroups; u++) {
-                uint64_t memory, swap = 0, file = 0;
+                uint64_t bytes = kept(u);
 
                 if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||
-                    !cgroup_sample_get(u, CGROUP_MEMORY_CURRENT, &memory) || is_bystander(e, u->id))
+                    bytes == 0 || is_bystander(e, u->id))
                         continue;
-                (void) cgroup_sample_get(u, CGROUP_SWAP_CURRENT, &swap);
-                /* Page cache can be had without a kill. */
-                (void) cgroup_sample_get(u, CGROUP_FILE_LRU, &file);
-                memory -= MIN(file, memory);
                 /* avoid ranks last: only where there is nothing else. */
                 if (u->flags & CGROUP_AVOID)
-                        memory = swap = 0;
-                if (!largest || memory + swap > most) {
+                        bytes = 0;
+                if (!largest || bytes > most) {
                         largest = u;
-                        most = memory + swap;
+                        most = bytes;
                 }
         }
         return largest;

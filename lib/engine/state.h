@@ -177,7 +177,8 @@ uint64_t room_for(const Engine *e, const char *path);
 /* KillBudget= allows one more in the domain. */
 bool kill_budget_left(Engine *e, const Domain *d);
 void kill_budget_spend(Engine *e, const Domain *d);
-/* Of a contained slice the unit that uses most among those that are no bystanders, never the slice; else row itself. NULL: nobody. */
+/* Of a contained slice the unit that has most, page cache aside, among those that are no bystanders, never the slice; else row itself.
+ * Nobody most of whose memory is page cache, which can be had without a kill. NULL: nobody. */
 const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d);
 
 /* contain.c */

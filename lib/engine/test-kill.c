@@ -193,6 +193,32 @@ static void test_killed_after(void **state) {
         }
 }
 
+/* Whose memory is page cache lives with less of it, however much he reads and whoever goes on to suffer: a kill would free nothing more. */
+static void test_page_cache_is_no_reason(void **state _unused_) {
+        int hog;
+
+        world_without_host_alarm(&w);
+        w.policy.domains[1].contain.steps[STEP_SQUEEZE] = false;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 0);
+        w.c[hog].stream = 200 * MIB;
+        w.ache_until = w.now + 600 * USEC_PER_SEC;
+        world_run_until_held(&w, hog);
+        for (int k = 0; k < 1200; k++) {
+                w.stolen += 1000;
+                w.c[hog].cache = w.c[hog].current * 3 / 4;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_int_equal(w.kills, 0);
+        assert_true(w.c[hog].high < LIMIT_MAX);
+        /* Which is no place to hide in. */
+        for (int k = 0; k < 400 && w.kills == 0; k++) {
+                w.stolen += 1000;
+                w.c[hog].cache = w.c[hog].current / 4;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[hog].killed);
+}
+
 /* One at a time on the host: what the first one frees may be all that was lacking. */
 static void test_one_kill_at_a_time(void **state _unused_) {
         uint64_t held;
@@ -223,6 +249,7 @@ int main(void) {
                 T(test_budget_where_domains_come_and_go),
                 T(test_who_is_killed_of_a_slice),
                 T(test_killed_after),
+                T(test_page_cache_is_no_reason),
                 T(test_one_kill_at_a_time),
         };
 
