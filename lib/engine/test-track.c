@@ -357,6 +357,35 @@ static void test_kept(void **state _unused_) {
         }
 }
 
+/* What one had reclaimed at its own limit and fetched back again it did not give to anybody: it hides no growth, here nor in swap. */
+static void test_thrashing_at_a_limit_hides_nothing(void **state _unused_) {
+        for (unsigned swaps = 0; swaps < 2; swaps++) {
+                RowValues v;
+                Intake in;
+
+                assert_int_equal(tracks_init(&tracks), 0);
+                for (unsigned k = 0; k < 4; k++) {
+                        CgroupSample c = { .id = 3, .path = "/a.service", .kind = CGROUP_KIND_UNIT, .use = v.use, .detail = v.detail };
+
+                        cgroup_sample_set(&c, CGROUP_MEMORY_CURRENT, (1000 + (swaps ? 0 : 5 * k)) * MIB);
+                        cgroup_sample_set(&c, CGROUP_SWAP_CURRENT, (100 + (swaps ? 5 * k : 0)) * MIB);
+                        cgroup_sample_set(&c, CGROUP_PGSTEAL, 20 * k * MIB / PAGE);
+                        cgroup_sample_set(&c, CGROUP_WORKINGSET_ACTIVATE, 20 * k * MIB / PAGE);
+                        cgroup_sample_set(&c, CGROUP_MEMORY_HIGH, 1010 * MIB);
+                        cgroup_sample_set(&c, CGROUP_MEMORY_MAX, LIMIT_MAX);
+                        cgroup_sample_set(&c, CGROUP_EVENTS_HIGH, 9 * k);
+                        cgroup_sample_set(&c, CGROUP_EVENTS_MAX, 0);
+                        cgroup_sample_set(&c, CGROUP_MEMORY_SOME, 0);
+                        cgroup_sample_set(&c, CGROUP_MEMORY_FULL, 0);
+                        tracks_update(&tracks, &(Sample) { .usec = (10 + k) * USEC_PER_SEC / 10, .cgroups = &c, .n_cgroups = 1, .complete = true },
+                                      false, PAGE);
+                }
+                assert_true(track_intake(tracks_find(&tracks, 3), INTAKE_FROM_OTHERS, WINDOW_RECENT, PAGE, &in));
+                assert_int_equal(in.bytes, 15 * MIB);
+                tracks_done(&tracks);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
@@ -369,6 +398,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_io_of_many_keeps_nobody_out, setup, teardown),
                 cmocka_unit_test(test_turned_over_at_a_limit),
+                cmocka_unit_test(test_thrashing_at_a_limit_hides_nothing),
                 cmocka_unit_test(test_kept),
         };
 

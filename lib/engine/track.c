@@ -179,12 +179,15 @@ static bool intake_between(const TrackPoint *from, const TrackPoint *to, IntakeM
         /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
         swapped = gauge_delta(to->swap, from->swap);
         if (from->have_stat && to->have_stat) {
-                uint64_t pages = counter_delta(to->pgsteal, from->pgsteal);
+                uint64_t whole = counter_delta(to->pgsteal, from->pgsteal), pages = whole, again = counter_delta(to->activate, from->activate);
 
-                if (m == INTAKE_FROM_OTHERS)
+                /* Of what it fetched back, the same part it had taken from itself before. */
+                if (m == INTAKE_FROM_OTHERS && whole > 0) {
                         pages -= MIN(pages, (uint64_t) (to->own - from->own));
+                        again = mul_div_u64(again, pages, whole);
+                }
                 stolen = (int64_t) MIN(pages * page_bytes, (uint64_t) INT64_MAX / 4);
-                back = (int64_t) MIN(counter_delta(to->activate, from->activate) * page_bytes, (uint64_t) INT64_MAX / 4);
+                back = (int64_t) MIN(again * page_bytes, (uint64_t) INT64_MAX / 4);
         }
         if (m == INTAKE_KEPT) {
                 if (from->have_file && to->have_file)
