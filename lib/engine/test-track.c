@@ -102,6 +102,7 @@ static void test_empty_ones_are_born_still(void **state _unused_) {
         s.n_cgroups = 3;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 0);
         cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 0);
+        cgroup_sample_set(&rows[1], CGROUP_FILE_LRU, 0);
         tracks_update(&tracks, &s, false, PAGE);
         s.usec += USEC_PER_SEC;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_SOME, 500);
@@ -136,6 +137,21 @@ static void test_born_with_something(void **state _unused_) {
         tracks_update(&tracks, &s, false, PAGE);
         assert_int_equal(taken(2, WINDOW_LONG), 40 * MIB);
         assert_int_equal(taken(2, WINDOW_RECENT), 0);
+}
+
+/* Of what one has who was born since the last look page cache is no more kept than that of others. */
+static void test_born_with_page_cache(void **state _unused_) {
+        RowValues values = {};
+        CgroupSample rows[2];
+        Intake in;
+        Sample s;
+
+        first_seen(&s, rows, &values, false);
+        s.usec += 200 * USEC_PER_MSEC;
+        cgroup_sample_set(&rows[1], CGROUP_FILE_LRU, 20 * MIB);
+        tracks_update(&tracks, &s, false, PAGE);
+        assert_true(track_intake(tracks_find(&tracks, 2), INTAKE_KEPT, WINDOW_LONG, PAGE, &in));
+        assert_int_equal(in.bytes, 10 * MIB);
 }
 
 /* Of one that found no row before it is not known since when it has what it has. */
@@ -393,6 +409,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_a_slice_that_stands_still, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_empty_ones_are_born_still, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_with_something, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_born_with_page_cache, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_late_with_something, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),

@@ -302,7 +302,7 @@ static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_
 
 /* It had nothing at that time: all that it has, it took in since then. */
 static void track_born(Track *track, uint64_t usec) {
-        track->last = (TrackPoint) { .usec = usec, .have_memory = true, .have_stat = true };
+        track->last = (TrackPoint) { .usec = usec, .have_memory = true, .have_stat = true, .have_file = true };
         track->anchor_usec[ANCHOR_OLDER + WINDOW_LONG] = track->anchor_usec[ANCHOR_NEWER + WINDOW_LONG] = usec;
 }
 
