@@ -83,6 +83,7 @@ struct Known {
         int dir_fd;                     /* -EBADF = not kept */
         unsigned walk;                  /* number of the walk that met it last */
         unsigned listed;                /* number of the walk whose census had it listed */
+        uint32_t stat_pages;            /* memory.current when memory.stat was read last, in pages */
         const WalkRecord *record;       /* of the present walk's census; NULL = it has none */
         uint32_t have;                  /* 1 << CgroupField: known values, maybe of an earlier sample */
         uint32_t fresh;                 /* … of which these stand for the present sample */

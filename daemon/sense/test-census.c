@@ -473,6 +473,27 @@ static void test_cache_of_a_domain(void **state) {
         assert_false(row(f, "/b.slice")->have & (1u << CGROUP_FILE_LRU));
 }
 
+/* A record costs nothing: page cache of who stands still otherwise is that of now. */
+static void test_cache_at_rest(void **state) {
+        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE,
+                                            WALK_FILE_LRU, WALK_FILE_DIRTY, WALK_FILE_WRITEBACK };
+        Fixture *f = *state;
+        uint64_t root = f->registry.root->id, a = make(f, "a.slice");
+
+        put(f, ".", "memory.stat", "pgscan 7\npgsteal 8\n");
+        for (uint64_t k = 1; k <= 2; k++) {
+                WalkRecord *r;
+
+                f->n_next = 0;
+                (void) record(f, root, 0);
+                r = record(f, a, root);
+                for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
+                        record_set(r, fields[i], fields[i] == WALK_FILE_LRU ? 100 * k : 1000);
+                walk_all(&f->walk, 10 * k * SEC);
+                assert_int_equal(value(f, "/a.slice", CGROUP_FILE_LRU), 100 * k * PAGE);
+        }
+}
+
 /* Of very many cgroups few are looked at, and their files are read for less; unless there are as many domains. */
 static void test_hot_by_what_is_cheaper(void **state) {
         Fixture *f = *state;
@@ -825,6 +846,7 @@ int main(int argc, char *argv[]) {
 #endif
                 cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cache_of_a_domain, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_cache_at_rest, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_hot_by_what_is_cheaper, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_without_the_controller, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_born_and_gone, setup, teardown),

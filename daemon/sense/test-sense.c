@@ -468,6 +468,31 @@ static void test_stat_follows_parent(void **state) {
         assert_int_equal(value(s, "/a.slice/x.service", CGROUP_PGSTEAL), 1);
 }
 
+/* Page cache comes without reclaim, and goes without it where files are deleted: whose use changed is asked for it, or his first look
+ * from close by would show a day's worth of it as one step. */
+static void test_page_cache_at_rest(void **state) {
+        Fixture *f = *state;
+        const Sample *s;
+
+        make(f, "a.service", 10 * MB);
+        make(f, "b.service", 10 * MB);
+        set_text(f, "a.service", "memory.stat", "active_file 0\ninactive_file 0\npgsteal 7\n");
+        set_text(f, "b.service", "memory.stat", "active_file 0\ninactive_file 0\npgsteal 7\n");
+        open_sensor(f);
+        (void) sensor_sample(f->sensor, SAMPLE_ALL, SEC);
+        set(f, "a.service", "memory.current", 90 * MB);
+        set_text(f, "a.service", "memory.stat", "active_file 30000000\ninactive_file 50000000\npgsteal 7\n");
+        set_text(f, "b.service", "memory.stat", "active_file 4096\ninactive_file 4096\npgsteal 7\n");
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 11 * SEC);
+        assert_int_equal(value(s, "/a.service", CGROUP_FILE_LRU), 80000000);
+        /* What cannot be much is not worth reading. */
+        assert_int_equal(value(s, "/b.service", CGROUP_FILE_LRU), 0);
+        set(f, "a.service", "memory.current", 10 * MB);
+        set_text(f, "a.service", "memory.stat", "active_file 0\ninactive_file 0\npgsteal 7\n");
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 21 * SEC);
+        assert_int_equal(value(s, "/a.service", CGROUP_FILE_LRU), 0);
+}
+
 static void test_hot(void **state) {
         Fixture *f = *state;
         const Sample *s;
@@ -955,6 +980,7 @@ int main(void) {
                 TEST(test_xattrs),
                 TEST(test_marks_of_another_user),
                 TEST(test_stat_follows_parent),
+                TEST(test_page_cache_at_rest),
                 TEST(test_hot),
                 TEST(test_stream_at_rest),
                 TEST(test_hot_stream),

@@ -133,28 +133,33 @@ static bool is_hot(const Walk *w, const Known *n) {
         return n->hot_until_usec > w->now_usec;
 }
 
+/* Page cache from the record. */
+static bool read_cache_counted(const Walk *w, Known *n) {
+        uint64_t file, dirty, writeback;
+
+        if (!counted_get(w, n, WALK_FILE_LRU, &file) || !counted_get(w, n, WALK_FILE_DIRTY, &dirty) ||
+            !counted_get(w, n, WALK_FILE_WRITEBACK, &writeback))
+                return false;
+        known_set(n, CGROUP_FILE_LRU, file);
+        known_set(n, CGROUP_FILE_DIRTY, dirty);
+        known_set(n, CGROUP_FILE_WRITEBACK, writeback);
+        return true;
+}
+
 /* memory.stat's figures from the record, if it has all of them. */
 static bool read_stat_counted(const Walk *w, Known *n) {
-        uint64_t steal, scan, refault, activate, file, dirty, writeback;
-        bool cache;
+        uint64_t steal, scan, refault, activate;
 
         if (!counted_get(w, n, WALK_PGSTEAL, &steal) || !counted_get(w, n, WALK_PGSCAN, &scan) ||
             !counted_get(w, n, WALK_REFAULT, &refault) || !counted_get(w, n, WALK_ACTIVATE, &activate))
                 return false;
-        cache = counted_get(w, n, WALK_FILE_LRU, &file) && counted_get(w, n, WALK_FILE_DIRTY, &dirty) &&
-                counted_get(w, n, WALK_FILE_WRITEBACK, &writeback);
         /* Asked for with io, by the forecast of a domain's limit, and of who takes in memory or is held: it may be no more than this. */
-        if (!cache && (w->io || n->domain || is_held(w, n) || is_hot(w, n)))
+        if (!read_cache_counted(w, n) && (w->io || n->domain || is_held(w, n) || is_hot(w, n)))
                 return false;
         known_set(n, CGROUP_PGSTEAL, steal);
         known_set(n, CGROUP_PGSCAN, scan);
         known_set(n, CGROUP_WORKINGSET_REFAULT, refault);
         known_set(n, CGROUP_WORKINGSET_ACTIVATE, activate);
-        if (cache) {
-                known_set(n, CGROUP_FILE_LRU, file);
-                known_set(n, CGROUP_FILE_DIRTY, dirty);
-                known_set(n, CGROUP_FILE_WRITEBACK, writeback);
-        }
         return true;
 }
 
@@ -177,6 +182,7 @@ static void read_stat(Walk *w, Known *n, bool keep) {
         if (n->no_memory)
                 return;
         n->stat_walk = w->number;
+        n->stat_pages = (uint32_t) (n->use[CGROUP_MEMORY_CURRENT] / w->page_bytes);
         n->have &= ~STAT_BITS;
         n->fresh &= ~STAT_BITS;
         if (read_stat_counted(w, n))
@@ -637,6 +643,14 @@ static void walk_begin(Walk *w, uint64_t now_usec, bool all) {
         root->fresh = 0;
 }
 
+/* Page cache comes without reclaim, and goes without it where files are deleted. That of long ago would make the first reading from
+ * close by look like one huge step. */
+static bool cache_moved(const Walk *w, Known *n) {
+        uint64_t pages = n->use[CGROUP_MEMORY_CURRENT] / w->page_bytes, then = n->stat_pages;
+
+        return !read_cache_counted(w, n) && (MAX(pages, then) - MIN(pages, then)) * w->page_bytes >= HOT_BYTES_MIN;
+}
+
 /* Whether at a limit of its own, only its details tell. */
 static bool much_was_stolen(const Walk *w, const Known *n) {
         return n->have & BIT(CGROUP_PGSTEAL) && n->base.have_stat &&
@@ -654,8 +668,8 @@ static void level_all(Walk *w, Known *n) {
         for (Known *c = n->children; c; c = c->next) {
                 CgroupSample *row;
 
-                /* Page cache comes without reclaim, and a domain's limit is measured by it. */
-                if (moved || c->domain || !(c->have & BIT(CGROUP_PGSTEAL)))
+                /* A domain's limit is measured by its page cache. */
+                if (moved || c->domain || !(c->have & BIT(CGROUP_PGSTEAL)) || cache_moved(w, c))
                         read_stat(w, c, false);
                 else
                         c->fresh |= c->have & STAT_BITS; /* they stand still, as the parent's do */
