@@ -471,6 +471,17 @@ static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
         assert_true(w.c[stream].touched > 0);
 }
 
+/* Nor does it where a service beside the victim reads a little at a limit of its own: the victim does not lie below that. */
+static void test_stream_beside_a_service_at_its_own_limit(void **state _unused_) {
+        int reader;
+
+        world_without_host_alarm(&w);
+        reader = world_add(&w, "/workload.slice/reader.service", CGROUP_KIND_UNIT, 20 * MIB);
+        w.c[reader].max = 20 * MIB;
+        w.c[reader].stream = 2 * MIB;
+        stream_beside_a_leak(100 * MIB, LIMIT_MAX);
+}
+
 /* A backup fills free memory with page cache faster than a leak takes it: that is not why there will be none. */
 static void test_cache_beside_a_leak_is_no_exhaustion(void **state _unused_) {
         int hog = world_hog(&w, "/sideload.slice/hog.service", 30 * MIB), backup;
@@ -984,6 +995,7 @@ int main(void) {
                 T(test_stream_at_its_high_beside_a_leak),
                 T(test_stream_at_its_max_beside_a_leak),
                 T(test_stream_below_the_limit_of_the_victim),
+                T(test_stream_beside_a_service_at_its_own_limit),
                 T(test_cache_beside_a_leak_is_no_exhaustion),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),

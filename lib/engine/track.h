@@ -106,6 +106,7 @@ typedef struct Track {
         TrackMoves *moves;              /* NULL: it stands still, each anchor is what the last point is … */
         uint64_t anchor_usec[_ANCHOR_MAX];      /* … at this time; 0 = there is none yet */
         uint64_t idle_usec;             /* known to have done no io until then */
+        uint64_t turned_usec;           /* pages were last stolen from it at a limit of its own, or of a slice above it, before this */
 } Track;
 
 /* What a cgroup that is gone, or a unit that gave back most of what it had, had taken in until then: without it all
@@ -165,7 +166,7 @@ uint64_t track_io_stall(const Track *t, TrackWindow w);
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
 /* True where it ran into a limit of its own within the recent window. */
 bool track_throttled(const Track *t);
-/* True where pages were stolen from it at such a limit meanwhile. */
+/* True where pages were stolen from it at such a limit meanwhile; what was in there, at limits of those that lie in it, is none. */
 bool track_turns_over(const Track *t);
 
 /* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
