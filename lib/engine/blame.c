@@ -75,13 +75,18 @@ static bool io_intake(const Tracks *t, const Track *track, const CgroupSample *c
         return true;
 }
 
+/* What one takes from himself at a limit that the victim lies below as well, he takes from the victim. */
+static IntakeMeasure row_measure(const CgroupSample *c, const BlameScope *scope) {
+        return scope->at_limit && (path_within(c->path, scope->at_limit) || path_within(scope->at_limit, c->path)) ? INTAKE_ALL : scope->measure;
+}
+
 static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
         const Track *track = tracks_find(t, c->id);
 
         if (!track)
                 return false;
         if (scope->resource == RESOURCE_MEMORY)
-                return track_intake(track, scope->measure, w, scope->page_bytes, ret);
+                return track_intake(track, row_measure(c, scope), w, scope->page_bytes, ret);
         if (!scope->credit)
                 return io_intake(t, track, c, w, scope, ret);
         if (!io_intake(t, track, c, w, scope, ret))
@@ -98,7 +103,7 @@ static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, c
         if (!row_intake(t, c, w, scope, ret))
                 return false;
         if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE) {
-                Intake below = track_below(tracks_find(t, c->id), scope->measure, w);
+                Intake below = track_below(tracks_find(t, c->id), row_measure(c, scope), w);
 
                 if (below.rate > ret->rate) {
                         ret->bytes = below.bytes;
@@ -138,7 +143,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
-                tracks_buried(t, scope->measure, w, parent->id, s->usec, &bytes, &rate);
+                tracks_buried(t, scope->at_limit ? INTAKE_ALL : scope->measure, w, parent->id, s->usec, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
         }

@@ -76,8 +76,8 @@ static IncidentResource alarm_resource(const Alarm *a) {
                        RESOURCE_IO : RESOURCE_MEMORY;
 }
 
-/* It is in a slice where pages are stolen because a limit was reached, so who turns over what that leaves may be its trouble. */
-static bool is_at_limit(const Engine *e, const Domain *victim) {
+/* The slice that it is in where pages are stolen because a limit was reached, so who turns over what that leaves may be its trouble. */
+static const char *at_limit(const Engine *e, const Domain *victim) {
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 const Track *t;
@@ -86,17 +86,18 @@ static bool is_at_limit(const Engine *e, const Domain *victim) {
                         continue;
                 t = tracks_find(&e->tracks, c->id);
                 if (t && track_turns_over(t))
-                        return true;
+                        return c->path;
         }
-        return false;
+        return NULL;
 }
 
 /* Who stalls waits for pages, and those that were stolen in between are what somebody else took. How much is left of memory or
  * swap is another question: page cache takes nothing of that. */
-static IntakeMeasure alarm_measure(const Engine *e, const Domain *victim, const Alarm *alarm) {
+static void measure_choose(const Engine *e, const Domain *victim, const Alarm *alarm, BlameScope *scope) {
         if (alarm->conditions[0].type != CONDITION_MEMORY_PRESSURE)
-                return INTAKE_KEPT;
-        return is_at_limit(e, victim) ? INTAKE_ALL : INTAKE_FROM_OTHERS;
+                scope->measure = INTAKE_KEPT;
+        else
+                scope->at_limit = at_limit(e, victim);
 }
 
 void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
@@ -106,7 +107,7 @@ void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret) {
         blame_scope(ret, a ? alarm_resource(&victim->alarms[a->alarm]) : RESOURCE_MEMORY, &e->tracks, &e->waits, e->sample,
                     victim ? victim->cgroup : "/", e->config.page_bytes);
         if (a && ret->resource == RESOURCE_MEMORY)
-                ret->measure = alarm_measure(e, victim, &victim->alarms[a->alarm]);
+                measure_choose(e, victim, &victim->alarms[a->alarm], ret);
         /* Who is outside of it takes nothing of what a limit leaves. */
         for (size_t i = 0; a && alarm_is_about_limit(a) && i < victim->alarms[a->alarm].n_conditions; i++)
                 if (victim->alarms[a->alarm].conditions[i].type == CONDITION_MEMORY_EXHAUSTION)

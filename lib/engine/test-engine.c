@@ -482,6 +482,27 @@ static void test_stream_beside_a_service_at_its_own_limit(void **state _unused_)
         stream_beside_a_leak(100 * MIB, LIMIT_MAX);
 }
 
+/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside turns over
+ * below one that they do not lie below. */
+static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state _unused_) {
+        int stream, other;
+
+        world_without_host_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
+        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        w.c[other].max = 10 * MIB;
+        w.c[other].stream = 900 * MIB;
+        w.c[stream].stream = 300 * MIB;
+        w.ache_until = w.now + 20 * USEC_PER_SEC;
+        for (int k = 0; k < 200 && w.c[stream].touched == 0; k++) {
+                w.stolen += 1000;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, stream);
+        assert_true(w.c[stream].touched > 0);
+}
+
 /* A backup fills free memory with page cache faster than a leak takes it: that is not why there will be none. */
 static void test_cache_beside_a_leak_is_no_exhaustion(void **state _unused_) {
         int hog = world_hog(&w, "/sideload.slice/hog.service", 30 * MIB), backup;
@@ -996,6 +1017,7 @@ int main(void) {
                 T(test_stream_at_its_max_beside_a_leak),
                 T(test_stream_below_the_limit_of_the_victim),
                 T(test_stream_beside_a_service_at_its_own_limit),
+                T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
