@@ -51,15 +51,16 @@ static bool is_bystander(const Engine *e, uint64_t id) {
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
-/* Memory and swap of a row without page cache, which can be had without a kill; 0 where that is most of it. */
-static uint64_t kept(const CgroupSample *row) {
-        uint64_t memory, swap = 0, file = 0;
+/* Memory and swap of a row without page cache, which can be had without a kill; 0 where that is most of it. Of who takes in little
+ * it is not read at each look: then as it was told last. */
+static uint64_t kept(const Engine *e, const CgroupSample *row) {
+        const Track *t = tracks_find(&e->tracks, row->id);
+        uint64_t memory, swap = 0, file;
 
-        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &memory))
+        if (!t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &memory))
                 return 0;
         (void) cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &swap);
-        (void) cgroup_sample_get(row, CGROUP_FILE_LRU, &file);
-        file = MIN(file, memory);
+        file = MIN(t->last.file * e->config.page_bytes, memory);
         return memory + swap > 2 * file ? memory + swap - file : 0;
 }
 
@@ -69,9 +70,9 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
         uint64_t most = 0;
 
         if (row->kind != CGROUP_KIND_SLICE)
-                return kept(row) > 0 ? row : NULL;
+                return kept(e, row) > 0 ? row : NULL;
         for (const CgroupSample *u = row + 1; u < e->sample->cgroups + e->sample->n_cgroups; u++) {
-                uint64_t bytes = kept(u);
+                uint64_t bytes = kept(e, u);
 
                 if (!path_within(u->path, c->path) || u->kind != CGROUP_KIND_UNIT ||
                     (u->flags & (CGROUP_PROTECTED | CGROUP_OMIT)) || policy_domain_of(e->policy, u->path) != d ||

@@ -103,6 +103,7 @@ static const struct SliceCase {
         uint64_t mib[3], swap_mib, cache_mib;   /* of the second one */
         CgroupFlags flags;              /* … which it gets when the slice is held already */
         bool domain;                    /* it lies in a domain of its own */
+        bool unread;                    /* it takes in too little to be looked at closely */
         uint64_t stream;                /* of the one that only looks busy */
         char killed;
 } slice_cases[] = {
@@ -112,6 +113,7 @@ static const struct SliceCase {
         { { 60, 20, 10 }, .swap_mib = 100, .killed = 'b' },
         /* Page cache can be had without a kill. */
         { { 20, 90, 30 }, .cache_mib = 80, .killed = 'c' },
+        { { 20, 90, 30 }, .cache_mib = 80, .unread = true, .killed = 'c' },
         { { 10, 20, 60 }, .stream = 100 * MIB, .killed = 'c' },
         /* One that is to be avoided only where there is nobody else, one that is left out never, nor one of another domain. */
         { { 20, 60, 10 }, .swap_mib = 100, .flags = CGROUP_AVOID, .killed = 'a' },
@@ -138,6 +140,7 @@ static void killed_of_slice(const struct SliceCase *c) {
         w.c[idle].stream = c->stream;
         w.c[job[1]].swap = c->swap_mib * MIB;
         w.c[job[1]].cache = c->cache_mib * MIB;
+        w.c[job[1]].unread = c->unread;
         w.swap_free -= c->swap_mib * MIB;
         world_run(&w, 25 * USEC_PER_SEC);
         for (int i = 0; i < 3; i++)
