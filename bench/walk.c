@@ -54,7 +54,7 @@ static const struct {
         { WALK_MEMORY_LOW, "memory.low", "memory.low", {}, 4096 },
         { WALK_MEMORY_MIN, "memory.min", "memory.min", {}, 4096 },
         { WALK_ANON, "anon", "memory.stat", { "anon" }, 4096 },
-        { WALK_FILE_LRU, "file", "memory.stat", { "active_file", "inactive_file" }, 4096 },
+        { WALK_CACHE, "cache", "memory.stat", { "active_file", "inactive_file", "swapcached" }, 4096 },
         { WALK_FILE_DIRTY, "dirty", "memory.stat", { "file_dirty" }, 4096 },
         { WALK_FILE_WRITEBACK, "writeback", "memory.stat", { "file_writeback" }, 4096 },
         { WALK_FAULTS, "faults", "memory.stat", { "pgfault" }, 1 },
@@ -340,7 +340,7 @@ static uint64_t slack_of(size_t f, uint64_t high) {
 
         if (w >= WALK_IO_SOME && w <= WALK_CPU_USAGE)
                 return PSI_SLACK_USEC;
-        if (w == WALK_MEMORY_CURRENT || w == WALK_SWAP_CURRENT || w == WALK_ANON || w == WALK_FILE_LRU)
+        if (w == WALK_MEMORY_CURRENT || w == WALK_SWAP_CURRENT || w == WALK_ANON || w == WALK_CACHE)
                 return MAX(USE_SLACK_BYTES, high / 50);
         return 0;
 }

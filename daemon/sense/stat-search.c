@@ -33,8 +33,9 @@ static const struct {
 } lines[] = {
 #define FIELD(f) (UINT64_C(1) << (f))
         { "anon", true, FIELD(WALK_ANON) },
-        { "active_file", true, FIELD(WALK_FILE_LRU) },
-        { "inactive_file", true, FIELD(WALK_FILE_LRU) },
+        { "active_file", true, FIELD(WALK_CACHE) },
+        { "inactive_file", true, FIELD(WALK_CACHE) },
+        { "swapcached", true, FIELD(WALK_CACHE) },
         { "pgfault", false, FIELD(WALK_FAULTS) },
         { "pgmajfault", false, FIELD(WALK_MAJOR_FAULTS) },
         { "workingset_refault_anon", false, FIELD(WALK_REFAULT) | FIELD(WALK_ACTIVATE) },

@@ -50,7 +50,7 @@ static void test_search(void **state _unused_) {
         /* What is zero for the whole machine needs no word; what is not has none yet. */
         have = stat_search_terms(&s, stat_text(700, 100, 100), terms, &n);
         assert_int_equal(n, 0);
-        assert_true(have & (UINT64_C(1) << WALK_FILE_LRU));
+        assert_true(have & (UINT64_C(1) << WALK_CACHE));
         assert_false(have & (UINT64_C(1) << WALK_ANON));
         assert_false(have & (UINT64_C(1) << WALK_PGSTEAL));
         /* No line of it at all: not there, rather than zero. */
@@ -85,17 +85,17 @@ static void test_search_coincidence(void **state _unused_) {
         stat_search_init(&s, PAGE);
         for (int i = 0; i < 5; i++)
                 stat_search_learn(&s, stat_text(0, 9, 0), words, 4, stat_text(0, 9, 0));
-        assert_int_equal(s.keys[8].word, -1);
+        assert_int_equal(s.keys[9].word, -1);
         /* A large one stands for itself, where the file stood still; unless two have it. */
         words[2] = words[3] = 77;
         stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[12].word, -1);
+        assert_int_equal(s.keys[13].word, -1);
         stat_search_init(&s, PAGE);
         words[3] = 0;
         stat_search_learn(&s, stat_text(0, 9, 76), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[12].word, -1);
+        assert_int_equal(s.keys[13].word, -1);
         stat_search_learn(&s, stat_text(0, 9, 77), words, 4, stat_text(0, 9, 77));
-        assert_int_equal(s.keys[12].word, 2);
+        assert_int_equal(s.keys[13].word, 2);
 
         /* It was another's: nobody is left, and the search begins anew. */
         words[1] = 20;
@@ -105,7 +105,7 @@ static void test_search_coincidence(void **state _unused_) {
         stat_search_learn(&s, stat_text(0, 15, 0), words, 4, stat_text(0, 15, 0));
         words[2] = 16;
         stat_search_learn(&s, stat_text(0, 16, 0), words, 4, stat_text(0, 16, 0));
-        assert_int_equal(s.keys[8].word, 2);
+        assert_int_equal(s.keys[9].word, 2);
 }
 
 /* A use that goes up and down leaves another's word alone between its two readings: that proves nothing, however often. */
@@ -453,7 +453,7 @@ static void test_rows(void **state) {
 
 /* The forecast of a domain's limit needs to know of its page cache, whether anybody asks about io or not; of others nobody does. */
 static void test_cache_of_a_domain(void **state) {
-        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE, WALK_FILE_LRU };
+        static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE, WALK_CACHE };
         Fixture *f = *state;
         uint64_t root = f->registry.root->id, ids[] = { make_domain(f), make(f, "b.slice") };
 
@@ -466,17 +466,17 @@ static void test_cache_of_a_domain(void **state) {
                         record_set(r, fields[k], 100);
         }
         walk_all(&f->walk, SEC);
-        assert_int_equal(value(f, "/a.slice", CGROUP_FILE_LRU), 4096);
+        assert_int_equal(value(f, "/a.slice", CGROUP_CACHE), 4096);
         assert_int_equal(value(f, "/a.slice", CGROUP_FILE_DIRTY), 5);
         assert_int_equal(value(f, "/a.slice", CGROUP_FILE_WRITEBACK), 6);
         assert_int_equal(value(f, "/b.slice", CGROUP_PGSTEAL), 100);
-        assert_false(row(f, "/b.slice")->have & (1u << CGROUP_FILE_LRU));
+        assert_false(row(f, "/b.slice")->have & (1u << CGROUP_CACHE));
 }
 
 /* A record costs nothing: page cache of who stands still otherwise is that of now. */
 static void test_cache_at_rest(void **state) {
         static const WalkField fields[] = { WALK_MEMORY_CURRENT, WALK_PGSCAN, WALK_PGSTEAL, WALK_REFAULT, WALK_ACTIVATE,
-                                            WALK_FILE_LRU, WALK_FILE_DIRTY, WALK_FILE_WRITEBACK };
+                                            WALK_CACHE, WALK_FILE_DIRTY, WALK_FILE_WRITEBACK };
         Fixture *f = *state;
         uint64_t root = f->registry.root->id, a = make(f, "a.slice");
 
@@ -488,9 +488,9 @@ static void test_cache_at_rest(void **state) {
                 (void) record(f, root, 0);
                 r = record(f, a, root);
                 for (size_t i = 0; i < ARRAY_SIZE(fields); i++)
-                        record_set(r, fields[i], fields[i] == WALK_FILE_LRU ? 100 * k : 1000);
+                        record_set(r, fields[i], fields[i] == WALK_CACHE ? 100 * k : 1000);
                 walk_all(&f->walk, 10 * k * SEC);
-                assert_int_equal(value(f, "/a.slice", CGROUP_FILE_LRU), 100 * k * PAGE);
+                assert_int_equal(value(f, "/a.slice", CGROUP_CACHE), 100 * k * PAGE);
         }
 }
 

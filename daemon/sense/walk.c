@@ -62,7 +62,7 @@
 #define BIT(f) (UINT32_C(1) << (f))
 #define STAT_BITS \
         (BIT(CGROUP_PGSTEAL) | BIT(CGROUP_PGSCAN) | BIT(CGROUP_WORKINGSET_REFAULT) | BIT(CGROUP_WORKINGSET_ACTIVATE) | \
-         BIT(CGROUP_FILE_LRU) | BIT(CGROUP_FILE_DIRTY) | BIT(CGROUP_FILE_WRITEBACK))
+         BIT(CGROUP_CACHE) | BIT(CGROUP_FILE_DIRTY) | BIT(CGROUP_FILE_WRITEBACK))
 
 void walk_init(Walk *w, Registry *g, uint64_t page_bytes) {
         *w = (Walk) { .registry = g, .page_bytes = page_bytes };
@@ -135,12 +135,12 @@ static bool is_hot(const Walk *w, const Known *n) {
 
 /* Page cache from the record. */
 static bool read_cache_counted(const Walk *w, Known *n) {
-        uint64_t file, dirty, writeback;
+        uint64_t cache, dirty, writeback;
 
-        if (!counted_get(w, n, WALK_FILE_LRU, &file) || !counted_get(w, n, WALK_FILE_DIRTY, &dirty) ||
+        if (!counted_get(w, n, WALK_CACHE, &cache) || !counted_get(w, n, WALK_FILE_DIRTY, &dirty) ||
             !counted_get(w, n, WALK_FILE_WRITEBACK, &writeback))
                 return false;
-        known_set(n, CGROUP_FILE_LRU, file);
+        known_set(n, CGROUP_CACHE, cache);
         known_set(n, CGROUP_FILE_DIRTY, dirty);
         known_set(n, CGROUP_FILE_WRITEBACK, writeback);
         return true;
@@ -174,6 +174,7 @@ static void read_stat(Walk *w, Known *n, bool keep) {
                 "file_writeback",
                 "active_file",
                 "inactive_file",
+                "swapcached",
         };
         uint64_t v[ARRAY_SIZE(keys)];
         char *buf = w->text;
@@ -205,7 +206,7 @@ static void read_stat(Walk *w, Known *n, bool keep) {
         if (found & BIT(6))
                 known_set(n, CGROUP_FILE_WRITEBACK, v[6]);
         if ((found & (BIT(7) | BIT(8))) == (BIT(7) | BIT(8)))
-                known_set(n, CGROUP_FILE_LRU, v[7] + v[8]);
+                known_set(n, CGROUP_CACHE, v[7] + v[8] + (found & BIT(9) ? v[9] : 0));
 }
 
 static uint64_t rise(uint64_t later, uint64_t earlier) {

@@ -227,11 +227,11 @@ static uint64_t hold_level(const Engine *e, const CgroupSample *row, const Domai
 
 /* What is no page cache stays, whatever it is. */
 static uint64_t write_level(const CgroupSample *row, const Domain *d) {
-        uint64_t current, file;
+        uint64_t current, cache;
 
-        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) || !cgroup_sample_get(row, CGROUP_FILE_LRU, &file))
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) || !cgroup_sample_get(row, CGROUP_CACHE, &cache))
                 return LIMIT_MAX;
-        return MAX(current - MIN(file, current) + WRITE_ROOM_BYTES, level_floor(row, d));
+        return MAX(current - MIN(cache, current) + WRITE_ROOM_BYTES, level_floor(row, d));
 }
 
 static uint64_t swap_use(const CgroupSample *row) {

@@ -76,19 +76,19 @@ void forecast_host(Forecast *f, const Sample *s) {
 
 void forecast_slice(Forecast *f, const Sample *s, const CgroupSample *row, uint64_t limit) {
         ForecastPoint p = { .usec = s->usec };
-        uint64_t used, file, dirty, writeback;
+        uint64_t used, cache, dirty, writeback;
 
         if (limit == LIMIT_MAX || limit == 0) {
                 *f = (Forecast) FORECAST_NONE;
                 return;
         }
-        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &used) || !cgroup_sample_get(row, CGROUP_FILE_LRU, &file) ||
+        if (!cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &used) || !cgroup_sample_get(row, CGROUP_CACHE, &cache) ||
             !cgroup_sample_get(row, CGROUP_FILE_DIRTY, &dirty) || !cgroup_sample_get(row, CGROUP_FILE_WRITEBACK, &writeback))
                 return;
         /* What somebody did to the limit is no trend. */
         if (f->total != limit)
                 *f = (Forecast) { .total = limit, .exhaustion_usec = USEC_INFINITY };
-        used -= MIN(file - MIN(dirty + writeback, file), used);
+        used -= MIN(cache - MIN(dirty + writeback, cache), used);
         p.available = limit - MIN(used, limit);
         forecast_add(f, &p);
 }

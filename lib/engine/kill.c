@@ -55,13 +55,13 @@ static bool is_bystander(const Engine *e, uint64_t id) {
  * it is not read at each look: then as it was told last. */
 static uint64_t kept(const Engine *e, const CgroupSample *row) {
         const Track *t = tracks_find(&e->tracks, row->id);
-        uint64_t memory, swap = 0, file;
+        uint64_t memory, swap = 0, cache;
 
         if (!t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &memory))
                 return 0;
         (void) cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &swap);
-        file = MIN(t->last.file * e->config.page_bytes, memory);
-        return memory + swap > 2 * file ? memory + swap - file : 0;
+        cache = MIN(t->last.cache * e->config.page_bytes, memory);
+        return memory + swap > 2 * cache ? memory + swap - cache : 0;
 }
 
 /* With a unit in Exclude= in it, a slice is not held (verdict.c). */

@@ -25,7 +25,7 @@ static void look_at_slice(Forecast *f, uint64_t msec, uint64_t current, uint64_t
         CgroupSample row = { .use = values.use };
 
         cgroup_sample_set(&row, CGROUP_MEMORY_CURRENT, current);
-        cgroup_sample_set(&row, CGROUP_FILE_LRU, file);
+        cgroup_sample_set(&row, CGROUP_CACHE, file);
         cgroup_sample_set(&row, CGROUP_FILE_DIRTY, dirty);
         cgroup_sample_set(&row, CGROUP_FILE_WRITEBACK, 0);
         forecast_slice(f, &s, &row, limit);

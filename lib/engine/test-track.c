@@ -102,7 +102,7 @@ static void test_empty_ones_are_born_still(void **state _unused_) {
         s.n_cgroups = 3;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_CURRENT, 0);
         cgroup_sample_set(&rows[1], CGROUP_PGSTEAL, 0);
-        cgroup_sample_set(&rows[1], CGROUP_FILE_LRU, 0);
+        cgroup_sample_set(&rows[1], CGROUP_CACHE, 0);
         tracks_update(&tracks, &s, false, PAGE);
         s.usec += USEC_PER_SEC;
         cgroup_sample_set(&rows[1], CGROUP_MEMORY_SOME, 500);
@@ -148,7 +148,7 @@ static void test_born_with_page_cache(void **state _unused_) {
 
         first_seen(&s, rows, &values, false);
         s.usec += 200 * USEC_PER_MSEC;
-        cgroup_sample_set(&rows[1], CGROUP_FILE_LRU, 20 * MIB);
+        cgroup_sample_set(&rows[1], CGROUP_CACHE, 20 * MIB);
         tracks_update(&tracks, &s, false, PAGE);
         assert_true(track_intake(tracks_find(&tracks, 2), INTAKE_KEPT, WINDOW_LONG, PAGE, &in));
         assert_int_equal(in.bytes, 10 * MIB);
@@ -287,7 +287,7 @@ static void turn(const Turn *f, unsigned look_number) {
                                            .kind = kinds[i] };
                 cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, (1000 + 5 * look_number) * MIB);
                 cgroup_sample_set(&rows[i], CGROUP_PGSTEAL, (1000 + look_number * (40 - 10 * i)) * MIB / PAGE);
-                cgroup_sample_set(&rows[i], CGROUP_FILE_LRU, 50 * MIB);
+                cgroup_sample_set(&rows[i], CGROUP_CACHE, 50 * MIB);
                 cgroup_sample_set(&rows[i], CGROUP_MEMORY_HIGH, (i == 2 ? f->high : i == 1 ? f->slice_high : 0) ?: LIMIT_MAX);
                 cgroup_sample_set(&rows[i], CGROUP_MEMORY_MAX, (i == 2 ? f->max : 0) ?: LIMIT_MAX);
                 cgroup_sample_set(&rows[i], CGROUP_EVENTS_HIGH, own && !f->max ? look_number * f->times : 0);
@@ -337,19 +337,25 @@ static void test_turned_over_at_a_limit(void **state _unused_) {
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .held = true }, 25, 35, 45);
 }
 
-/* What a service fetches back from swap is not taken in, though its place there may stay taken; nor is page cache kept. */
+/* What a service fetches back from swap is not taken in, whether its place there stays taken or not; nor is page cache kept, nor what
+ * was fetched back of that. */
 static void test_kept(void **state _unused_) {
         static const struct {
-                uint64_t current, swap, file, activate, kept;   /* MiB, at the second look; 100, 40, 50 and 0 at the first */
+                uint64_t current, swap, file, swapcached, activate, kept;       /* MiB, at the second look; 100, 40, 50, 10 and 0 at the first */
         } cases[] = {
-                { 120, 40, 50, 0, 20 },
-                { 120, 40, 70, 0, 0 },
-                { 120, 40, 30, 0, 40 },
-                { 100, 60, 50, 0, 20 },
-                { 90, 60, 50, 0, 10 },
-                { 120, 40, 50, 20, 0 },
-                { 120, 20, 50, 20, 0 },
-                { 180, 0, 50, 60, 40 },
+                { 120, 40, 50, 10, 0, 20 },
+                { 120, 40, 70, 10, 0, 0 },
+                { 120, 40, 30, 10, 0, 40 },
+                { 100, 60, 50, 10, 0, 20 },
+                { 90, 60, 50, 10, 0, 10 },
+                { 120, 40, 50, 30, 20, 0 },
+                { 120, 20, 50, 10, 20, 0 },
+                { 180, 0, 50, 0, 60, 50 },
+                /* It leaks into swap, and works on what is there. */
+                { 100, 60, 50, 10, 35, 20 },
+                { 100, 95, 50, 45, 35, 20 },
+                /* It leaks, and reads the same file again and again. */
+                { 120, 40, 50, 10, 500, 20 },
         };
         RowValues v;
         Intake in;
@@ -361,7 +367,7 @@ static void test_kept(void **state _unused_) {
 
                         cgroup_sample_set(&c, CGROUP_MEMORY_CURRENT, (k ? cases[i].current : 100) * MIB);
                         cgroup_sample_set(&c, CGROUP_SWAP_CURRENT, (k ? cases[i].swap : 40) * MIB);
-                        cgroup_sample_set(&c, CGROUP_FILE_LRU, (k ? cases[i].file : 50) * MIB);
+                        cgroup_sample_set(&c, CGROUP_CACHE, (k ? cases[i].file + cases[i].swapcached : 60) * MIB);
                         cgroup_sample_set(&c, CGROUP_PGSTEAL, 0);
                         cgroup_sample_set(&c, CGROUP_WORKINGSET_ACTIVATE, (k ? cases[i].activate : 0) * MIB / PAGE);
                         tracks_update(&tracks, &(Sample) { .usec = (10 + k) * USEC_PER_SEC / 10, .cgroups = &c, .n_cgroups = 1, .complete = true },

@@ -557,9 +557,9 @@ static void world_tick(World *w, bool all, bool cgroups) {
                 cgroup_sample_set(r, CGROUP_IO_FULL, c->io_stall / 2);
                 cgroup_sample_set(r, CGROUP_FILE_WRITEBACK, writeback(w, i));
                 cgroup_sample_set(r, CGROUP_FILE_DIRTY, writeback(w, i) / 4);
-                cgroup_sample_set(r, CGROUP_FILE_LRU, 2 * writeback(w, i) + sum(w, i, offsetof(WorldCgroup, cache)));
+                cgroup_sample_set(r, CGROUP_CACHE, 2 * writeback(w, i) + sum(w, i, offsetof(WorldCgroup, cache)));
                 if (c->unread && !all)
-                        r->have &= ~(UINT32_C(1) << CGROUP_PGSTEAL | UINT32_C(1) << CGROUP_WORKINGSET_ACTIVATE | UINT32_C(1) << CGROUP_FILE_LRU);
+                        r->have &= ~(UINT32_C(1) << CGROUP_PGSTEAL | UINT32_C(1) << CGROUP_WORKINGSET_ACTIVATE | UINT32_C(1) << CGROUP_CACHE);
                 r->io = io[i];
                 r->io_max = c->io_max;
                 r->n_io_max = WORLD_DISKS;

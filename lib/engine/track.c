@@ -122,7 +122,7 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last, uint64_t page_bytes) {
         TrackPoint p = { .usec = usec };
-        uint64_t file = 0, high = 0, max = 0;
+        uint64_t cache = 0, high = 0, max = 0;
 
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
@@ -139,8 +139,8 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         p.have_psi = cgroup_sample_get(c, CGROUP_MEMORY_SOME, &p.memory_some) &&
                      cgroup_sample_get(c, CGROUP_MEMORY_FULL, &p.memory_full);
         p.have_io_psi = cgroup_sample_get(c, CGROUP_IO_SOME, &p.io_some) && cgroup_sample_get(c, CGROUP_IO_FULL, &p.io_full);
-        p.have_file = cgroup_sample_get(c, CGROUP_FILE_LRU, &file) || last->have_file;
-        p.file = c->have & (UINT32_C(1) << CGROUP_FILE_LRU) ? (uint32_t) MIN(file / page_bytes, (uint64_t) UINT32_MAX) : last->file;
+        p.have_cache = cgroup_sample_get(c, CGROUP_CACHE, &cache) || last->have_cache;
+        p.cache = c->have & (UINT32_C(1) << CGROUP_CACHE) ? (uint32_t) MIN(cache / page_bytes, (uint64_t) UINT32_MAX) : last->cache;
         p.have_events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max);
         p.events = p.have_events ? (uint32_t) (high + max) : last->events;
         p.own = last->own;
@@ -190,10 +190,9 @@ static bool intake_between(const TrackPoint *from, const TrackPoint *to, IntakeM
                 back = (int64_t) MIN(again * page_bytes, (uint64_t) INT64_MAX / 4);
         }
         if (m == INTAKE_KEPT) {
-                if (from->have_file && to->have_file)
-                        bytes -= gauge_delta(to->file, from->file) * (int64_t) page_bytes;
-                /* What came back from swap may still have its place there. */
-                bytes += swapped - MIN(back, gauge_delta(to->swap, 0));
+                if (from->have_cache && to->have_cache)
+                        bytes -= gauge_delta(to->cache, from->cache) * (int64_t) page_bytes;
+                bytes += swapped;
         } else
                 bytes += MAX(swapped, stolen) - back;
 
@@ -281,8 +280,8 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
 static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
         return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
                a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
-               a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->file == b->file &&
-               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_file == b->have_file &&
+               a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->cache == b->cache &&
+               a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_cache == b->have_cache &&
                a->have_events == b->have_events && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
 }
 
@@ -302,7 +301,7 @@ static void track_set(Tracks *t, Track *track, const TrackPoint anchors[_ANCHOR_
 
 /* It had nothing at that time: all that it has, it took in since then. */
 static void track_born(Track *track, uint64_t usec) {
-        track->last = (TrackPoint) { .usec = usec, .have_memory = true, .have_stat = true, .have_file = true };
+        track->last = (TrackPoint) { .usec = usec, .have_memory = true, .have_stat = true, .have_cache = true };
         track->anchor_usec[ANCHOR_OLDER + WINDOW_LONG] = track->anchor_usec[ANCHOR_NEWER + WINDOW_LONG] = usec;
 }
 
@@ -328,9 +327,9 @@ static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
                 anchor->pgsteal = p->pgsteal;
                 anchor->activate = p->activate;
         }
-        if (p->have_file && !anchor->have_file) {
-                anchor->have_file = true;
-                anchor->file = p->file;
+        if (p->have_cache && !anchor->have_cache) {
+                anchor->have_cache = true;
+                anchor->cache = p->cache;
         }
 }
 

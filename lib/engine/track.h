@@ -39,8 +39,8 @@ typedef struct TrackPoint {
         /* Of these only differences count, so they may wrap. */
         uint32_t events;                /* times that it ran into a limit of its own */
         uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself */
-        uint32_t file;                  /* pages of page cache */
-        bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_file : 1, have_events : 1;
+        uint32_t cache;                 /* pages that can be dropped */
+        bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_cache : 1, have_events : 1;
 } TrackPoint;
 
 /* The points before the last one that a track keeps. */
@@ -57,7 +57,7 @@ typedef enum TrackAnchor {
 typedef enum IntakeMeasure {
         INTAKE_FROM_OTHERS,     /* … but what it took from itself, turning over what a limit of its own leaves it … */
         INTAKE_ALL,             /* … or that too */
-        INTAKE_KEPT,            /* only growth of what is not page cache: what is, makes room as soon as somebody wants it */
+        INTAKE_KEPT,            /* only growth of what cannot be dropped: what can, makes room as soon as somebody wants it */
         _INTAKE_MEASURE_MAX,
 } IntakeMeasure;
 

@@ -22,7 +22,9 @@ typedef enum CgroupField {
         CGROUP_PGSCAN,                  /* pages, ever */
         CGROUP_WORKINGSET_REFAULT,      /* pages, ever, anon + file */
         CGROUP_WORKINGSET_ACTIVATE,     /* pages, ever: fetched back (workingset_refault_anon + _activate_file) */
-        CGROUP_FILE_LRU,                /* bytes of page cache that can be dropped, active and inactive: without shared memory (memory.stat) */
+        /* Bytes that can be dropped: active_file and inactive_file, which shared memory is not in, and swapcached, which has its
+         * place in swap still, and is in both of the first two (memory.stat). */
+        CGROUP_CACHE,
         CGROUP_FILE_DIRTY,              /* … that are still to be written */
         CGROUP_FILE_WRITEBACK,          /* … and that are being written */
         CGROUP_DETAIL_FIRST,            /* from here on: only of those that are looked at closely */

@@ -31,7 +31,7 @@ typedef enum WalkField {
         WALK_FROZEN,
         WALK_STAT_FIRST,                /* from here on: sums of memory.stat's counters, see WalkTerm */
         WALK_ANON = WALK_STAT_FIRST,
-        WALK_FILE_LRU,
+        WALK_CACHE,
         WALK_FILE_DIRTY,
         WALK_FILE_WRITEBACK,
         WALK_FAULTS,
