@@ -408,6 +408,42 @@ static void test_thrashing_at_a_limit_hides_nothing(void **state _unused_) {
         }
 }
 
+/* Whoever has a delegated tree can have any number turn over much at limits of their own, and go: what a leak took in that died is
+ * remembered all the same. */
+static void test_buried_leak_beside_streams_that_go(void **state _unused_) {
+        enum { N = BURIED_MAX + 3, LEAK = N };
+        uint64_t bytes, rate;
+        CgroupSample rows[N + 1];
+        RowValues values[N + 1];
+        Sample s = { .cgroups = rows, .n_cgroups = N + 1, .complete = true };
+
+        for (unsigned k = 0; k < 4; k++) {
+                for (unsigned i = 0; i < N + 1; i++) {
+                        bool stream = i > 0 && i < LEAK;
+
+                        rows[i] = (CgroupSample) { .id = i + 1, .parent_id = i ? 1 : 0, .path = i ? "/a.service" : "/", .use = values[i].use,
+                                                   .detail = values[i].detail, .kind = i ? CGROUP_KIND_UNIT : CGROUP_KIND_ROOT };
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, (10 + (i == LEAK ? 50 * k : 0)) * MIB);
+                        cgroup_sample_set(&rows[i], CGROUP_PGSTEAL, stream ? 500 * k * MIB / PAGE : 0);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_HIGH, stream ? 10 * MIB : LIMIT_MAX);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_MAX, LIMIT_MAX);
+                        cgroup_sample_set(&rows[i], CGROUP_EVENTS_HIGH, stream ? 9 * k : 0);
+                        cgroup_sample_set(&rows[i], CGROUP_EVENTS_MAX, 0);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_SOME, 0);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_FULL, 0);
+                }
+                s.usec = (10 + k) * USEC_PER_SEC / 10;
+                tracks_update(&tracks, &s, false, PAGE);
+        }
+        for (uint64_t i = 1; i <= N; i++)
+                tracks_bury(&tracks, i + 1, s.usec, PAGE);
+        tracks_buried(&tracks, INTAKE_FROM_OTHERS, WINDOW_LONG, 1, s.usec, &bytes, &rate);
+        assert_int_equal(bytes, 150 * MIB);
+        /* There is room for some of the others. */
+        tracks_buried(&tracks, INTAKE_ALL, WINDOW_LONG, 1, s.usec, &bytes, &rate);
+        assert_int_equal(bytes, (150 + (BURIED_MAX - 1) * 1500) * MIB);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_still_until_it_moves, setup, teardown),
@@ -420,6 +456,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_who_goes_is_forgotten, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_who_makes_many_keeps_nobody_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_io_of_many_keeps_nobody_out, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_buried_leak_beside_streams_that_go, setup, teardown),
                 cmocka_unit_test(test_turned_over_at_a_limit),
                 cmocka_unit_test(test_thrashing_at_a_limit_hides_nothing),
                 cmocka_unit_test(test_kept),

@@ -234,6 +234,13 @@ static uint64_t buried_age(const Buried *b, uint64_t now_usec) {
         return now_usec - MIN(b->usec, now_usec);
 }
 
+/* What it took from others tells first: whoever has a limit of his own can turn over any amount, and go. */
+static bool is_less(const Buried *a, const Buried *b) {
+        uint64_t mine = a->bytes[INTAKE_FROM_OTHERS][WINDOW_LONG], other = b->bytes[INTAKE_FROM_OTHERS][WINDOW_LONG];
+
+        return mine != other ? mine < other : a->bytes[INTAKE_ALL][WINDOW_LONG] < b->bytes[INTAKE_ALL][WINDOW_LONG];
+}
+
 static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page_bytes) {
         Buried b = { .id = track->id, .parent_id = track->parent_id, .usec = now_usec }, *least = &t->buried[0];
 
@@ -256,10 +263,10 @@ static void bury(Tracks *t, const Track *track, uint64_t now_usec, uint64_t page
                 /* Children go before their parent, who took in what they did. */
                 if (over || o->parent_id == track->id)
                         *o = (Buried) {};
-                if (o->bytes[INTAKE_ALL][WINDOW_LONG] < least->bytes[INTAKE_ALL][WINDOW_LONG])
+                if (is_less(o, least))
                         least = o;
         }
-        if (b.bytes[INTAKE_ALL][WINDOW_LONG] > least->bytes[INTAKE_ALL][WINDOW_LONG])
+        if (is_less(least, &b))
                 *least = b;
 }
 
