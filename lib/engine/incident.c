@@ -91,10 +91,19 @@ static const char *at_limit(const Engine *e, const Domain *victim) {
         return NULL;
 }
 
-/* Who stalls waits for pages, and those that were stolen in between are what somebody else took. How much is left of memory or
- * swap is another question: page cache takes nothing of that. */
+/* How much memory is left: page cache takes nothing of that. But a slice's use has its own in it (alarm.c), it drives others into swap,
+ * and where somebody must stall besides, it may be page cache that he stalls for. */
+static bool is_about_kept(const Domain *victim, const Alarm *alarm) {
+        for (size_t i = 0; i < alarm->n_conditions; i++)
+                if (alarm->conditions[i].type != CONDITION_MEMORY_EXHAUSTION &&
+                    (alarm->conditions[i].type != CONDITION_MEMORY_USED || !streq(victim->cgroup, "/")))
+                        return false;
+        return true;
+}
+
+/* Who stalls waits for pages, and those that were stolen in between are what somebody else took. */
 static void measure_choose(const Engine *e, const Domain *victim, const Alarm *alarm, BlameScope *scope) {
-        if (alarm->conditions[0].type != CONDITION_MEMORY_PRESSURE)
+        if (is_about_kept(victim, alarm))
                 scope->measure = INTAKE_KEPT;
         else
                 scope->at_limit = at_limit(e, victim);

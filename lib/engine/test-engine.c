@@ -471,6 +471,43 @@ static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
         assert_true(w.c[stream].touched > 0);
 }
 
+/* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
+ * after the other, who fills the slice with it is who is looked for. */
+static void test_page_cache_fills_a_slice(void **state) {
+        static Condition both[] = {
+                { .type = CONDITION_MEMORY_USED, .threshold_permyriad = 8000, .active = true, .text = (char *) "MemoryUsedAbove=80%",
+                  .span = { "workload.policy", 30, 1 } },
+                { .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
+                  .text = (char *) "MemoryPressureAbove=some 10% over 1s", .span = { "workload.policy", 31, 1 } },
+        };
+        Alarm alarm = { .name = (char *) "used", .conditions = both };
+
+        for (alarm.n_conditions = 1; alarm.n_conditions <= ARRAY_SIZE(both); alarm.n_conditions++) {
+                Domain d[8];
+                int stream, slice = world_find(&w, "/workload.slice");
+
+                memcpy(d, w.policy.domains, w.policy.n_domains * sizeof(Domain));
+                d[0].n_alarms = 0;
+                d[3].alarms = &alarm;
+                d[3].n_alarms = 1;
+                w.policy.domains = d;
+                w.c[slice].high = w.c[slice].original_high = 400 * MIB;
+                stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 20 * MIB);
+                (void) world_hog(&w, "/sideload.slice/other.service", 0);
+                w.c[stream].stream = 300 * MIB;
+                w.ache_until = w.now + 20 * USEC_PER_SEC;
+                for (int k = 0; k < 400 && w.c[stream].touched == 0; k++) {
+                        w.stolen += 1000;
+                        w.c[stream].cache = w.c[stream].current - 20 * MIB;
+                        world_run(&w, 50 * USEC_PER_MSEC);
+                }
+                world_assert_only_touched(&w, stream);
+                assert_true(w.c[stream].touched > 0);
+                world_teardown(state);
+                world_setup(state);
+        }
+}
+
 /* Nor does it where a service beside the victim reads a little at a limit of its own: the victim does not lie below that. */
 static void test_stream_beside_a_service_at_its_own_limit(void **state _unused_) {
         int reader;
@@ -1016,6 +1053,7 @@ int main(void) {
                 T(test_stream_at_its_high_beside_a_leak),
                 T(test_stream_at_its_max_beside_a_leak),
                 T(test_stream_below_the_limit_of_the_victim),
+                T(test_page_cache_fills_a_slice),
                 T(test_stream_beside_a_service_at_its_own_limit),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),

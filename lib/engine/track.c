@@ -532,8 +532,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 limited = limited || track->limited;
                 own = track->limited ? (uint32_t) counter_delta(p.pgsteal, track->last.pgsteal) : 0;
                 p.own += own;
-                if (own > 0)
-                        track->turned_usec = s->usec;
+                track->turned = (track->turned << 1 | (own > 0)) & 0x3f;
                 track_advance(t, track, &p, restart_recent);
                 if (own > 0)
                         own_below(t, track, own);
@@ -699,7 +698,5 @@ bool track_throttled(const Track *t) {
 }
 
 bool track_turns_over(const Track *t) {
-        TrackPoint from = track_since(t, WINDOW_RECENT);
-
-        return from.usec > 0 && t->turned_usec > from.usec;
+        return t->turned != 0;
 }

@@ -98,7 +98,8 @@ typedef struct Track {
         CgroupFlags flags : 8;
         CgroupFlags subtree_flags : 8;  /* of itself and all below, as of the last complete sample */
         bool held : 1;                  /* its limit is our own: until the next sample (tracks_hold()) */
-        bool limited : 1;               /* what was stolen from it before the last sample, it took from itself */
+        bool limited : 1;               /* what was stolen from it before the last sample, it took from itself … */
+        unsigned turned : 6;            /* … and that was something: so in the last samples, a bit each, the latest the lowest */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
@@ -106,7 +107,6 @@ typedef struct Track {
         TrackMoves *moves;              /* NULL: it stands still, each anchor is what the last point is … */
         uint64_t anchor_usec[_ANCHOR_MAX];      /* … at this time; 0 = there is none yet */
         uint64_t idle_usec;             /* known to have done no io until then */
-        uint64_t turned_usec;           /* pages were last stolen from it at a limit of its own, or of a slice above it, before this */
 } Track;
 
 /* What a cgroup that is gone, or a unit that gave back most of what it had, had taken in until then: without it all
@@ -166,7 +166,7 @@ uint64_t track_io_stall(const Track *t, TrackWindow w);
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
 /* True where it ran into a limit of its own within the recent window. */
 bool track_throttled(const Track *t);
-/* True where pages were stolen from it at such a limit meanwhile; what was in there, at limits of those that lie in it, is none. */
+/* True where pages were stolen from it at such a limit, or one above it, in the last half second; at limits of those in it: none. */
 bool track_turns_over(const Track *t);
 
 /* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
