@@ -75,9 +75,32 @@ static bool io_intake(const Tracks *t, const Track *track, const CgroupSample *c
         return true;
 }
 
+static bool lies_in(const CgroupSample *c, const CgroupSample *slice) {
+        return slice && path_within(c->path, slice->path);
+}
+
+static bool is_above_limit(const CgroupSample *c, const BlameScope *scope) {
+        return scope->at_limit && c != scope->at_limit && lies_in(scope->at_limit, c);
+}
+
 /* What one takes from himself at a limit that the victim lies below as well, he takes from the victim. */
 static IntakeMeasure row_measure(const CgroupSample *c, const BlameScope *scope) {
-        return scope->at_limit && (path_within(c->path, scope->at_limit) || path_within(scope->at_limit, c->path)) ? INTAKE_ALL : scope->measure;
+        return lies_in(c, scope->at_limit) ? INTAKE_ALL : scope->measure;
+}
+
+/* One above the slice at that limit took in what the slice did, and of what else is in it no more than anywhere. */
+static bool memory_intake(const Tracks *t, const Track *track, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
+        const Track *limited = is_above_limit(c, scope) ? tracks_find(t, scope->at_limit->id) : NULL;
+        Intake all, others;
+
+        if (!track_intake(track, row_measure(c, scope), w, scope->page_bytes, ret))
+                return false;
+        if (limited && track_intake(limited, INTAKE_ALL, w, scope->page_bytes, &all) &&
+            track_intake(limited, scope->measure, w, scope->page_bytes, &others)) {
+                ret->bytes += all.bytes - MIN(others.bytes, all.bytes);
+                ret->rate += all.rate - MIN(others.rate, all.rate);
+        }
+        return true;
 }
 
 static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
@@ -86,7 +109,7 @@ static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, co
         if (!track)
                 return false;
         if (scope->resource == RESOURCE_MEMORY)
-                return track_intake(track, row_measure(c, scope), w, scope->page_bytes, ret);
+                return memory_intake(t, track, c, w, scope, ret);
         if (!scope->credit)
                 return io_intake(t, track, c, w, scope, ret);
         if (!io_intake(t, track, c, w, scope, ret))
@@ -103,8 +126,10 @@ static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, c
         if (!row_intake(t, c, w, scope, ret))
                 return false;
         if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE) {
-                Intake below = track_below(tracks_find(t, c->id), row_measure(c, scope), w);
+                Intake below = track_below(tracks_find(t, c->id), row_measure(c, scope), w), limited;
 
+                if (is_above_limit(c, scope) && node_intake(t, scope->at_limit, w, scope, &limited) && limited.rate > below.rate)
+                        below = limited;
                 if (below.rate > ret->rate) {
                         ret->bytes = below.bytes;
                         ret->rate = below.rate;
@@ -119,6 +144,22 @@ static const CgroupSample *top_of(const Sample *s, const BlameScope *scope) {
                 if (streq(s->cgroups[i].path, scope->within))
                         return &s->cgroups[i];
         return s->cgroups;
+}
+
+/* Of those who are gone, who lay in the slice at the limit counts as one does who is there. */
+static void buried_intake(const Tracks *t, const Sample *s, const CgroupSample *top, TrackWindow w, const BlameScope *scope,
+                          uint64_t *ret_bytes, uint64_t *ret_rate) {
+        uint64_t bytes, rate;
+
+        tracks_buried(t, row_measure(top, scope), w, top->id, s->usec, ret_bytes, ret_rate);
+        if (!is_above_limit(top, scope))
+                return;
+        tracks_buried(t, INTAKE_ALL, w, scope->at_limit->id, s->usec, &bytes, &rate);
+        *ret_bytes += bytes;
+        *ret_rate += rate;
+        tracks_buried(t, scope->measure, w, scope->at_limit->id, s->usec, &bytes, &rate);
+        *ret_bytes -= MIN(bytes, *ret_bytes);
+        *ret_rate -= MIN(rate, *ret_rate);
 }
 
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
@@ -143,7 +184,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
-                tracks_buried(t, scope->at_limit ? INTAKE_ALL : scope->measure, w, parent->id, s->usec, &bytes, &rate);
+                buried_intake(t, s, parent, w, scope, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
         }

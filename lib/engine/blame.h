@@ -17,7 +17,7 @@
 typedef struct BlameScope {
         IncidentResource resource;
         IntakeMeasure measure;          /* memory */
-        const char *at_limit;           /* memory: in this slice, and above it, it is INTAKE_ALL; NULL: nowhere */
+        const CgroupSample *at_limit;   /* memory: in this slice it is INTAKE_ALL; NULL: nowhere */
         uint64_t page_bytes;
         const char *within;             /* memory: it is short below the limit of this slice; NULL: on the host */
         /* io: the devices on which the victim waits, each with the share of its operations there, in 1/10000; none: it

@@ -77,7 +77,7 @@ static IncidentResource alarm_resource(const Alarm *a) {
 }
 
 /* The slice that it is in where pages are stolen because a limit was reached, so who turns over what that leaves may be its trouble. */
-static const char *at_limit(const Engine *e, const Domain *victim) {
+static const CgroupSample *at_limit(const Engine *e, const Domain *victim) {
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 const Track *t;
@@ -86,7 +86,7 @@ static const char *at_limit(const Engine *e, const Domain *victim) {
                         continue;
                 t = tracks_find(&e->tracks, c->id);
                 if (t && track_turns_over(t))
-                        return c->path;
+                        return c;
         }
         return NULL;
 }

@@ -157,6 +157,72 @@ static void test_successor_of_a_leak(void **state _unused_) {
         assert_string_equal(b.culprit->path, "/a.slice/new.service");
 }
 
+/* So many looks, half a second apart, at a victim in a slice at its limit, whose page cache is turned over a little; beside that slice,
+ * in the one that both lie in, a reader that turns over much at a limit of its own; and a leak elsewhere. */
+enum { TOP, ORG, APP, APP_WEB, READER, SIDE, LEAK, N_LIMITED };
+
+static void look_at_limits(uint64_t looks, RowValues values[static N_LIMITED], CgroupSample rows[static N_LIMITED], Sample *s) {
+        static const struct {
+                const char *path;
+                uint64_t parent, grown, stolen, limit;  /* in MiB a look */
+        } figures[N_LIMITED] = {
+                [TOP] = { "/", 0, 0, 0, 0 },
+                [ORG] = { "/org.slice", TOP + 1, 0, 82, 0 },
+                [APP] = { "/org.slice/org-app.slice", ORG + 1, 0, 2, 100 },
+                [APP_WEB] = { "/org.slice/org-app.slice/web.service", APP + 1, 0, 2, 0 },
+                [READER] = { "/org.slice/reader.service", ORG + 1, 0, 80, 100 },
+                [SIDE] = { "/sideload.slice", TOP + 1, 30, 0, 0 },
+                [LEAK] = { "/sideload.slice/leak.service", SIDE + 1, 30, 0, 0 },
+        };
+
+        *s = (Sample) { .usec = USEC_PER_SEC / 2, .cgroups = rows, .n_cgroups = N_LIMITED, .complete = true };
+        for (uint64_t look = 1; look <= looks; look++) {
+                s->usec += USEC_PER_SEC / 2;
+                for (size_t i = 0; i < N_LIMITED; i++) {
+                        rows[i] = (CgroupSample) { .id = i + 1, .parent_id = figures[i].parent, .path = figures[i].path,
+                                                   .kind = i == TOP ? CGROUP_KIND_ROOT : endswith(figures[i].path, ".slice") ?
+                                                                   CGROUP_KIND_SLICE : CGROUP_KIND_UNIT,
+                                                   .use = values[i].use, .detail = values[i].detail };
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_CURRENT, (100 + look * figures[i].grown) * MIB);
+                        cgroup_sample_set(&rows[i], CGROUP_PGSTEAL, look * figures[i].stolen * MIB / PAGE);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_HIGH, figures[i].limit ? figures[i].limit * MIB : LIMIT_MAX);
+                        cgroup_sample_set(&rows[i], CGROUP_MEMORY_MAX, LIMIT_MAX);
+                        cgroup_sample_set(&rows[i], CGROUP_EVENTS_HIGH, figures[i].limit ? look : 0);
+                        cgroup_sample_set(&rows[i], CGROUP_EVENTS_MAX, 0);
+                }
+                tracks_update(&tracks, s, false, PAGE);
+        }
+}
+
+static void test_slice_above_the_limit(void **state _unused_) {
+        RowValues values[N_LIMITED] = {};
+        CgroupSample rows[N_LIMITED];
+        Sample s;
+        Blame b;
+
+        look_at_limits(2, values, rows, &s);
+        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
+        assert_non_null(b.culprit);
+        assert_string_equal(b.culprit->path, "/sideload.slice/leak.service");
+        assert_true(b.whole_bytes == 32 * MIB);
+}
+
+/* What the reader turned over who is gone, he took from nobody, as long as he was there. */
+static void test_buried_beside_the_limit(void **state _unused_) {
+        RowValues values[N_LIMITED] = {};
+        CgroupSample rows[N_LIMITED];
+        Sample s;
+        Blame b;
+
+        look_at_limits(2, values, rows, &s);
+        tracks_bury(&tracks, READER + 1, s.usec, PAGE);
+        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
+        assert_true(b.whole_bytes == 32 * MIB);
+        tracks_bury(&tracks, APP_WEB + 1, s.usec, PAGE);
+        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
+        assert_true(b.whole_bytes == 34 * MIB);
+}
+
 static void assert_buried(uint64_t mib) {
         uint64_t bytes, rate, now = 0;
 
@@ -649,6 +715,8 @@ int main(void) {
                 T(test_shares_of_levels_multiply),
                 T(test_slice_is_not_to_blame_for_one),
                 T(test_successor_of_a_leak),
+                T(test_slice_above_the_limit),
+                T(test_buried_beside_the_limit),
                 T(test_buried_once),
                 T(test_buried_by_an_event),
                 T(test_buried_elsewhere),
