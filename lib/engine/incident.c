@@ -481,19 +481,25 @@ static bool nobody_waited_for(const Engine *e, const BlameScope *scope, const Cg
  * when it came to that. Another culprit has more than any of them: a sixteenth of it all that he did not have when the long window
  * began, and it began after the last step; in an incident about io after the first, for those are marked anew with each change of
  * a cap, and each look. Who is only capped takes in what he did. */
-static bool is_another(Engine *e, const OpenIncident *o, const Incident *i, const CgroupSample *c) {
+static bool is_another(Engine *e, const OpenIncident *o, const Incident *i, const BlameScope *scope, const CgroupSample *c) {
         const Containment *first = containment_find(e, i->culprit_id);
         const Track *t = tracks_find(&e->tracks, c->id);
         TrackPoint from;
+        Intake in;
 
         if (!first->memory)
                 return true;
         if (!t)
                 return false;
         from = track_since(t, WINDOW_LONG);
-        return from.usec > (i->resource == RESOURCE_IO ? i->first_step_usec : o->mark_usec) &&
-               t->last.current + t->last.swap >=
-                       from.current + from.swap + alarm_forecast(e, incident_alarm(e, o))->total / 16;
+        if (from.usec <= (i->resource == RESOURCE_IO ? i->first_step_usec : o->mark_usec))
+                return false;
+        /* Page cache is part of what he has, but where it does not count. */
+        if (scope->measure != INTAKE_KEPT)
+                in.bytes = t->last.current + t->last.swap - MIN(from.current + from.swap, t->last.current + t->last.swap);
+        else if (!track_intake(t, INTAKE_KEPT, WINDOW_LONG, e->config.page_bytes, &in))
+                return false;
+        return in.bytes >= alarm_forecast(e, incident_alarm(e, o))->total / 16;
 }
 
 /* Nobody else is to blame: it goes on with the one that it has. */
@@ -575,7 +581,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
             contain_verdict(e, victim, lever, b.culprit, &d) == VERDICT_CULPRIT && !caps_bite(e, &scope, b.culprit, d))
                 b.culprit = NULL;
         if (lever == RESOURCE_MEMORY && b.culprit && b.culprit->id != i->culprit_id && incident_acts_on(o, i->culprit_id) &&
-            containment_find(e, i->culprit_id) && !is_another(e, o, i, b.culprit))
+            containment_find(e, i->culprit_id) && !is_another(e, o, i, &scope, b.culprit))
                 b.culprit = NULL;
         if (b.culprit && !containment_find(e, b.culprit->id)) {
                 if (scope.resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b.culprit))

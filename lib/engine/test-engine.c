@@ -555,6 +555,23 @@ static void test_cache_beside_a_leak_is_no_exhaustion(void **state _unused_) {
         assert_non_null(world_incident(&w, "exhaustion"));
 }
 
+/* Nor is it a second leak beside one who is held: what he has besides is little. */
+static void test_cache_beside_one_who_is_held(void **state _unused_) {
+        int first, reader;
+
+        w.policy.domains[3].n_alarms = 0;
+        first = world_hog(&w, "/workload.slice/first.service", 100 * MIB);
+        reader = world_add(&w, "/sideload.slice/reader.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run_until_held(&w, first);
+        world_run(&w, 15 * USEC_PER_SEC);
+        w.c[reader].rate = 40 * MIB;
+        for (int k = 0; k < 400; k++) {
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[reader].cache = (w.c[reader].current - 10 * MIB) * 7 / 8;
+        }
+        world_assert_only_touched(&w, first);
+}
+
 /* One is held, for its domain may not be killed in, and keeps pushing; then a second one begins. */
 static void test_second_leak_is_found(void **state _unused_) {
         int first, second;
@@ -1057,6 +1074,7 @@ int main(void) {
                 T(test_stream_beside_a_service_at_its_own_limit),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),
+                T(test_cache_beside_one_who_is_held),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
                 T(test_who_was_told_of_keeps_his_name),
