@@ -494,6 +494,39 @@ static void test_cache_at_rest(void **state) {
         }
 }
 
+static size_t details(const Known *n) {
+        size_t k = n->detail != NULL;
+
+        for (const Known *c = n->children; c; c = c->next)
+                k += details(c);
+        return k;
+}
+
+/* From whom much was stolen is looked at closely at the heartbeat, and not for ever after. */
+static void test_details_at_rest(void **state) {
+        Fixture *f = *state;
+        char name[32], text[64];
+
+        f->walk.census = NULL;
+        f->registry.files_max = 0;
+        put(f, ".", "memory.stat", "pgscan 0\npgsteal 0\n");
+        for (int i = 0; i < 310; i++) {
+                (void) snprintf(name, sizeof name, "s%03d.service", i);
+                (void) make(f, name);
+                put(f, name, "memory.stat", "pgscan 0\npgsteal 0\n");
+        }
+        walk_all(&f->walk, SEC);
+        for (int i = 1; i <= 3; i++) {
+                (void) snprintf(text, sizeof text, "pgscan %d\npgsteal %d\n", 1000 * i, 1000 * i);
+                put(f, ".", "memory.stat", text);
+                (void) snprintf(name, sizeof name, "s%03d.service", i);
+                put(f, name, "memory.stat", "pgscan 1000\npgsteal 1000\n");
+                walk_all(&f->walk, (uint64_t) i * 10 * SEC);
+                assert_int_equal(details(f->registry.root), 1);
+                assert_non_null(row(f, "/s001.service"));
+        }
+}
+
 /* Of very many cgroups few are looked at, and their files are read for less; unless there are as many domains. */
 static void test_hot_by_what_is_cheaper(void **state) {
         Fixture *f = *state;
@@ -845,6 +878,7 @@ int main(int argc, char *argv[]) {
                 cmocka_unit_test(test_real_loader),
 #endif
                 cmocka_unit_test_setup_teardown(test_rows, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_details_at_rest, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cache_of_a_domain, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_cache_at_rest, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_hot_by_what_is_cheaper, setup, teardown),

@@ -685,8 +685,12 @@ static void level_all(Walk *w, Known *n) {
                         row = row_add(w, c, true);
                         if (row)
                                 row_detail(w, c, row, false);
-                } else
+                } else {
+                        /* From whom much was stolen at an earlier heartbeat has details; fds are kept in there only of few. */
+                        if (w->hot_usec == 0 && w->registry->n_known > KEEP_KNOWN_MAX)
+                                registry_cool(w->registry, c);
                         (void) row_add(w, c, true);
+                }
                 level_all(w, c);
         }
 }
