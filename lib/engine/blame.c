@@ -88,28 +88,13 @@ static IntakeMeasure row_measure(const CgroupSample *c, const BlameScope *scope)
         return lies_in(c, scope->at_limit) ? INTAKE_ALL : scope->measure;
 }
 
-/* One above the slice at that limit took in what the slice did, and of what else is in it no more than anywhere. */
-static bool memory_intake(const Tracks *t, const Track *track, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
-        const Track *limited = is_above_limit(c, scope) ? tracks_find(t, scope->at_limit->id) : NULL;
-        Intake all, others;
-
-        if (!track_intake(track, row_measure(c, scope), w, scope->page_bytes, ret))
-                return false;
-        if (limited && track_intake(limited, INTAKE_ALL, w, scope->page_bytes, &all) &&
-            track_intake(limited, scope->measure, w, scope->page_bytes, &others)) {
-                ret->bytes += all.bytes - MIN(others.bytes, all.bytes);
-                ret->rate += all.rate - MIN(others.rate, all.rate);
-        }
-        return true;
-}
-
 static bool row_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, const BlameScope *scope, Intake *ret) {
         const Track *track = tracks_find(t, c->id);
 
         if (!track)
                 return false;
         if (scope->resource == RESOURCE_MEMORY)
-                return memory_intake(t, track, c, w, scope, ret);
+                return track_intake(track, row_measure(c, scope), w, scope->page_bytes, ret);
         if (!scope->credit)
                 return io_intake(t, track, c, w, scope, ret);
         if (!io_intake(t, track, c, w, scope, ret))
@@ -128,6 +113,7 @@ static bool node_intake(const Tracks *t, const CgroupSample *c, TrackWindow w, c
         if (scope->resource == RESOURCE_MEMORY && c->kind == CGROUP_KIND_SLICE) {
                 Intake below = track_below(tracks_find(t, c->id), row_measure(c, scope), w), limited;
 
+                /* One above the slice at that limit took in what that did. */
                 if (is_above_limit(c, scope) && node_intake(t, scope->at_limit, w, scope, &limited) && limited.rate > below.rate)
                         below = limited;
                 if (below.rate > ret->rate) {
@@ -144,22 +130,6 @@ static const CgroupSample *top_of(const Sample *s, const BlameScope *scope) {
                 if (streq(s->cgroups[i].path, scope->within))
                         return &s->cgroups[i];
         return s->cgroups;
-}
-
-/* Of those who are gone, who lay in the slice at the limit counts as one does who is there. */
-static void buried_intake(const Tracks *t, const Sample *s, const CgroupSample *top, TrackWindow w, const BlameScope *scope,
-                          uint64_t *ret_bytes, uint64_t *ret_rate) {
-        uint64_t bytes, rate;
-
-        tracks_buried(t, row_measure(top, scope), w, top->id, s->usec, ret_bytes, ret_rate);
-        if (!is_above_limit(top, scope))
-                return;
-        tracks_buried(t, INTAKE_ALL, w, scope->at_limit->id, s->usec, &bytes, &rate);
-        *ret_bytes += bytes;
-        *ret_rate += rate;
-        tracks_buried(t, scope->measure, w, scope->at_limit->id, s->usec, &bytes, &rate);
-        *ret_bytes -= MIN(bytes, *ret_bytes);
-        *ret_rate -= MIN(rate, *ret_rate);
 }
 
 /* Children of rows[parent] follow it, but not necessarily at once: the walk is depth first. */
@@ -184,7 +154,7 @@ static const CgroupSample *largest_child(const Tracks *t, const Sample *s, const
         if (parent == top_of(s, scope) && scope->resource == RESOURCE_MEMORY) {
                 uint64_t bytes, rate;
 
-                buried_intake(t, s, parent, w, scope, &bytes, &rate);
+                tracks_buried(t, row_measure(parent, scope), w, parent->id, s->usec, &bytes, &rate);
                 sum.bytes += bytes;
                 sum.rate += rate;
         }

@@ -218,9 +218,6 @@ static void test_buried_beside_the_limit(void **state _unused_) {
         tracks_bury(&tracks, READER + 1, s.usec, PAGE);
         blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
         assert_true(b.whole_bytes == 32 * MIB);
-        tracks_bury(&tracks, APP_WEB + 1, s.usec, PAGE);
-        blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
-        assert_true(b.whole_bytes == 34 * MIB);
 }
 
 static void assert_buried(uint64_t mib) {

@@ -289,6 +289,29 @@ static void test_cache_at_a_limit_is_no_shortage(void **state _unused_) {
         assert_null(engine_incident(w.engine, 0));
 }
 
+/* What is still to be written is not: who fills the slice with that is who takes what its limit leaves, not one who takes a little. */
+static void test_dirt_at_a_limit(void **state _unused_) {
+        int writer, web;
+
+        world_with_limit_alarm(&w);
+        w.total = 8192 * MIB;
+        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 3000 * MIB;
+        web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 2800 * MIB);
+        writer = world_add(&w, "/workload.slice/writer.service", CGROUP_KIND_UNIT, 10 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        w.c[web].rate = 10 * MIB;
+        w.c[writer].rate = 40 * MIB;
+        for (int k = 0; k < 1200 && w.c[writer].touched == 0; k++) {
+                /* The watch sees it. */
+                world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+                world_run(&w, 50 * USEC_PER_MSEC);
+                w.c[writer].backlog = (w.c[writer].current - 10 * MIB) / 2;
+        }
+        assert_non_null(world_incident(&w, "limit"));
+        world_assert_only_touched(&w, writer);
+        assert_true(w.c[writer].touched > 0);
+}
+
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = world_hog(&w, "/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -1060,6 +1083,7 @@ int main(void) {
                 T(test_squeeze_where_a_limit_is_near),
                 T(test_no_rise_where_a_slice_is_full),
                 T(test_cache_at_a_limit_is_no_shortage),
+                T(test_dirt_at_a_limit),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_excluded_while_held),

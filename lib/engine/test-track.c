@@ -272,6 +272,7 @@ typedef struct Turn {
         uint64_t times;                 /* that either ran into it in between */
         bool held;                      /* the service's is our own */
         bool inner;                     /* it is a cgroup in a service */
+        uint64_t rest_usec;             /* the look is the first after so much rest */
 } Turn;
 
 static void turn(const Turn *f, unsigned look_number) {
@@ -295,8 +296,8 @@ static void turn(const Turn *f, unsigned look_number) {
         }
         if (f->held)
                 tracks_hold(&tracks, 3);
-        tracks_update(&tracks, &(Sample) { .usec = (look_number + 10) * USEC_PER_SEC / 10, .cgroups = rows, .n_cgroups = 3, .complete = true },
-                      false, PAGE);
+        tracks_update(&tracks, &(Sample) { .usec = (look_number + 10) * USEC_PER_SEC / 10 + f->rest_usec, .cgroups = rows,
+                                            .n_cgroups = 3, .complete = true }, f->rest_usec > 0, PAGE);
 }
 
 /* Of each of its three, MiB in a tenth of a second. */
@@ -335,6 +336,13 @@ static void test_turned_over_at_a_limit(void **state _unused_) {
         /* It took from others what we hold it at; and a limit in a unit is set by whoever has it. */
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .inner = true }, 25, 35, 45);
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .held = true }, 25, 35, 45);
+}
+
+/* What was turned over at rest is no sign that the limit is reached now. */
+static void test_turned_over_before_rest(void **state _unused_) {
+        for (unsigned i = 0; i < 4; i++)
+                turn(&(Turn) { .slice_high = 1060 * MIB, .times = 3, .rest_usec = i == 3 ? 10 * USEC_PER_SEC : 0 }, i);
+        assert_false(track_turns_over(tracks_find(&tracks, 2)));
 }
 
 /* What a service fetches back from swap is not taken in, whether its place there stays taken or not; nor is page cache kept, nor what
@@ -458,6 +466,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_io_of_many_keeps_nobody_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_buried_leak_beside_streams_that_go, setup, teardown),
                 cmocka_unit_test(test_turned_over_at_a_limit),
+                cmocka_unit_test_setup_teardown(test_turned_over_before_rest, setup, teardown),
                 cmocka_unit_test(test_thrashing_at_a_limit_hides_nothing),
                 cmocka_unit_test(test_kept),
         };

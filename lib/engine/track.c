@@ -122,7 +122,7 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last, uint64_t page_bytes) {
         TrackPoint p = { .usec = usec };
-        uint64_t cache = 0, high = 0, max = 0;
+        uint64_t cache = 0, dirty = 0, writeback = 0, high = 0, max = 0;
 
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
@@ -140,6 +140,9 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
                      cgroup_sample_get(c, CGROUP_MEMORY_FULL, &p.memory_full);
         p.have_io_psi = cgroup_sample_get(c, CGROUP_IO_SOME, &p.io_some) && cgroup_sample_get(c, CGROUP_IO_FULL, &p.io_full);
         p.have_cache = cgroup_sample_get(c, CGROUP_CACHE, &cache) || last->have_cache;
+        (void) cgroup_sample_get(c, CGROUP_FILE_DIRTY, &dirty);
+        (void) cgroup_sample_get(c, CGROUP_FILE_WRITEBACK, &writeback);
+        cache -= MIN(dirty + writeback, cache);
         p.cache = c->have & (UINT32_C(1) << CGROUP_CACHE) ? (uint32_t) MIN(cache / page_bytes, (uint64_t) UINT32_MAX) : last->cache;
         p.have_events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max);
         p.events = p.have_events ? (uint32_t) (high + max) : last->events;
@@ -532,7 +535,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 limited = limited || track->limited;
                 own = track->limited ? (uint32_t) counter_delta(p.pgsteal, track->last.pgsteal) : 0;
                 p.own += own;
-                track->turned = (track->turned << 1 | (own > 0)) & 0x3f;
+                track->turned = restart_recent ? 0 : (track->turned << 1 | (own > 0)) & 0x3f;
                 track_advance(t, track, &p, restart_recent);
                 if (own > 0)
                         own_below(t, track, own);

@@ -39,7 +39,7 @@ typedef struct TrackPoint {
         /* Of these only differences count, so they may wrap. */
         uint32_t events;                /* times that it ran into a limit of its own */
         uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself */
-        uint32_t cache;                 /* pages that can be dropped */
+        uint32_t cache;                 /* pages that can be dropped at once */
         bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_cache : 1, have_events : 1;
 } TrackPoint;
 
