@@ -289,29 +289,6 @@ static void test_cache_at_a_limit_is_no_shortage(void **state _unused_) {
         assert_null(engine_incident(w.engine, 0));
 }
 
-/* What is still to be written is not: who fills the slice with that is who takes what its limit leaves, not one who takes a little. */
-static void test_dirt_at_a_limit(void **state _unused_) {
-        int writer, web;
-
-        world_with_limit_alarm(&w);
-        w.total = 8192 * MIB;
-        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 3000 * MIB;
-        web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 2800 * MIB);
-        writer = world_add(&w, "/workload.slice/writer.service", CGROUP_KIND_UNIT, 10 * MIB);
-        world_run(&w, 25 * USEC_PER_SEC);
-        w.c[web].rate = 10 * MIB;
-        w.c[writer].rate = 40 * MIB;
-        for (int k = 0; k < 1200 && w.c[writer].touched == 0; k++) {
-                /* The watch sees it. */
-                world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
-                world_run(&w, 50 * USEC_PER_MSEC);
-                w.c[writer].backlog = (w.c[writer].current - 10 * MIB) / 2;
-        }
-        assert_non_null(world_incident(&w, "limit"));
-        world_assert_only_touched(&w, writer);
-        assert_true(w.c[writer].touched > 0);
-}
-
 static void test_monitor_only_tells(void **state _unused_) {
         int hog = world_hog(&w, "/system.slice/leaky.service", 100 * MIB);
         const Incident *i;
@@ -450,149 +427,6 @@ static void test_cache_stream_is_found(void **state _unused_) {
         world_run(&w, 20 * USEC_PER_SEC);
         world_assert_only_touched(&w, hog);
         assert_true(w.c[hog].touched > 0);
-}
-
-/* A backup that turns over the page cache that a limit of its own leaves it takes nothing from anybody, however much it reads. */
-static void stream_beside_a_leak(uint64_t high, uint64_t max) {
-        int stream = world_add(&w, "/sideload.slice/stream.service", CGROUP_KIND_UNIT, 100 * MIB), hog;
-
-        w.c[stream].high = w.c[stream].original_high = high;
-        w.c[stream].max = max;
-        w.c[stream].stream = 300 * MIB;
-        hog = world_hog(&w, "/sideload.slice/hog.service", 60 * MIB);
-        world_run(&w, 20 * USEC_PER_SEC);
-        world_assert_only_touched(&w, hog);
-        assert_true(w.c[hog].touched > 0);
-}
-
-static void test_stream_at_its_high_beside_a_leak(void **state _unused_) {
-        world_without_host_alarm(&w);
-        stream_beside_a_leak(100 * MIB, LIMIT_MAX);
-}
-
-static void test_stream_at_its_max_beside_a_leak(void **state _unused_) {
-        world_without_host_alarm(&w);
-        stream_beside_a_leak(LIMIT_MAX, 100 * MIB);
-}
-
-/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside takes in. */
-static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
-        int stream, other;
-
-        world_without_host_alarm(&w);
-        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
-        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
-        other = world_hog(&w, "/sideload.slice/other.service", 0);
-        w.c[stream].stream = 300 * MIB;
-        w.c[other].rate = 40 * MIB;
-        w.ache_until = w.now + 20 * USEC_PER_SEC;
-        for (int k = 0; k < 200 && w.c[stream].touched == 0; k++) {
-                w.stolen += 1000;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-        world_assert_only_touched(&w, stream);
-        assert_true(w.c[stream].touched > 0);
-}
-
-/* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
- * after the other, who fills the slice with it is who is looked for. */
-static void test_page_cache_fills_a_slice(void **state) {
-        static Condition both[] = {
-                { .type = CONDITION_MEMORY_USED, .threshold_permyriad = 8000, .active = true, .text = (char *) "MemoryUsedAbove=80%",
-                  .span = { "workload.policy", 30, 1 } },
-                { .type = CONDITION_MEMORY_PRESSURE, .threshold_permyriad = 1000, .window_usec = USEC_PER_SEC, .active = true,
-                  .text = (char *) "MemoryPressureAbove=some 10% over 1s", .span = { "workload.policy", 31, 1 } },
-        };
-        Alarm alarm = { .name = (char *) "used", .conditions = both };
-
-        for (alarm.n_conditions = 1; alarm.n_conditions <= ARRAY_SIZE(both); alarm.n_conditions++) {
-                Domain d[8];
-                int stream, slice = world_find(&w, "/workload.slice");
-
-                memcpy(d, w.policy.domains, w.policy.n_domains * sizeof(Domain));
-                d[0].n_alarms = 0;
-                d[3].alarms = &alarm;
-                d[3].n_alarms = 1;
-                w.policy.domains = d;
-                w.c[slice].high = w.c[slice].original_high = 400 * MIB;
-                stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 20 * MIB);
-                (void) world_hog(&w, "/sideload.slice/other.service", 0);
-                w.c[stream].stream = 300 * MIB;
-                w.ache_until = w.now + 20 * USEC_PER_SEC;
-                for (int k = 0; k < 400 && w.c[stream].touched == 0; k++) {
-                        w.stolen += 1000;
-                        w.c[stream].cache = w.c[stream].current - 20 * MIB;
-                        world_run(&w, 50 * USEC_PER_MSEC);
-                }
-                world_assert_only_touched(&w, stream);
-                assert_true(w.c[stream].touched > 0);
-                world_teardown(state);
-                world_setup(state);
-        }
-}
-
-/* Nor does it where a service beside the victim reads a little at a limit of its own: the victim does not lie below that. */
-static void test_stream_beside_a_service_at_its_own_limit(void **state _unused_) {
-        int reader;
-
-        world_without_host_alarm(&w);
-        reader = world_add(&w, "/workload.slice/reader.service", CGROUP_KIND_UNIT, 20 * MIB);
-        w.c[reader].max = 20 * MIB;
-        w.c[reader].stream = 2 * MIB;
-        stream_beside_a_leak(100 * MIB, LIMIT_MAX);
-}
-
-/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside turns over
- * below one that they do not lie below. */
-static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state _unused_) {
-        int stream, other;
-
-        world_without_host_alarm(&w);
-        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
-        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
-        other = world_hog(&w, "/sideload.slice/other.service", 0);
-        w.c[other].max = 10 * MIB;
-        w.c[other].stream = 900 * MIB;
-        w.c[stream].stream = 300 * MIB;
-        w.ache_until = w.now + 20 * USEC_PER_SEC;
-        for (int k = 0; k < 200 && w.c[stream].touched == 0; k++) {
-                w.stolen += 1000;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-        world_assert_only_touched(&w, stream);
-        assert_true(w.c[stream].touched > 0);
-}
-
-/* A backup fills free memory with page cache faster than a leak takes it: that is not why there will be none. */
-static void test_cache_beside_a_leak_is_no_exhaustion(void **state _unused_) {
-        int hog = world_hog(&w, "/sideload.slice/hog.service", 30 * MIB), backup;
-
-        backup = world_add(&w, "/sideload.slice/dump.service", CGROUP_KIND_UNIT, 10 * MIB);
-        w.c[backup].rate = 70 * MIB;
-        for (int k = 0; k < 400 && w.c[hog].touched == 0; k++) {
-                world_run(&w, 50 * USEC_PER_MSEC);
-                w.c[backup].cache = w.c[backup].current - 10 * MIB;
-        }
-        world_assert_only_touched(&w, hog);
-        assert_true(w.c[hog].touched > 0);
-        assert_non_null(world_incident(&w, "exhaustion"));
-}
-
-/* Nor is it a second leak beside one who is held: what he has besides is little. */
-static void test_cache_beside_one_who_is_held(void **state _unused_) {
-        int first, reader;
-
-        w.policy.domains[3].n_alarms = 0;
-        first = world_hog(&w, "/workload.slice/first.service", 100 * MIB);
-        reader = world_add(&w, "/sideload.slice/reader.service", CGROUP_KIND_UNIT, 10 * MIB);
-        world_run_until_held(&w, first);
-        world_run(&w, 15 * USEC_PER_SEC);
-        w.c[reader].rate = 40 * MIB;
-        for (int k = 0; k < 400; k++) {
-                world_run(&w, 50 * USEC_PER_MSEC);
-                w.c[reader].cache = (w.c[reader].current - 10 * MIB) * 7 / 8;
-        }
-        world_assert_only_touched(&w, first);
 }
 
 /* One is held, for its domain may not be killed in, and keeps pushing; then a second one begins. */
@@ -1083,7 +917,6 @@ int main(void) {
                 T(test_squeeze_where_a_limit_is_near),
                 T(test_no_rise_where_a_slice_is_full),
                 T(test_cache_at_a_limit_is_no_shortage),
-                T(test_dirt_at_a_limit),
                 T(test_monitor_only_tells),
                 T(test_excluded_and_omitted_are_left),
                 T(test_excluded_while_held),
@@ -1091,14 +924,6 @@ int main(void) {
                 T(test_excluded_when_all_is_calm),
                 T(test_wait_is_of_one_culprit),
                 T(test_cache_stream_is_found),
-                T(test_stream_at_its_high_beside_a_leak),
-                T(test_stream_at_its_max_beside_a_leak),
-                T(test_stream_below_the_limit_of_the_victim),
-                T(test_page_cache_fills_a_slice),
-                T(test_stream_beside_a_service_at_its_own_limit),
-                T(test_stream_inside_and_outside_the_limit_of_the_victim),
-                T(test_cache_beside_a_leak_is_no_exhaustion),
-                T(test_cache_beside_one_who_is_held),
                 T(test_second_leak_is_found),
                 T(test_second_that_may_not_be_touched_is_named),
                 T(test_who_was_told_of_keeps_his_name),
