@@ -205,16 +205,7 @@ static void test_slice_above_the_limit(void **state _unused_) {
         assert_non_null(b.culprit);
         assert_string_equal(b.culprit->path, "/sideload.slice/leak.service");
         assert_true(b.whole_bytes == 32 * MIB);
-}
-
-/* What the reader turned over who is gone, he took from nobody, as long as he was there. */
-static void test_buried_beside_the_limit(void **state _unused_) {
-        RowValues values[N_LIMITED] = {};
-        CgroupSample rows[N_LIMITED];
-        Sample s;
-        Blame b;
-
-        look_at_limits(2, values, rows, &s);
+        /* What the reader turned over he took from nobody when he is gone, either. */
         tracks_bury(&tracks, READER + 1, s.usec, PAGE);
         blame_find(&tracks, &s, WINDOW_RECENT, SHARE_MIN, MIB, &(BlameScope) { .page_bytes = PAGE, .at_limit = &rows[APP] }, &b);
         assert_true(b.whole_bytes == 32 * MIB);
@@ -713,7 +704,6 @@ int main(void) {
                 T(test_slice_is_not_to_blame_for_one),
                 T(test_successor_of_a_leak),
                 T(test_slice_above_the_limit),
-                T(test_buried_beside_the_limit),
                 T(test_buried_once),
                 T(test_buried_by_an_event),
                 T(test_buried_elsewhere),

@@ -38,16 +38,20 @@ static void test_stream_beside_a_service_at_its_own_limit(void **state _unused_)
         stream_beside_a_leak(100 * MIB, LIMIT_MAX);
 }
 
-/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside takes in. */
-static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
-        int stream, other;
+/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside takes in, or
+ * turns over below a limit that they do not lie below. */
+static void stream_below_the_limit_of_the_victim(uint64_t rate, uint64_t stream_outside) {
+        int stream, other, slice = world_find(&w, "/workload.slice");
 
         world_without_host_alarm(&w);
-        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
+        w.c[slice].high = w.c[slice].original_high = 300 * MIB;
         stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
         other = world_hog(&w, "/sideload.slice/other.service", 0);
         w.c[stream].stream = 300 * MIB;
-        w.c[other].rate = 40 * MIB;
+        w.c[other].rate = rate;
+        w.c[other].stream = stream_outside;
+        if (stream_outside > 0)
+                w.c[other].max = 10 * MIB;
         w.ache_until = w.now + 20 * USEC_PER_SEC;
         for (int k = 0; k < 200 && w.c[stream].touched == 0; k++) {
                 w.stolen += 1000;
@@ -55,6 +59,14 @@ static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
         }
         world_assert_only_touched(&w, stream);
         assert_true(w.c[stream].touched > 0);
+}
+
+static void test_stream_below_the_limit_of_the_victim(void **state _unused_) {
+        stream_below_the_limit_of_the_victim(40 * MIB, 0);
+}
+
+static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state _unused_) {
+        stream_below_the_limit_of_the_victim(0, 900 * MIB);
 }
 
 /* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
@@ -92,27 +104,6 @@ static void test_page_cache_fills_a_slice(void **state) {
                 world_teardown(state);
                 world_setup(state);
         }
-}
-
-/* Who turns over what the limit of the slice leaves that the services lie in takes it from them, whatever somebody outside turns over
- * below one that they do not lie below. */
-static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state _unused_) {
-        int stream, other;
-
-        world_without_host_alarm(&w);
-        w.c[world_find(&w, "/workload.slice")].high = w.c[world_find(&w, "/workload.slice")].original_high = 300 * MIB;
-        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 200 * MIB);
-        other = world_hog(&w, "/sideload.slice/other.service", 0);
-        w.c[other].max = 10 * MIB;
-        w.c[other].stream = 900 * MIB;
-        w.c[stream].stream = 300 * MIB;
-        w.ache_until = w.now + 20 * USEC_PER_SEC;
-        for (int k = 0; k < 200 && w.c[stream].touched == 0; k++) {
-                w.stolen += 1000;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-        world_assert_only_touched(&w, stream);
-        assert_true(w.c[stream].touched > 0);
 }
 
 /* A backup fills free memory with page cache faster than a leak takes it: that is not why there will be none. */
