@@ -702,3 +702,10 @@ int world_flood(World *w, const char *flood_path, uint64_t operations, uint64_t 
         w->c[flood].io_bytes = bytes;
         return flood;
 }
+
+const IncidentEntry *world_entry(const Incident *i, IncidentEntryType type, ActionType action) {
+        for (size_t k = i->n_entries; k > 0; k--)
+                if (i->entries[k - 1].type == type && i->entries[k - 1].action == action)
+                        return &i->entries[k - 1];
+        return NULL;
+}

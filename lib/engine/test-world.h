@@ -111,4 +111,6 @@ bool world_clean(const World *w);
 void world_assert_only_touched(const World *w, int culprit);
 /* The first incident of an alarm of that name that is remembered; NULL. */
 const Incident *world_incident(const World *w, const char *alarm);
+/* The last of its entries of that type and action; NULL. */
+const IncidentEntry *world_entry(const Incident *i, IncidentEntryType type, ActionType action);
 uint64_t world_random(World *w, uint64_t below);
