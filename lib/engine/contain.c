@@ -258,7 +258,8 @@ static bool hold(Engine *e, Plan *plan, Containment *c, const CgroupSample *row,
         return false;
 }
 
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *row) {
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const Suspect *s) {
+        const CgroupSample *row = s->blame.culprit;
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = containment_free(e);
         size_t n = strlen(row->path);
@@ -282,12 +283,12 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
         memcpy(c->path, row->path, n + 1);
         if (cgroup_sample_get(row, CGROUP_SWAP_HIGH, &c->swap_original))
                 c->swap_level = c->swap_original;
-        if (r == RESOURCE_IO) {
+        if (s->lever == RESOURCE_IO) {
                 bool begun;
 
                 /* What it may write; and what it may dirty as soon as that is written (writes_step()), see caps.c. */
                 c->for_writes = d->contain.steps[STEP_SQUEEZE] && caps_buffered(row) && write_level(row, d) < memory_high;
-                begun = caps_begin(e, c, scope, row, d) && plan_caps(e, plan, c, ENTRY_ACTION, d);
+                begun = caps_begin(e, c, &s->scope, row, d) && plan_caps(e, plan, c, ENTRY_ACTION, d);
                 if (!begun)
                         c->cgroup_id = 0;
                 return begun;
@@ -299,17 +300,18 @@ bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *sco
         return true;
 }
 
-bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentResource r, const CgroupSample *row) {
+bool containment_join(Engine *e, Plan *plan, const Suspect *s) {
+        const CgroupSample *row = s->blame.culprit;
         const Domain *d = policy_domain_of(e->policy, row->path);
         Containment *c = containment_find(e, row->id);
 
         if (!c || !d || c->phase == PHASE_KILLING || c->phase == PHASE_RESTORING)
                 return true;
-        if (r == RESOURCE_MEMORY)
+        if (s->lever == RESOURCE_MEMORY)
                 return (c->memory && !c->for_writes) || (c->pending_action == 0 && hold(e, plan, c, row, d));
         /* Written at the next tick: caps that differ from what is written are. */
-        if (c->n_caps == 0 && d->contain.steps[STEP_IO_CAP] && row->io && caps_help(e, scope, row))
-                (void) caps_begin(e, c, scope, row, d);
+        if (c->n_caps == 0 && d->contain.steps[STEP_IO_CAP] && row->io && caps_help(e, &s->scope, row))
+                (void) caps_begin(e, c, &s->scope, row, d);
         return true;
 }
 
@@ -334,7 +336,7 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
         path_shown(plan->actions[plan->n_actions - 1].path, target->path);
         i = chronicle_find(&e->chronicle, c->incident_id);
         if (i)
-                incident_list(i, target->id, target->path, VERDICT_TAKEN);
+                account_list(i, target->id, target->path, VERDICT_TAKEN);
         enter(e, c, &(IncidentEntry) {
                 .type = ENTRY_ACTION, .step = STEP_KILL, .action = ACTION_KILL, .action_id = c->pending_action,
                 .before = target->use[CGROUP_MEMORY_CURRENT] });

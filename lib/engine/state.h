@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* The engine's state, shared by its parts: alarm.c raises, incident.c looks for culprits, contain.c takes and
- * undoes the steps. All of fixed size. */
+/* The engine's state, shared by its parts: alarm.c raises, incident.c has its incidents looked into (suspect.c),
+ * contain.c takes and undoes the steps. All of fixed size. */
 
 #include "base/units.h"
 #include "engine/alarm.h"
@@ -26,6 +26,8 @@
 #define RECHECK_MIN_USEC USEC_PER_SEC
 /* Beside an alarm that is up and about which nothing is done, this often is looked whether it got worse. */
 #define LISTEN_USEC USEC_PER_SEC
+/* Less io than this in the window is no reason for anybody's trouble. */
+#define IO_NOISE (UINT64_C(1) << 20)
 /* Some tasks of a cgroup wait this much of the time: it wants more than its limit gives. */
 #define PUSHING_PERMYRIAD 2000
 
@@ -121,6 +123,14 @@ typedef struct KillTimes {
         size_t n;
 } KillTimes;
 
+/* Who is behind an incident. */
+typedef struct Suspect {
+        BlameScope scope;
+        Blame blame;
+        IncidentResource lever;         /* by which the culprit is contained: swap traffic is io, and cured where the leak is */
+        Verdict harmless;               /* VERDICT_CULPRIT: what the culprit took did harm */
+} Suspect;
+
 struct Engine {
         EngineConfig config;
         const Policy *policy;           /* borrowed; only compared and used within a step */
@@ -185,10 +195,10 @@ const CgroupSample *kill_victim(const Engine *e, const Containment *c, const Cgr
 
 Containment *containment_find(Engine *e, uint64_t cgroup_id);
 Containment *containment_free(Engine *e);       /* NULL: there are as many as can be */
-/* Takes the first step of this resource against c for incident i. False where none can be taken now. */
-bool containment_begin(Engine *e, Plan *plan, Incident *i, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
-/* c, which is contained, does harm by this resource: it is held, or capped, as well. False where that cannot be done now. */
-bool containment_join(Engine *e, Plan *plan, const BlameScope *scope, IncidentResource r, const CgroupSample *c);
+/* Takes the first step against the culprit, for incident i. False where none can be taken now. */
+bool containment_begin(Engine *e, Plan *plan, Incident *i, const Suspect *s);
+/* The culprit, who is contained, does harm by this resource: he is held, or capped, as well. False where that cannot be done now. */
+bool containment_join(Engine *e, Plan *plan, const Suspect *s);
 void containments_step(Engine *e, Plan *plan);
 void containment_outcome(Engine *e, const Outcome *o);
 void containment_gone(Engine *e, uint64_t cgroup_id);
@@ -227,27 +237,49 @@ bool caps_differ(const Containment *c);
 /* Uses nearly all of a cap; *ret_binds: would use half of one. False: not known now. */
 bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds);
 
+/* suspect.c */
+
+/* What an alarm is about: its first condition tells. */
+IncidentResource alarm_resource(const Alarm *a);
+/* What the incident is about; needs a sample. */
+void suspect_scope(const Engine *e, const OpenIncident *o, BlameScope *ret);
+/* Whom the sample shows to be behind it. False: not known yet. */
+bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *ret);
+
+/* relief.c */
+
+/* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */
+bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
+
+/* account.c */
+
+/* Whom an entry is about stands among those considered, which has his name. */
+void account_list(Incident *i, uint64_t id, const char *path, Verdict verdict);
+/* What is thought of the culprit by now. */
+Verdict culprit_verdict(const Incident *i);
+/* The blame's culprit is the incident's now; d: his domain, NULL = none. */
+void account_culprit(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict verdict, const Domain *d);
+/* Nobody is to blame, or what was taken did no harm. Those whom entries are about keep their names. */
+void account_nobody(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict harmless);
+
 /* incident.c */
 
+OpenIncident *incident_state(Engine *e, uint64_t id);
+/* NULL where the policy set no longer has it. */
+AlarmState *incident_alarm(const Engine *e, const OpenIncident *o);
+/* The domain that asked for help; NULL where the policy set no longer has it. */
+const Domain *incident_victim(const Engine *e, const OpenIncident *o);
+/* It is contained for this incident's victim too. */
+bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
+/* What comes from now on counts, for whether it hurts still. */
+void incident_mark(Engine *e, OpenIncident *o);
 /* While it is quiet, it is looked at each second whether what its alarm is about got worse. */
 bool incident_listens(const Engine *e, const OpenIncident *o);
 /* An alarm was raised. Nothing happens where as many are open as there are places. */
 void incident_open(Engine *e, size_t alarm_index);
-/* Whom an entry is about stands among those considered, which has his name. */
-void incident_list(Incident *i, uint64_t id, const char *path, Verdict verdict);
 /* Looks, contains, waits or ends, as it is due. */
 void incident_step(Engine *e, Plan *plan, OpenIncident *o);
 void incident_end(Engine *e, OpenIncident *o, Incident *i, IncidentResult result);
-OpenIncident *incident_state(Engine *e, uint64_t id);
-/* It is contained for this incident's victim too. */
-bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
-/* The domain that asked for help; NULL where the policy set no longer has it. */
-const Domain *incident_victim(const Engine *e, const OpenIncident *o);
-/* True while the incident's trouble, measured since the last step, goes on and is to be laid on cgroup_id. */
-bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
-/* What the incident is about; needs a sample. */
-void incident_scope(const Engine *e, const OpenIncident *o, BlameScope *ret);
-void incident_mark(Engine *e, OpenIncident *o);
 
 /* engine.c */
 
