@@ -35,9 +35,9 @@ void account_list(Incident *i, uint64_t id, const char *path, Verdict verdict) {
         path_shown(place->path, path);
 }
 
-Verdict culprit_verdict(const Incident *i) {
+Verdict account_verdict(const Incident *i, uint64_t id) {
         for (size_t k = 0; k < i->n_candidates; k++)
-                if (i->candidates[k].cgroup_id == i->culprit_id)
+                if (i->candidates[k].cgroup_id == id)
                         return i->candidates[k].verdict;
         return VERDICT_CULPRIT;
 }

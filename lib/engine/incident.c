@@ -20,7 +20,7 @@
 /* Whoever waits for memory does so for a while after the culprit is held: not each of these moments is another's. */
 #define MEMORY_SECOND_USEC (5 * USEC_PER_SEC)
 #define RECHECK_MAX_USEC (10 * USEC_PER_SEC)
-/* What could not be done: each look tries it anew, and writes. */
+/* What could not be done is tried anew, which writes, after this at the latest. */
 #define REFUSED_MAX_USEC (60 * USEC_PER_SEC)
 /* An alarm may be up for hours, for what its own services do. Worse is half more stall than that, or half of what is left of all
  * the time, and no less than this; or so much more of the time of its requests waited for those of others, which also tells
@@ -86,7 +86,7 @@ void incident_open(Engine *e, size_t alarm_index) {
                 return;
 
         *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
-                              .recheck_wait_usec = RECHECK_MIN_USEC, .worse_wait_usec = RECHECK_MIN_USEC,
+                              .recheck_wait_usec = RECHECK_MIN_USEC, .refused_wait_usec = RECHECK_MIN_USEC, .worse_wait_usec = RECHECK_MIN_USEC,
                               .quiet_stall = PERMYRIAD, .quiet_others = PERMYRIAD };
         a->incident_id = i->id;
         incident_mark(e, o);
@@ -125,7 +125,7 @@ static void incident_quiet(Engine *e, OpenIncident *o, Incident *i, const Cgroup
         if (i->first_step_usec == 0 || i->result == RESULT_NONE)
                 i->result = result;
         o->recheck_usec = e->now + o->recheck_wait_usec;
-        o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, o->refused_id ? REFUSED_MAX_USEC : RECHECK_MAX_USEC);
+        o->recheck_wait_usec = MIN(o->recheck_wait_usec * 2, RECHECK_MAX_USEC);
         if (told)
                 return;
         if (who)
@@ -187,6 +187,11 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 if (e->now < o->look_until_usec)
                         return;
         }
+        if (verdict == VERDICT_CULPRIT && c->id == o->refused_id && e->now < o->refused_usec && !containment_find(e, c->id)) {
+                if (e->now >= o->look_until_usec && !incident_keeps(e, o, i))
+                        incident_quiet(e, o, i, c, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, account_verdict(i, c->id));
+                return;
+        }
         /* The first moments on a disk may show anybody: only what may be acted on is believed at once, and a slice only
          * when what lies in it has been looked at twice. */
         if (s.scope.resource == RESOURCE_IO && e->now < o->look_until_usec &&
@@ -221,7 +226,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 i->state = INCIDENT_CONTAINING;
                 /* What could not be done, or was forbidden, is tried less and less often. */
                 if (o->refused_id != c->id)
-                        o->recheck_wait_usec = RECHECK_MIN_USEC;
+                        o->recheck_wait_usec = o->refused_wait_usec = RECHECK_MIN_USEC;
                 i->result = RESULT_NONE;
                 o->acts_on = c->id;
                 return;
@@ -270,8 +275,7 @@ bool incident_listens(const Engine *e, const OpenIncident *o) {
         const AlarmState *a = incident_alarm(e, o);
         ConditionType type;
 
-        /* Who did it may be he who could not be contained. */
-        if (!a || !a->raised || o->refused_id != 0)
+        if (!a || !a->raised)
                 return false;
         type = incident_victim(e, o)->alarms[a->alarm].conditions[0].type;
         return type == CONDITION_MEMORY_PRESSURE || type == CONDITION_IO_PRESSURE;
@@ -349,7 +353,9 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!contained) {
                         /* Raised or not, and however long it was calm: that it comes back a moment later is no new trouble. */
                         if (i->result == RESULT_NOT_ALLOWED) {
-                                incident_quiet(e, o, i, NULL, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, culprit_verdict(i));
+                                o->refused_usec = e->now + o->refused_wait_usec;
+                                o->refused_wait_usec = MIN(o->refused_wait_usec * 2, REFUSED_MAX_USEC);
+                                incident_quiet(e, o, i, NULL, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, account_verdict(i, i->culprit_id));
                                 o->calm_usec = raised ? 0 : e->now;
                         }
                         /* Ended, and the trouble with it? Else look anew for who is to blame now. */

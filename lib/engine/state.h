@@ -104,7 +104,9 @@ typedef struct OpenIncident {
         uint64_t worse_wait_usec;       /* … and how long after that nobody is looked for because it does so again */
         uint64_t pace_usec;             /* io: since then the victim's requests did what they did beyond … */
         Pace pace;                      /* … this */
-        uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden */
+        uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden … */
+        uint64_t refused_usec;          /* … and who is not contained anew before then */
+        uint64_t refused_wait_usec;
         uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */
@@ -255,8 +257,8 @@ bool incident_hurts(const Engine *e, const OpenIncident *o, uint64_t cgroup_id);
 
 /* Whom an entry is about stands among those considered, which has his name. */
 void account_list(Incident *i, uint64_t id, const char *path, Verdict verdict);
-/* What is thought of the culprit by now. */
-Verdict culprit_verdict(const Incident *i);
+/* What is thought of one of those considered by now. */
+Verdict account_verdict(const Incident *i, uint64_t id);
 /* The blame's culprit is the incident's now; d: his domain, NULL = none. */
 void account_culprit(Engine *e, const Domain *victim, Incident *i, const Blame *b, Verdict verdict, const Domain *d);
 /* Nobody is to blame, or what was taken did no harm. Those whom entries are about keep their names. */

@@ -127,6 +127,50 @@ static void test_refused_is_tried_seldom(void **state _unused_) {
         assert_true(w.c[flood].touched - before <= 11);
 }
 
+/* What cannot be done about one is no reason not to look who came after him. *ret: how long that took. */
+static void another_beside_a_refused(bool goes_on, uint64_t *ret) {
+        int first = world_flood(&w, "/sideload.slice/first.service", 2000, 4096);
+        int second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        uint64_t began, tried;
+
+        w.c[world_find(&w, "/workload.slice/web.service")].slow_usec = 4 * USEC_PER_MSEC;
+        w.c[first].refuses = true;
+        world_run(&w, 5 * USEC_PER_MINUTE);
+        if (!goes_on) {
+                w.c[first].operations = 0;
+                world_run(&w, USEC_PER_MINUTE);
+        }
+        assert_int_equal(world_incident(&w, "io")->state, INCIDENT_QUIET);
+        tried = w.c[first].touched;
+        assert_true(tried > 0);
+        /* It is not found because it is time to look anyway. */
+        for (int k = 0; k < 300 && w.engine->open[0].recheck_usec < w.now + 8 * USEC_PER_SEC; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        w.c[second].operations = 10000;
+        w.c[second].io_bytes = 4096;
+        began = w.now;
+        for (int k = 0; k < 1500 && w.c[second].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[second].touched > 0);
+        assert_true(w.c[first].touched <= tried + 1);
+        *ret = w.now - began;
+}
+
+/* The service has waited all the time since the first one came: it does not wait more for the second. */
+static void test_another_beside_a_refused(void **state _unused_) {
+        uint64_t usec;
+
+        another_beside_a_refused(true, &usec);
+        assert_true(usec <= 11 * USEC_PER_SEC);
+}
+
+static void test_another_after_a_refused(void **state _unused_) {
+        uint64_t usec;
+
+        another_beside_a_refused(false, &usec);
+        assert_true(usec <= 2 * USEC_PER_SEC);
+}
+
 /* What has become usual is no news. */
 static void test_standing_alarm_that_grew_costs_little(void **state _unused_) {
         int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
@@ -187,6 +231,8 @@ int main(void) {
                 T(test_standing_alarm_is_no_trouble),
                 T(test_refused_that_comes_and_goes),
                 T(test_refused_is_tried_seldom),
+                T(test_another_beside_a_refused),
+                T(test_another_after_a_refused),
                 T(test_standing_alarm_that_grew_costs_little),
                 T(test_hog_beside_a_standing_alarm),
         };

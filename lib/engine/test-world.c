@@ -377,7 +377,7 @@ static void world_act(World *w, const Action *a) {
         c->touched++;
         if (w->first_touch == 0)
                 w->first_touch = w->now;
-        if (w->refuse_writes) {
+        if (w->refuse_writes || c->refuses) {
                 o->result = OUTCOME_FAILED;
                 o->error = -EIO;
                 return;

@@ -32,6 +32,7 @@ typedef struct WorldCgroup {
         uint64_t breath;                /* takes and gives back this many bytes, at 40 MiB/s */
         uint64_t breathed;              /* … of which it has these now */
         uint64_t touched;               /* writes by the engine */
+        bool refuses;                   /* … which fail, here and nowhere else */
         uint64_t killed;
         uint64_t operations, io_bytes;  /* wants so many a second, of so many bytes each … */
         bool writes;
@@ -75,7 +76,7 @@ typedef struct World {
         uint64_t ache_usec;             /* the services stall this much longer than memory is short … */
         uint64_t ache_until;            /* … and so until then */
         uint64_t vanished;              /* id of one that is gone, to be told with the next look */
-        bool refuse_writes;
+        bool refuse_writes;             /* everywhere */
         bool overlooked;                /* samples of every cgroup lack one */
         bool closes;                    /* other samples have no rows of what is in a slice where nothing moves */
         bool credited;                  /* the kernel's credit of io is there; nobody waits by it … */
