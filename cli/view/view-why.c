@@ -359,7 +359,8 @@ static size_t count_rises(const json_t *entries, const json_t *rise, size_t from
 static bool is_about_somebody(const json_t *e) {
         const char *type = field_text(e, "type");
 
-        return *field_text(e, "action") || streq(type, "not-allowed") || streq(type, "would") || streq(type, "budget");
+        return *field_text(e, "action") || streq(type, "not-allowed") || streq(type, "would") || streq(type, "budget") ||
+               streq(type, "spared");
 }
 
 /* An incident may go on with a second culprit, and of a slice one is killed: then each entry says whom it is about. */
@@ -379,6 +380,17 @@ static void print_whom(const json_t *e, bool several, Str *out) {
                 return;
         view_text(out, *field_text(e, "cgroup") ? last_component(field_text(e, "cgroup")) : "another one");
         str_append(out, ": ");
+}
+
+/* No kill: most of what it has is page cache; nothing is told of a slice, in which nobody is at fault who has anything else. */
+static void print_spared(const json_t *e, Str *out) {
+        char all[VIEW_TEXT_MAX], kept[VIEW_TEXT_MAX];
+
+        if (field_u64(e, "before") == 0)
+                str_append(out, "nobody in it is at fault who has much but page cache: held instead\n");
+        else
+                str_appendf(out, "of %s all but %s is page cache: held instead\n", view_bytes(json_object_get(e, "before"), all),
+                            view_bytes(json_object_get(e, "after"), kept));
 }
 
 static void print_entries(const View *v, const json_t *j, Str *out) {
@@ -452,6 +464,10 @@ static void print_entries(const View *v, const json_t *j, Str *out) {
                         print_word(v, out, COLOR_YELLOW, "no kill");
                         print_whom(e, several, out);
                         str_append(out, "KillBudget= is spent: held instead\n");
+                } else if (streq(type, "spared")) {
+                        print_word(v, out, COLOR_YELLOW, "no kill");
+                        print_whom(e, several, out);
+                        print_spared(e, out);
                 } else if (streq(type, "calm")) {
                         print_word(v, out, COLOR_GREEN, "calm");
                         str_append(out, "over\n");

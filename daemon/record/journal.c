@@ -329,6 +329,11 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                 (void) snprintf(l.message, sizeof(l.message), "%s: KillBudget= is spent: held instead (incident %" PRIu64 ").",
                                 l.culprit, i->id);
                 break;
+        case ENTRY_SPARED:
+                l.kind = MESSAGE_SPARED;
+                (void) snprintf(l.message, sizeof(l.message), "%s: is not killed, for little but page cache would come free: held instead "
+                                "(incident %" PRIu64 "; 'cgctl why %" PRIu64 "').", l.culprit, i->id, i->id);
+                break;
         case ENTRY_CALM:
                 l.kind = MESSAGE_OVER;
                 l.priority = LOG_INFO;

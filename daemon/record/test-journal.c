@@ -109,6 +109,18 @@ static void test_escaped(void **state) {
         assert_null(strchr(field(0, "MESSAGE"), '\x1b'));
 }
 
+static void test_spared(void **state) {
+        Incident i = incident_of("/a.slice/reader.service");
+        Journal *j = begin();
+
+        (void) state;
+        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_SPARED });
+        journal_free(j);
+        assert_int_equal(n_sent, 1);
+        assert_string_equal(field(0, "CGD_CULPRIT"), "/a.slice/reader.service");
+        assert_non_null(strstr(field(0, "MESSAGE"), "not killed"));
+}
+
 static bool is_text(const char *s) {
         for (int n; *s; s += n)
                 if ((n = utf8_character(s, strlen(s))) < 0)
@@ -225,6 +237,7 @@ int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_units),
                 cmocka_unit_test(test_escaped),
+                cmocka_unit_test(test_spared),
                 cmocka_unit_test(test_cut),
                 cmocka_unit_test(test_kill),
                 cmocka_unit_test(test_contained),

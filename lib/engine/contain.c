@@ -315,6 +315,14 @@ bool containment_join(Engine *e, Plan *plan, const Suspect *s) {
         return true;
 }
 
+static void tell_spared(Engine *e, const Containment *c, const CgroupSample *row) {
+        IncidentEntry entry = { .type = ENTRY_SPARED, .step = STEP_KILL };
+
+        if (row->kind != CGROUP_KIND_SLICE)
+                kill_frees(e, row, &entry.before, &entry.after);
+        enter(e, c, &entry);
+}
+
 static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *row, const Domain *d) {
         const CgroupSample *target;
         Incident *i;
@@ -328,8 +336,12 @@ static void try_kill(Engine *e, Plan *plan, Containment *c, const CgroupSample *
                 return;
         }
         target = kill_victim(e, c, row, d);
-        if (!target)
+        if (!target) {
+                if (!c->spared_told)
+                        tell_spared(e, c, row);
+                c->spared_told = true;
                 return;
+        }
         c->kill_target = target->id;
         if (!plan_action(e, plan, c, ACTION_KILL, STEP_KILL, 0, d))
                 return;

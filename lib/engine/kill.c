@@ -51,17 +51,23 @@ static bool is_bystander(const Engine *e, uint64_t id) {
                        (track_stall(t, &some, &full) && some >= PUSHING_PERMYRIAD));
 }
 
-/* Memory and swap of a row without page cache, which can be had without a kill; 0 where that is most of it. Of who takes in little
- * it is not read at each look: then as it was told last. */
-static uint64_t kept(const Engine *e, const CgroupSample *row) {
+bool kill_frees(const Engine *e, const CgroupSample *row, uint64_t *ret_all, uint64_t *ret_kept) {
         const Track *t = tracks_find(&e->tracks, row->id);
-        uint64_t memory, swap = 0, cache;
+        uint64_t memory, swap = 0;
 
         if (!t || !cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &memory))
-                return 0;
+                return false;
         (void) cgroup_sample_get(row, CGROUP_SWAP_CURRENT, &swap);
-        cache = MIN(t->last.cache * e->config.page_bytes, memory);
-        return memory + swap > 2 * cache ? memory + swap - cache : 0;
+        *ret_all = memory + swap;
+        *ret_kept = memory + swap - MIN(t->last.cache * e->config.page_bytes, memory);
+        return true;
+}
+
+/* What a kill would free that cannot be had without; 0 where that is less than half. */
+static uint64_t kept(const Engine *e, const CgroupSample *row) {
+        uint64_t all, kept;
+
+        return kill_frees(e, row, &all, &kept) && kept > all / 2 ? kept : 0;
 }
 
 /* With a unit in Exclude= in it, a slice is not held (verdict.c). */

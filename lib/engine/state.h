@@ -87,7 +87,7 @@ typedef struct Containment {
         bool memory_ends, caps_end;     /* the action under way gives them back: the other stays */
         bool for_writes;                /* memory.high is only there to keep little dirty, and goes with the caps */
         unsigned failures;
-        bool budget_told, killed;
+        bool budget_told, spared_told, killed;
         bool forbidden;                 /* is given back because a policy, mode or mark came to forbid it */
 } Containment;
 
@@ -189,6 +189,9 @@ uint64_t room_for(const Engine *e, const char *path);
 /* KillBudget= allows one more in the domain. */
 bool kill_budget_left(Engine *e, const Domain *d);
 void kill_budget_spend(Engine *e, const Domain *d);
+/* Memory and swap of a row in bytes, and what of it is no page cache, which can be had without a kill. Of who takes in little that
+ * is not read at each look: then as it was told last. False where it is not known. */
+bool kill_frees(const Engine *e, const CgroupSample *row, uint64_t *ret_all, uint64_t *ret_kept);
 /* Of a contained slice the unit that has most, page cache aside, among those that are no bystanders, never the slice; else row itself.
  * Nobody most of whose memory is page cache, which can be had without a kill. NULL: nobody. */
 const CgroupSample *kill_victim(const Engine *e, const Containment *c, const CgroupSample *row, const Domain *d);

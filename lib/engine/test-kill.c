@@ -198,6 +198,8 @@ static void test_killed_after(void **state) {
 
 /* Whose memory is page cache lives with less of it, however much he reads and whoever goes on to suffer: a kill would free nothing more. */
 static void test_page_cache_is_no_reason(void **state _unused_) {
+        const Incident *i;
+        unsigned told = 0;
         int hog;
 
         world_without_host_alarm(&w);
@@ -213,6 +215,13 @@ static void test_page_cache_is_no_reason(void **state _unused_) {
         }
         assert_int_equal(w.kills, 0);
         assert_true(w.c[hog].high < LIMIT_MAX);
+        i = engine_incident(w.engine, 0);
+        for (size_t k = 0; k < i->n_entries; k++)
+                if (i->entries[k].type == ENTRY_SPARED) {
+                        told++;
+                        assert_true(i->entries[k].after < i->entries[k].before / 2 && i->entries[k].after > 0);
+                }
+        assert_int_equal(told, 1);
         /* Which is no place to hide in. */
         for (int k = 0; k < 400 && w.kills == 0; k++) {
                 w.stolen += 1000;

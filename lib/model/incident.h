@@ -67,6 +67,8 @@ typedef enum IncidentEntryType {
         ENTRY_RISE,                     /* limit raised a quarter */
         ENTRY_BACK,                     /* alarm while rising: last level again, wait doubled */
         ENTRY_BUDGET,                   /* KillBudget= is spent: held instead */
+        ENTRY_SPARED,                   /* no kill either, of what it has (before) little is no page cache (after); of a slice, 0 and 0:
+                                         * nobody in it is at fault of whom that is not so */
         ENTRY_EXPIRED,                  /* lease ran out without fresh evidence */
         ENTRY_CALM,                     /* over */
         _ENTRY_TYPE_MAX,

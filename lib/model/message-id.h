@@ -22,6 +22,7 @@
         X(KILLED,        "64d39d254fb6483797c8a7697dcf5fac", "A cgroup was killed") \
         X(KILL_FAILED,   "bb1d843eca7441029251c782e3459dd7", "A cgroup could not be killed") \
         X(BUDGET_SPENT,  "cf0919fff9884151bcc1f0d6a8706b7c", "The budget of kills is spent") \
+        X(SPARED,        "dcd25ae434fd4a279221126d492daf97", "A cgroup is held where others are killed") \
         X(DRIFTED,       "a38f4253485a4a33a044bdf21bf535d7", "Someone else changed a limit that cgd set") \
         X(ADOPTED,       "2a28ee0f82334acdb31d7343d8b3f3a2", "Changes from before a restart were adopted") \
         X(OOM,           "40e42727efec49f5bcb7a104d82301d4", "The kernel killed a process for want of memory") \

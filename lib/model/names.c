@@ -98,6 +98,7 @@ static const char *const incident_entry_type_names[_ENTRY_TYPE_MAX] = {
         [ENTRY_RISE] = "rise",
         [ENTRY_BACK] = "back",
         [ENTRY_BUDGET] = "budget",
+        [ENTRY_SPARED] = "spared",
         [ENTRY_EXPIRED] = "expired",
         [ENTRY_CALM] = "calm",
 };
