@@ -17,10 +17,9 @@ class Continuous(unittest.TestCase):
     def judge(self, factor: float, leave_out: str = "") -> tuple[int, str, str]:
         """A result in which each figure is factor times the least that it may be."""
         figures = {}
-        for test, figure, other, least, suites in RATIOS:
-            for suite in suites:
-                figures.setdefault((suite, test, other), 100)
-                figures[suite, test, figure] = factor * least * figures[suite, test, other]
+        for test, figure, other, least, suite in RATIOS:
+            figures.setdefault((suite, test, other), 100)
+            figures[suite, test, figure] = factor * least * figures[suite, test, other]
         with tempfile.TemporaryDirectory() as d:
             path, count = Path(d) / "r.json", Path(d) / "count"
             path.write_text(json.dumps({"figures": [{"suite": s, "test": t, "figure": f, "value": v, "unit": ""}

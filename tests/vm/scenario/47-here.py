@@ -8,7 +8,7 @@ from pathlib import Path
 from vmlib import CGD_UNIT, LOADS, TESTS, VM, check, limited, sh
 
 # What it is about is the same on both: one is enough unless all is asked for.
-QUICK_ON = "trixie"
+QUICK_ON = "bookworm"
 PROGRAM = Path("/job/here.py")
 # Where ./dev build puts what is installed here elsewhere.
 BUILT = {"daemon/cgd": "/usr/libexec/cgd/cgd", "cli/cgctl": "/usr/bin/cgctl", "tests/load": str(TESTS),

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The walk of all cgroups in the kernel beside thousands of them, and after."""
+"""The walk of all cgroups in the kernel beside thousands of them, and after, and what it costs."""
+import re
 from pathlib import Path
 
-from vmlib import CGROUP, VM, check, full, limited, wait
+from vmlib import CGROUP, TESTS, VM, check, full, limited, sh, wait
 
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
@@ -80,3 +81,14 @@ def test_come_and_go(vm: VM) -> None:
     check(after[0] <= before[0] + 4, "descriptors stay open")
     check(after[1] <= before[1] + 512, "memory grows")
     check(after[2] == before[2], "maps grow")
+
+
+@limited(600)
+def test_cost(vm: VM) -> None:
+    for n in (1000, 5000) if full() else (1000,):
+        text = sh(str(TESTS / "walk"), f"--cgroups={n}", timeout=500)
+        vm.log(text)
+        for name, pattern in (("open", r"close ([\d.]+)"), ("kept", r"kept fds ([\d.]+)"), ("walk", r"walk, [a-z ]+: ([\d.]+) ")):
+            found = re.search(pattern, text)
+            check(found, f"no figure for {name}: {text}")
+            vm.figure(f"{name}, {n} cgroups", float(found[1]), "us per cgroup")
