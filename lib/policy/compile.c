@@ -652,6 +652,49 @@ static int domains_at_fault(const Diagnostics *d, char ***names) {
         return n_new;
 }
 
+static bool slice_is_taken(const Policy *p, const char *slice) {
+        for (size_t i = 0; i < p->n_domains; i++)
+                if (streq(p->domains[i].slice, slice))
+                        return true;
+        return false;
+}
+
+/* Of a domain that is left out its slice alone, without a contract: what lies in there must not fall under that of a domain around
+ * it, which its file may forbid. Nothing, where the slice is not known or another domain's. */
+static int keep_slice(Policy *p, const PolicySource *sources, size_t n, const char *left_out) {
+        _cleanup_diagnostics_ Diagnostics faults = {};
+        _cleanup_free_ PolicySource *own = calloc(MAX(n, (size_t) 1), sizeof(PolicySource));
+        _cleanup_strv_ char **why = NULL;
+        Draft draft = {};
+        size_t n_own = 0, n_drafts = 0;
+        Domain *d = &draft.domain, *domains;
+        int r = own ? strv_extend(&why, "all but Slice=: not active: its policy had a fault at the start, see 'cgctl verify'") : -ENOMEM;
+
+        for (size_t i = 0; i < n && r >= 0; i++) {
+                _cleanup_free_ char *name = str_escape(sources[i].domain);
+
+                if (!name)
+                        r = -ENOMEM;
+                else if (streq(name, left_out))
+                        own[n_own++] = sources[i];
+        }
+        if (r >= 0 && n_own > 0)
+                r = compile(own, n_own, &draft, &n_drafts, &faults);
+        if (r >= 0 && d->cgroup && p->n_domains < POLICY_DOMAINS_MAX && !slice_is_taken(p, d->slice)) {
+                domains = realloc(p->domains, (p->n_domains + 1) * sizeof(Domain));
+                if (domains) {
+                        p->domains = domains;
+                        p->domains[p->n_domains++] = (Domain) {
+                                .name = TAKE_PTR(d->name), .description = TAKE_PTR(d->description), .slice = TAKE_PTR(d->slice),
+                                .cgroup = TAKE_PTR(d->cgroup), .rank = d->rank, .files = TAKE_PTR(d->files), .inactive = TAKE_PTR(why),
+                                .blame_share_min_permyriad = d->blame_share_min_permyriad };
+                } else
+                        r = -ENOMEM;
+        }
+        draft_done(&draft);
+        return r;
+}
+
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out) {
         _cleanup_free_ PolicySource *kept = NULL;
         _cleanup_strv_ char **left_out = NULL;
@@ -684,7 +727,11 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
         }
         if (!kept || n_new < 0)
                 return -ENOMEM;
-        if (r >= 0)
-                *ret_left_out = TAKE_PTR(left_out);
-        return r;
+        for (size_t i = 0; left_out && left_out[i] && r >= 0; i++)
+                r = keep_slice(*ret, sources, n, left_out[i]);
+        if (r < 0)
+                return r;
+        qsort((*ret)->domains, (*ret)->n_domains, sizeof(Domain), compare_slices);
+        *ret_left_out = TAKE_PTR(left_out);
+        return 0;
 }

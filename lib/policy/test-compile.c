@@ -454,7 +454,7 @@ static void test_collects(void **state _unused_) {
                 "b:2:15: error: SwapUsedAbove=: '200%' is more than 100%\n");
 }
 
-/* What of a set is sound; the names of the rest, "a b". refused: a file that could not be read. */
+/* What of a set is sound, "(a)" where only the slice is kept; the names of the rest, "a b". refused: a file that could not be read. */
 static void assert_sound(const PolicySource *sources, size_t n, const char *refused, const char *in_force, const char *left_out) {
         _cleanup_diagnostics_ Diagnostics d = {};
         _cleanup_(policy_freep) Policy *p = NULL;
@@ -465,7 +465,7 @@ static void assert_sound(const PolicySource *sources, size_t n, const char *refu
                 diagnostics_add(&d, SEVERITY_ERROR, (Span) { .file = refused, .line = 1, .column = 1 }, "cannot be read");
         assert_int_equal(policy_compile_sound(sources, n, &d, &p, &left), 0);
         for (size_t i = 0; i < p->n_domains; i++)
-                str_appendf(&names, "%s%s", i ? " " : "", p->domains[i].name);
+                str_appendf(&names, p->domains[i].inactive ? "%s(%s)" : "%s%s", i ? " " : "", p->domains[i].name);
         for (size_t i = 0; left && left[i]; i++)
                 str_appendf(&rest, "%s%s", i ? " " : "", left[i]);
         assert_string_equal(names.data ?: "", in_force);
@@ -495,16 +495,40 @@ static void test_sound(void **state _unused_) {
 #undef SOURCE
 
         assert_sound(good, 2, NULL, "a b", "");
-        assert_sound(bad, 4, NULL, "b", "a c");
+        assert_sound(bad, 4, NULL, "(a) b (c)", "a c");
         assert_sound(conflict, 2, NULL, "a", "b");
         /* Read or not, a domain with one file less than was written is not that domain. */
-        assert_sound(good, 2, "/q/b.policy.d/10-y.conf", "a", "b");
+        assert_sound(good, 2, "/q/b.policy.d/10-y.conf", "a (b)", "b");
         /* Of a directory that is not trusted nothing was read; the rest counts. */
         assert_sound(good, 2, "/etc/cgd/policies", "a b", "/etc/cgd/policies");
-        assert_sound(bad + 3, 1, NULL, "", "c");
+        assert_sound(bad + 3, 1, NULL, "(c)", "c");
         /* The faults name their files escaped. */
-        assert_sound(odd, 4, NULL, "b", "c.policy.data my\\x5cx2dapp \\xff");
-        assert_sound(good, 2, "/q/b.policy.d", "a", "b");
+        assert_sound(odd, 4, NULL, "b (c.policy.data)", "c.policy.data my\\x5cx2dapp \\xff");
+        assert_sound(good, 2, "/q/b.policy.d", "a (b)", "b");
+}
+
+/* A domain within another is left out: what lies in it is not the other's then, whose contract it may have been there to forbid. */
+static void test_left_out_is_nobodys(void **state _unused_) {
+        static const char outer[] = "[Contain]\nMode=enforce\nSteps=hold kill\n",
+                          inner[] = "[Domain]\nSlice=a-b.slice\n[Resources]\nMemoryLow=1G\n[Contain]\nMode=of\n";
+        const PolicySource sources[] = {
+                { (char *) "a", (char *) "/p/a.policy", (char *) outer, sizeof(outer) - 1 },
+                { (char *) "inner", (char *) "/p/inner.policy", (char *) inner, sizeof(inner) - 1 },
+        };
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_strv_ char **left = NULL;
+        const Domain *in;
+
+        assert_int_equal(policy_compile_sound(sources, 2, &d, &p, &left), 0);
+        assert_int_equal(p->n_domains, 2);
+        in = policy_domain_of(p, "/a.slice/a-b.slice/db.service");
+        assert_string_equal(in->name, "inner");
+        assert_false(in->contain.present);
+        assert_int_equal(in->n_resources, 0);
+        assert_string_equal(in->files[0], "/p/inner.policy");
+        assert_non_null(strstr(in->inactive[0], "its policy had a fault"));
+        assert_string_equal(policy_domain_of(p, "/a.slice/x.service")->name, "a");
 }
 
 /* A policy of a newer version, with more unknown keys than are kept, hides no fault of another. */
@@ -531,7 +555,7 @@ static void test_many_warnings(void **state _unused_) {
         assert_int_equal(diagnostics_format(&d, SEVERITY_ERROR, &report), 0);
         assert_non_null(strstr(report, "/p/b.policy:2:6: error: Rank=: 'high'"));
         assert_null(strstr(report, "more"));
-        assert_sound(sources, 2, NULL, "a", "b");
+        assert_sound(sources, 2, NULL, "a (b)", "b");
         assert_int_equal(compile_texts(texts, 3, &conflict, &p), -EBADMSG);
 }
 
@@ -845,6 +869,7 @@ int main(void) {
                 cmocka_unit_test(test_dropin_alone),
                 cmocka_unit_test(test_refusals),   cmocka_unit_test(test_conflicts),
                 cmocka_unit_test(test_collects),   cmocka_unit_test(test_sound),
+                cmocka_unit_test(test_left_out_is_nobodys),
                 cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_many_warnings),
                 cmocka_unit_test(test_large),

@@ -50,16 +50,18 @@ def test_refused(vm: VM) -> None:
 
 @limited(120)
 def test_refused_at_start(vm: VM) -> None:
-    """There is no old set then: the domain at fault is left out, the others are in force."""
+    """There is no old set then: the domain at fault is left out but for its slice, the others are in force."""
     vm.need_cgd()
     vm.policy("sideload", "[Domain]\nRank=high\n", reload=False)
     sh("systemctl", "restart", "cgd.service")
     check(vm.cgctl_json("status")["policy"]["left_out"] == ["sideload"], vm.cgctl("status"))
-    names = {d["name"] for d in vm.cgctl_json("domains")}
-    check("workload" in names and "sideload" not in names, f"in force: {names}")
+    domains = {d["name"]: d for d in vm.cgctl_json("domains")}
+    check(domains["workload"]["alarms"], f"workload has no alarms: {domains['workload']}")
+    left = domains["sideload"]
+    check(not left["contain"] and left["slice"] == "sideload.slice" and "had a fault" in left["not_active"][0], f"in force: {left}")
     vm.drop_policies()
     check(reload(vm)[0] == 0, "what is mended is not loaded")
-    check("sideload" in {d["name"] for d in vm.cgctl_json("domains")}, "sideload is still left out")
+    check({d["name"]: d for d in vm.cgctl_json("domains")}["sideload"]["contain"], "sideload is still left out")
 
 
 def refuse_file(vm: VM, prepare) -> None:
