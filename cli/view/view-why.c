@@ -161,7 +161,8 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         if (!*domain)
                 return; /* adopted: who was considered then is not known */
         if (!*culprit) {
-                c = find_candidate(j, "verdict", "free-memory") ?: find_candidate(j, "verdict", "not-waited-for");
+                c = find_candidate(j, "verdict", "own-limit") ?: find_candidate(j, "verdict", "free-memory") ?:
+                    find_candidate(j, "verdict", "not-waited-for");
                 culprit = field_text(c, "cgroup");
         }
         if (!*culprit) {
@@ -176,7 +177,9 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         acted = streq(verdict, "culprit") || streq(verdict, "taken") || !c;
         heading(v, out, acted ? "Why this one" : "Why nothing was done");
         view_text(&s, last_component(culprit));
-        if (c)
+        if (c && streq(verdict, "own-limit"))
+                str_append(&s, " is the victim's own");
+        else if (c)
                 str_appendf(&s, " %s %s of it", !streq(field_text(j, "resource"), "io") ? "took" :
                                                 field_u64(j, "waited_usec") > 0 ? "caused" : "did",
                             view_percent(field_u64(c, "share_permyriad"), a));

@@ -174,7 +174,10 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                         account_nobody(e, victim, i, &s.blame, s.harmless);
                         o->acts_on = 0;
                 }
-                incident_quiet(e, o, i, NULL, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, s.harmless);
+                if (s.harmless == VERDICT_OWN_LIMIT)
+                        incident_quiet(e, o, i, c, ENTRY_SELF, RESULT_SELF, STEP_HOLD, s.harmless);
+                else
+                        incident_quiet(e, o, i, NULL, ENTRY_NO_CULPRIT, RESULT_NO_CULPRIT, STEP_HOLD, s.harmless);
                 return;
         }
 
@@ -246,6 +249,7 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 return;
         case VERDICT_FREE_MEMORY:
         case VERDICT_NOT_WAITED_FOR:
+        case VERDICT_OWN_LIMIT:
         case VERDICT_SMALL_SHARE:
         case VERDICT_TAKEN:
         case VERDICT_FOREIGN_LIMIT:

@@ -127,6 +127,50 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         return true;
 }
 
+/* What the victim stalled on memory lately, in 1/10000 of the time, by the first condition about that; 0: it does not ask for it. */
+static uint64_t memory_stall(const Engine *e, const OpenIncident *o, bool *ret_full) {
+        const AlarmState *a = incident_alarm(e, o);
+        const Alarm *alarm = &incident_victim(e, o)->alarms[a->alarm];
+
+        for (size_t i = 0; i < MIN(alarm->n_conditions, (size_t) CONDITIONS_MAX); i++) {
+                const ConditionState *st = &a->conditions[i];
+
+                if (alarm->conditions[i].type != CONDITION_MEMORY_PRESSURE || st->older_usec == 0 || e->now <= st->older_usec)
+                        continue;
+                *ret_full = alarm->conditions[i].full;
+                return mul_div_u64(st->total - st->older_total, PERMYRIAD, e->now - st->older_usec);
+        }
+        return 0;
+}
+
+/* Of the victim's units the one that stalls most at a limit of its own, where all that do so together have three quarters of what
+ * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
+ * machine that has read more than there is room for. NULL: it is not like that. */
+static const CgroupSample *stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope) {
+        const char *victim = incident_victim(e, o)->cgroup;
+        const CgroupSample *first = NULL;
+        uint64_t whole, sum = 0, most = 0;
+        bool full = false;
+
+        if (scope->at_limit || room_on_host(e) == 0)
+                return NULL;
+        whole = memory_stall(e, o, &full);
+        for (size_t i = 0; whole > 0 && i < e->sample->n_cgroups; i++) {
+                const CgroupSample *c = &e->sample->cgroups[i];
+                const Track *t = c->kind == CGROUP_KIND_UNIT && path_within(c->path, victim) ? tracks_find(&e->tracks, c->id) : NULL;
+                unsigned some, all;
+
+                if (!t || !track_turns_over(t) || !track_stall(t, &some, &all))
+                        continue;
+                sum += full ? all : some;
+                if ((full ? all : some) > most) {
+                        most = full ? all : some;
+                        first = c;
+                }
+        }
+        return first && sum >= whole - whole / 4 ? first : NULL;
+}
+
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
  * What has not ended is not counted, and in a flood's first moment nothing has: so next to all of the time that the victim
  * stood must be accounted for; an alarm's worth, 150 ms of at most a second, is more than an eighth. */
@@ -195,6 +239,7 @@ static bool is_closed(Engine *e, const Blame *b) {
 bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *ret) {
         const Domain *victim = incident_victim(e, o), *d;
         const BlameScope *scope = &ret->scope;
+        const CgroupSample *own;
         Blame *b = &ret->blame;
 
         *ret = (Suspect) { .harmless = VERDICT_CULPRIT };
@@ -216,7 +261,11 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
         if (ret->lever == RESOURCE_MEMORY && b->culprit && b->culprit->id != i->culprit_id && incident_acts_on(o, i->culprit_id) &&
             containment_find(e, i->culprit_id) && !is_another(e, o, i, scope, b->culprit))
                 b->culprit = NULL;
-        if (b->culprit && !containment_find(e, b->culprit->id)) {
+        own = scope->resource == RESOURCE_MEMORY ? stalls_at_own_limit(e, o, scope) : NULL;
+        if (own && (!b->culprit || !(containment_find(e, b->culprit->id) || path_within(b->culprit->path, victim->cgroup)))) {
+                b->culprit = own;
+                ret->harmless = VERDICT_OWN_LIMIT;
+        } else if (b->culprit && !containment_find(e, b->culprit->id)) {
                 if (scope->resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b->culprit))
                         ret->harmless = VERDICT_FREE_MEMORY;
                 else if (ret->lever == RESOURCE_IO && nobody_waited_for(e, scope, b->culprit))

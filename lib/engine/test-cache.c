@@ -69,6 +69,68 @@ static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state 
         stream_below_the_limit_of_the_victim(0, 900 * MIB);
 }
 
+/* A service that thrashes for that much of each 50 ms, of the 20 that its slice stalls, and one outside that reads a little; the
+ * kernel reclaims page cache, as it does all day on a machine that has read more than there is room for. filled: taken by others. */
+static void thrashing(uint64_t usec, uint64_t max, uint64_t filled, int *ret_other) {
+        int web = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), slice = world_find(&w, "/workload.slice");
+
+        world_without_host_alarm(&w);
+        w.c[web].max = max;
+        (void) world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, filled);
+        *ret_other = world_hog(&w, "/sideload.slice/other.service", 0);
+        w.c[web].stream = max < LIMIT_MAX ? 200 * MIB : 0;
+        w.c[*ret_other].stream = 30 * MIB;
+        w.c[*ret_other].until = 60 * MIB;
+        for (int k = 0; k < 400; k++) {
+                w.stolen += 1000;
+                w.c[web].stall += usec;
+                w.c[slice].stall += 20 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+}
+
+/* That is no reason to lay it on whoever reads. */
+static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
+        const IncidentEntry *told;
+        const Incident *i;
+        int other;
+
+        thrashing(20 * USEC_PER_MSEC, 100 * MIB, 0, &other);
+        world_assert_only_touched(&w, -1);
+        i = world_incident(&w, "memory");
+        assert_int_equal(i->state, INCIDENT_QUIET);
+        assert_int_equal(i->result, RESULT_SELF);
+        told = world_entry(i, ENTRY_SELF, ACTION_SET_MEMORY_HIGH);
+        assert_string_equal(incident_path_of(i, told->cgroup_id), "/workload.slice/thrash.service");
+        for (size_t k = 0; k < i->n_candidates; k++)
+                assert_int_equal(i->candidates[k].verdict,
+                                 i->candidates[k].cgroup_id == w.c[other].id ? VERDICT_FREE_MEMORY : VERDICT_OWN_LIMIT);
+}
+
+/* But where it has none, others of its slice stall as well, or the machine has no room, it is. */
+static void test_thrashing_without_a_limit(void **state _unused_) {
+        int other;
+
+        thrashing(20 * USEC_PER_MSEC, LIMIT_MAX, 0, &other);
+        assert_true(w.c[other].touched > 0);
+}
+
+static void test_thrashing_beside_others_that_stall(void **state _unused_) {
+        int other;
+
+        thrashing(10 * USEC_PER_MSEC, 100 * MIB, 0, &other);
+        assert_true(w.c[other].touched > 0);
+        world_assert_only_touched(&w, other);
+}
+
+static void test_thrashing_where_there_is_no_room(void **state _unused_) {
+        int other;
+
+        thrashing(20 * USEC_PER_MSEC, 100 * MIB, 450 * MIB, &other);
+        assert_true(w.c[other].touched > 0);
+        world_assert_only_touched(&w, other);
+}
+
 /* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
  * after the other, who fills the slice with it is who is looked for. */
 static void test_page_cache_fills_a_slice(void **state) {
@@ -168,6 +230,10 @@ int main(void) {
                 T(test_stream_at_its_max_beside_a_leak),
                 T(test_stream_beside_a_service_at_its_own_limit),
                 T(test_stream_below_the_limit_of_the_victim),
+                T(test_thrashing_at_a_limit_of_its_own),
+                T(test_thrashing_without_a_limit),
+                T(test_thrashing_beside_others_that_stall),
+                T(test_thrashing_where_there_is_no_room),
                 T(test_page_cache_fills_a_slice),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),

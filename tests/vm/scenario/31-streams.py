@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A leak beside a backup that reads much faster: who turns over most is not who takes what others need.  Without swap, so that a slow
-leak is soon at the end of it."""
+"""Who turns over most page cache is not who takes what others need: a leak beside a backup that reads much faster, and a service that
+thrashes at a limit of its own beside such a one.  Without swap, so that a slow leak is soon at the end of it."""
+import json
 from pathlib import Path
 
 from vmlib import VM, Unit, check, limited, read, size as bytes_of, wait
@@ -60,3 +61,21 @@ def test_without_a_limit(vm: VM) -> None:
     vm.need_cgd()
     vm.victim(anon="450M", file="0")
     beside(vm, stream(vm, size="512M"))
+
+
+@limited(300)
+def test_thrashing_at_a_limit_of_its_own(vm: VM) -> None:
+    """Nobody else is held for it, though the kernel reclaims page cache all the time."""
+    vm.need_cgd()
+    vm.victim(anon="100M", file="0")
+    reader = stream(vm, size="900M")
+    earlier = {i["id"] for i in vm.cgctl_json("incidents") or []}
+    vm.victim(name="thrash", anon="8M", file="160M", options=("--rate=200",), properties=("MemoryMax=48M",))
+
+    def told() -> list[dict]:
+        return [i for i in vm.cgctl_json("incidents") or [] if i["id"] not in earlier and i["alarm"] == "memory"]
+    check(wait(told, 60, 0.5), "no alarm came")
+    held = wait(lambda: reader.high() not in ("max", ""), 20, 0.2)
+    vm.log(vm.cgctl("incidents") + vm.cgctl("why", ok=False))
+    check(not held, "the reader was held")
+    check(any("thrash.service" in json.dumps(vm.cgctl_json("why", str(i["id"]))) and i["result"] == "self" for i in told()), f"{told()}")
