@@ -143,6 +143,16 @@ static uint64_t memory_stall(const Engine *e, const OpenIncident *o, bool *ret_f
         return 0;
 }
 
+/* Pages are stolen from this unit of the victim's at a limit of its own, or one between. */
+static bool is_at_own_limit(const Engine *e, const CgroupSample *c, const char *victim) {
+        const Track *t;
+
+        if ((c->kind != CGROUP_KIND_UNIT && c->kind != CGROUP_KIND_FOREIGN) || !path_within(c->path, victim))
+                return false;
+        t = tracks_find(&e->tracks, c->id);
+        return t && track_turns_over(t);
+}
+
 /* Of the victim's units the one that stalls most at a limit of its own, where all that do so together have three quarters of what
  * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
  * machine that has read more than there is room for. NULL: it is not like that. */
@@ -157,10 +167,9 @@ static const CgroupSample *stalls_at_own_limit(const Engine *e, const OpenIncide
         whole = memory_stall(e, o, &full);
         for (size_t i = 0; whole > 0 && i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
-                const Track *t = c->kind == CGROUP_KIND_UNIT && path_within(c->path, victim) ? tracks_find(&e->tracks, c->id) : NULL;
                 unsigned some, all;
 
-                if (!t || !track_turns_over(t) || !track_stall(t, &some, &all))
+                if (!is_at_own_limit(e, c, victim) || !track_stall(tracks_find(&e->tracks, c->id), &some, &all))
                         continue;
                 sum += full ? all : some;
                 if ((full ? all : some) > most) {
@@ -262,7 +271,9 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
             containment_find(e, i->culprit_id) && !is_another(e, o, i, scope, b->culprit))
                 b->culprit = NULL;
         own = scope->resource == RESOURCE_MEMORY ? stalls_at_own_limit(e, o, scope) : NULL;
-        if (own && (!b->culprit || !(containment_find(e, b->culprit->id) || path_within(b->culprit->path, victim->cgroup)))) {
+        /* A leak of its own domain is one beside that too. */
+        if (own && (!b->culprit || (!containment_find(e, b->culprit->id) && (!path_within(b->culprit->path, victim->cgroup) ||
+                                                                            is_at_own_limit(e, b->culprit, victim->cgroup))))) {
                 b->culprit = own;
                 ret->harmless = VERDICT_OWN_LIMIT;
         } else if (b->culprit && !containment_find(e, b->culprit->id)) {

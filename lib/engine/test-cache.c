@@ -107,6 +107,24 @@ static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
                                  i->candidates[k].cgroup_id == w.c[other].id ? VERDICT_FREE_MEMORY : VERDICT_OWN_LIMIT);
 }
 
+/* Nor, where it grew to its limit a moment ago, is it held for that: it cannot grow more. */
+static void test_grown_to_a_limit_of_its_own(void **state _unused_) {
+        int web = world_hog(&w, "/workload.slice/thrash.service", 0), slice = world_find(&w, "/workload.slice");
+
+        w.c[web].max = 200 * MIB;
+        w.c[web].stream = 30 * MIB;
+        for (int k = 0; k < 400; k++) {
+                w.stolen += 1000;
+                if (w.c[web].current == w.c[web].max) {
+                        w.c[web].stall += 20 * USEC_PER_MSEC;
+                        w.c[slice].stall += 20 * USEC_PER_MSEC;
+                }
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(world_incident(&w, "memory")->result, RESULT_SELF);
+}
+
 /* But where it has none, others of its slice stall as well, or the machine has no room, it is. */
 static void test_thrashing_without_a_limit(void **state _unused_) {
         int other;
@@ -231,6 +249,7 @@ int main(void) {
                 T(test_stream_beside_a_service_at_its_own_limit),
                 T(test_stream_below_the_limit_of_the_victim),
                 T(test_thrashing_at_a_limit_of_its_own),
+                T(test_grown_to_a_limit_of_its_own),
                 T(test_thrashing_without_a_limit),
                 T(test_thrashing_beside_others_that_stall),
                 T(test_thrashing_where_there_is_no_room),

@@ -336,6 +336,9 @@ static void test_turned_over_at_a_limit(void **state _unused_) {
         /* It took from others what we hold it at; and a limit in a unit is set by whoever has it. */
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .inner = true }, 25, 35, 45);
         assert_turned(&(Turn) { .high = 1060 * MIB, .times = 3, .held = true }, 25, 35, 45);
+        assert_turned(&(Turn) { .high = 1060 * MIB, .max = 1061 * MIB, .times = 3, .held = true }, 25, 35, 45);
+        /* We hold it higher than its own limit is. */
+        assert_turned(&(Turn) { .high = 1061 * MIB, .max = 1060 * MIB, .times = 3, .held = true }, 5, 15, 25);
 }
 
 /* What was turned over at rest is no sign that the limit is reached now. */

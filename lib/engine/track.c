@@ -151,12 +151,13 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
 }
 
 /* At a limit, within what the kernel charges at once and what has just been stolen, and ran into it since the last look, where
- * that look asked. Who has a unit sets the limits in it as he likes. */
-static bool ran_into_limit(const CgroupSample *c, const TrackPoint *last, const TrackPoint *p) {
+ * that look asked. Who has a unit sets the limits in it as he likes. held: its memory.high is ours. */
+static bool ran_into_limit(const CgroupSample *c, const TrackPoint *last, const TrackPoint *p, bool held) {
         uint64_t high, max, least;
 
         if (c->kind == CGROUP_KIND_INNER || !p->have_events || !cgroup_sample_get(c, CGROUP_MEMORY_HIGH, &high) ||
-            !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) || MIN(high, max) == LIMIT_MAX)
+            !cgroup_sample_get(c, CGROUP_MEMORY_MAX, &max) || MIN(high, max) == LIMIT_MAX ||
+            (held && high < max))
                 return false;
         least = MIN(high, max) - MIN(high, max) / 16;
         return last->have_events ? p->events != last->events && MAX(p->current, last->current) >= least :
@@ -529,8 +530,8 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 p = point_of(c, s->usec, &track->last, page_bytes);
                 if (born_usec > 0 && p.have_memory)
                         track_born(track, born_usec);
-                track->limited = !track->held && p.have_stat && track->last.have_stat &&
-                                 (ran_into_limit(c, &track->last, &p) || (limited && is_below_limit(t, track)));
+                track->limited = p.have_stat && track->last.have_stat &&
+                                 (ran_into_limit(c, &track->last, &p, track->held) || (!track->held && limited && is_below_limit(t, track)));
                 track->held = false;
                 limited = limited || track->limited;
                 own = track->limited ? (uint32_t) counter_delta(p.pgsteal, track->last.pgsteal) : 0;

@@ -139,7 +139,7 @@ typedef struct Tracks {
 int tracks_init(Tracks *t);
 void tracks_done(Tracks *t);
 
-/* The limit that the next sample shows this cgroup at is our own: what it turns over below it, it took from others before. */
+/* The memory.high that the next sample shows of this cgroup is our own: what it turns over below it, it took from others before. */
 void tracks_hold(Tracks *t, uint64_t id);
 /* Takes in one sample. restart_recent: begin the recent window afresh with this sample (from rest to hot). */
 void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t page_bytes);
