@@ -202,14 +202,17 @@ static void plan_caps_back(Engine *e, Plan *plan, Containment *c, IncidentEntryT
         c->caps_end = plan_caps(e, plan, c, type, d);
 }
 
-/* Never below SqueezeFloor=, nor below what the cgroup is promised. */
+/* Never below SqueezeFloor=, nor below what the cgroup is promised; of a promise without end, what it has. */
 static uint64_t level_floor(const CgroupSample *row, const Domain *d) {
-        uint64_t floor = d->contain.squeeze_floor_bytes, v;
+        uint64_t floor = d->contain.squeeze_floor_bytes, current, v;
 
-        if (cgroup_sample_get(row, CGROUP_MEMORY_LOW, &v) && v != LIMIT_MAX)
+        for (CgroupField f = CGROUP_MEMORY_LOW; f <= CGROUP_MEMORY_MIN; f++) {
+                if (!cgroup_sample_get(row, f, &v))
+                        continue;
+                if (v == LIMIT_MAX)
+                        v = cgroup_sample_get(row, CGROUP_MEMORY_CURRENT, &current) ? current : 0;
                 floor = MAX(floor, v);
-        if (cgroup_sample_get(row, CGROUP_MEMORY_MIN, &v) && v != LIMIT_MAX)
-                floor = MAX(floor, v);
+        }
         return floor;
 }
 

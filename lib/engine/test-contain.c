@@ -313,7 +313,8 @@ static void test_first_write_that_fails_limits_nothing(void **state _unused_) {
         assert_int_equal(engine_incident_by_id(w.engine, 1)->state, INCIDENT_OVER);
 }
 
-/* It hurts on and on, but for a moment now and then. Never less than `least`; 0 = than what it was held at. */
+/* It hurts on and on, but for a moment now and then. Never less than `least`; 0 = than what it was held at,
+ * LIMIT_MAX = than what it used then. */
 static void hurts_on(uint64_t low, uint64_t min, bool squeeze, uint64_t least) {
         uint64_t level, changed, risen_from = 0;
         int hog;
@@ -328,7 +329,7 @@ static void hurts_on(uint64_t low, uint64_t min, bool squeeze, uint64_t least) {
         world_run_until_held(&w, hog);
         level = w.c[hog].high;
         changed = w.now;
-        least = least ?: level;
+        least = least == LIMIT_MAX ? w.c[hog].current : least ?: level;
         w.c[world_find(&w, "/workload.slice")].max = w.c[world_find(&w, "/workload.slice/web.service")].current;
         for (int k = 0; k < 600; k++) {
                 world_run(&w, 50 * USEC_PER_MSEC);
@@ -360,10 +361,12 @@ static void test_hurts_on(void **state) {
                 bool squeeze;
                 uint64_t least;
         } cases[] = {
-                /* SqueezeFloor=, MemoryLow=, MemoryMin=; and where Steps= has no squeeze. */
+                /* SqueezeFloor=, MemoryLow=, MemoryMin=; these without end; and where Steps= has no squeeze. */
                 { 0, 0, true, 64 * MIB },
                 { 250 * MIB, 0, true, 250 * MIB },
                 { 0, 200 * MIB, true, 200 * MIB },
+                { LIMIT_MAX, 0, true, LIMIT_MAX },
+                { 0, LIMIT_MAX, true, LIMIT_MAX },
                 { 0, 0, false, 0 },
         };
 
