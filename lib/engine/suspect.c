@@ -127,57 +127,55 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         return true;
 }
 
-/* What the victim stalled on memory lately, in 1/10000 of the time, by the first condition about that; 0: it does not ask for it. */
-static uint64_t memory_stall(const Engine *e, const OpenIncident *o, bool *ret_full) {
-        const AlarmState *a = incident_alarm(e, o);
-        const Alarm *alarm = &incident_victim(e, o)->alarms[a->alarm];
-
-        for (size_t i = 0; i < MIN(alarm->n_conditions, (size_t) CONDITIONS_MAX); i++) {
-                const ConditionState *st = &a->conditions[i];
-
-                if (alarm->conditions[i].type != CONDITION_MEMORY_PRESSURE || st->older_usec == 0 || e->now <= st->older_usec)
-                        continue;
-                *ret_full = alarm->conditions[i].full;
-                return mul_div_u64(st->total - st->older_total, PERMYRIAD, e->now - st->older_usec);
-        }
-        return 0;
+/* The first condition about memory's pressure that an alarm has; NULL: none. */
+static const Condition *memory_pressure(const Alarm *alarm) {
+        for (size_t i = 0; i < alarm->n_conditions; i++)
+                if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
+                        return &alarm->conditions[i];
+        return NULL;
 }
 
-/* Pages are stolen from this unit of the victim's at a limit of its own, or one between. */
+/* What was stolen from this unit of the victim's was at a limit of its own, or one between. */
 static bool is_at_own_limit(const Engine *e, const CgroupSample *c, const char *victim) {
         const Track *t;
 
         if ((c->kind != CGROUP_KIND_UNIT && c->kind != CGROUP_KIND_FOREIGN) || !path_within(c->path, victim))
                 return false;
         t = tracks_find(&e->tracks, c->id);
-        return t && track_turns_over(t);
+        return t && track_takes_from_itself(t);
 }
 
 /* Of the victim's units the one that stalls most at a limit of its own, where all that do so together have three quarters of what
  * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
  * machine that has read more than there is room for. NULL: it is not like that. */
 static const CgroupSample *stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope) {
-        const char *victim = incident_victim(e, o)->cgroup;
+        const Domain *victim = incident_victim(e, o);
+        const Condition *condition = memory_pressure(&victim->alarms[incident_alarm(e, o)->alarm]);
         const CgroupSample *first = NULL;
-        uint64_t whole, sum = 0, most = 0;
-        bool full = false;
+        uint64_t whole = UINT64_MAX, sum = 0, most = 0;
 
-        if (scope->at_limit || room_on_host(e) == 0)
+        if (!condition || scope->at_limit || room_on_host(e) == 0)
                 return NULL;
-        whole = memory_stall(e, o, &full);
-        for (size_t i = 0; whole > 0 && i < e->sample->n_cgroups; i++) {
+        for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
-                unsigned some, all;
+                bool own = is_at_own_limit(e, c, victim->cgroup);
+                const Track *t = own || streq(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
+                unsigned some, full;
 
-                if (!is_at_own_limit(e, c, victim) || !track_stall(tracks_find(&e->tracks, c->id), &some, &all))
+                if (!t || !track_stall(t, &some, &full))
                         continue;
-                sum += full ? all : some;
-                if ((full ? all : some) > most) {
-                        most = full ? all : some;
-                        first = c;
+                if (condition->full)
+                        some = full;
+                if (!own)
+                        whole = some;
+                else {
+                        sum += some;
+                        if (!first || some > most)
+                                first = c;
+                        most = MAX(most, some);
                 }
         }
-        return first && sum >= whole - whole / 4 ? first : NULL;
+        return sum >= whole - whole / 4 ? first : NULL;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.

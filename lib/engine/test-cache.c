@@ -69,7 +69,7 @@ static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state 
         stream_below_the_limit_of_the_victim(0, 900 * MIB);
 }
 
-/* A service that thrashes for that much of each 50 ms, of the 20 that its slice stalls, and one outside that reads a little; the
+/* A service that thrashes for that much of each 50 ms, in bursts, of the 20 that its slice stalls, and one outside that reads a little; the
  * kernel reclaims page cache, as it does all day on a machine that has read more than there is room for. filled: taken by others. */
 static void thrashing(uint64_t usec, uint64_t max, uint64_t filled, int *ret_other) {
         int web = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), slice = world_find(&w, "/workload.slice");
@@ -83,8 +83,10 @@ static void thrashing(uint64_t usec, uint64_t max, uint64_t filled, int *ret_oth
         w.c[*ret_other].until = 60 * MIB;
         for (int k = 0; k < 400; k++) {
                 w.stolen += 1000;
-                w.c[web].stall += usec;
-                w.c[slice].stall += 20 * USEC_PER_MSEC;
+                if (k % 6 == 0) {
+                        w.c[web].stall += 6 * usec;
+                        w.c[slice].stall += 6 * 20 * USEC_PER_MSEC;
+                }
                 world_run(&w, 50 * USEC_PER_MSEC);
         }
 }
