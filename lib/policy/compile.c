@@ -698,6 +698,7 @@ static int keep_slice(Policy *p, const PolicySource *sources, size_t n, const ch
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out) {
         _cleanup_free_ PolicySource *kept = NULL;
         _cleanup_strv_ char **left_out = NULL;
+        _cleanup_(policy_freep) Policy *policy = NULL;
         int r = policy_compile(sources, n, d, ret), n_new;
 
         *ret_left_out = NULL;
@@ -717,7 +718,7 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
                         if (!strv_contains(left_out, name))
                                 kept[n_kept++] = sources[i];
                 }
-                r = policy_compile(kept, n_kept, &rest, ret);
+                r = policy_compile(kept, n_kept, &rest, &policy);
                 if (r != -EBADMSG)
                         break;
                 /* Faults that those of the others hid. */
@@ -728,10 +729,11 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
         if (!kept || n_new < 0)
                 return -ENOMEM;
         for (size_t i = 0; left_out && left_out[i] && r >= 0; i++)
-                r = keep_slice(*ret, sources, n, left_out[i]);
+                r = keep_slice(policy, sources, n, left_out[i]);
         if (r < 0)
                 return r;
-        qsort((*ret)->domains, (*ret)->n_domains, sizeof(Domain), compare_slices);
+        qsort(policy->domains, policy->n_domains, sizeof(Domain), compare_slices);
+        *ret = TAKE_PTR(policy);
         *ret_left_out = TAKE_PTR(left_out);
         return 0;
 }

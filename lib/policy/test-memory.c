@@ -95,10 +95,39 @@ static void test_bad(void **state _unused_) {
         }
 }
 
+/* Of a domain that is left out only the slice is kept: all of that, or no set. */
+static void test_sound(void **state _unused_) {
+        const PolicySource sources[] = {
+                { (char *) "a", (char *) "/p/a.policy", (char *) good, sizeof(good) - 1 },
+                { (char *) "b", (char *) "/p/b.policy", (char *) bad, sizeof(bad) - 1 },
+        };
+
+        for (long n = 0;; n++) {
+                _cleanup_diagnostics_ Diagnostics d = {};
+                _cleanup_(policy_freep) Policy *p = NULL;
+                _cleanup_strv_ char **names = NULL;
+                bool enough;
+                int r;
+
+                left = n;
+                r = policy_compile_sound(sources, ARRAY_SIZE(sources), &d, &p, &names);
+                enough = left >= 0;
+                left = -1;
+                assert_true(r == 0 || r == -ENOMEM);
+                assert_true((r == 0) == (p != NULL));
+                assert_true((r == 0) == (names != NULL));
+                if (p)
+                        assert_int_equal(p->n_domains, 2);
+                if (enough)
+                        return;
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_good),
                 cmocka_unit_test(test_bad),
+                cmocka_unit_test(test_sound),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);
