@@ -790,7 +790,7 @@ static int manager_start(Manager *m) {
         m->loaded_usec = m->started_usec = now_usec(CLOCK_MONOTONIC);
 
         /* Before anything that is told of: what is taken over is not told a second time. */
-        (void) sd_notifyf(false, "STATUS=%zu domains", p->n_domains);
+        (void) sd_notifyf(false, "STATUS=%zu domains", policy_n_in_force(p));
         step(m, sensor_sample(m->sensor, SAMPLE_ALL, now_usec(CLOCK_MONOTONIC)));
         adopt(m);
         r = server_listen(m->server, CGD_SOCKET);
@@ -872,7 +872,7 @@ Manager *manager_free(Manager *m) {
 int manager_run(Manager *m) {
         int r, left;
 
-        journal_say(m->journal, MESSAGE_STARTED, LOG_INFO, "cgd " CGD_VERSION " guards %zu domains.", m->policy->n_domains);
+        journal_say(m->journal, MESSAGE_STARTED, LOG_INFO, "cgd " CGD_VERSION " guards %zu domains.", policy_n_in_force(m->policy));
         (void) sd_notify(false, "READY=1");
         r = sd_event_loop(m->event);
         (void) sd_notify(false, "STOPPING=1\nSTATUS=giving everything back");

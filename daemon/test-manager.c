@@ -9,6 +9,7 @@
 
 #include "base/test-dir.h"
 #include "manager-internal.h"
+#include "serve/json.h"
 #include "sys/policy-files.h"
 #include "sys/small-file.h"
 #include "sys/test-systemd.h"
@@ -369,6 +370,32 @@ static void test_large_messages(void **state _unused_) {
         assert_in_range(resident_bytes(), 0, before + n / 2);
 }
 
+static json_int_t domains_told(void) {
+        json_t *j = json_status(&manager_operations, manager);
+        json_int_t n = json_integer_value(json_object_get(json_object_get(j, "policy"), "domains"));
+
+        json_decref(j);
+        return n;
+}
+
+/* All there is had a fault at the start: that slices are kept is no guard, and is not told for one. */
+static void test_left_out(void **state _unused_) {
+        int fd;
+
+        policy_text = "[Domain]\nRank=high\n";
+        fd = whole_start();
+        assert_true(strv_contains(manager->left_out, "a"));
+        assert_int_equal(manager->policy->n_domains, 1);
+        assert_int_equal(domains_told(), 0);
+        manager_reload(manager, NULL);
+        assert_int_equal(domains_told(), 0);
+        policy_text = "[Domain]\nRank=1\n";
+        manager_reload(manager, NULL);
+        policy_text = NULL;
+        assert_int_equal(domains_told(), 1);
+        (void) close(fd);
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_reload_then_end, setup, teardown),
@@ -381,6 +408,7 @@ int main(void) {
                 cmocka_unit_test_setup_teardown(test_incident_id, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_many_oom_kills, whole_setup, whole_teardown),
                 cmocka_unit_test_setup_teardown(test_large_messages, whole_setup, whole_teardown),
+                cmocka_unit_test_teardown(test_left_out, whole_teardown),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,7 +25,7 @@ static json_t *json_directories(const Policy *policy) {
         json_t *a = json_array();
 
         for (size_t i = 0; i < policy->n_domains; i++)
-                for (char **f = policy->domains[i].files; f && *f; f++) {
+                for (char **f = policy->domains[i].left_out ? NULL : policy->domains[i].files; f && *f; f++) {
                         const char *slash = strrchr(*f, '/');
                         _cleanup_free_ char *dir = slash ? strndup(*f, (size_t) (slash - *f)) : NULL;
                         size_t k;
@@ -143,7 +143,7 @@ json_t *json_status(const ServerOps *ops, void *userdata) {
                       "bus", (int) info.bus,
                       "policy",
                               "loaded", json_time(&info, info.loaded_usec),
-                              "domains", (int) policy->n_domains,
+                              "domains", (int) policy_n_in_force(policy),
                               "directories", json_directories(policy),
                               "refused", json_lines(info.refused),
                               "left_out", json_strv(info.left_out),

@@ -687,7 +687,7 @@ static int keep_slice(Policy *p, const PolicySource *sources, size_t n, const ch
                         p->domains[p->n_domains++] = (Domain) {
                                 .name = TAKE_PTR(d->name), .description = TAKE_PTR(d->description), .slice = TAKE_PTR(d->slice),
                                 .cgroup = TAKE_PTR(d->cgroup), .rank = d->rank, .files = TAKE_PTR(d->files), .inactive = TAKE_PTR(why),
-                                .blame_share_min_permyriad = d->blame_share_min_permyriad };
+                                .blame_share_min_permyriad = d->blame_share_min_permyriad, .left_out = true };
                 } else
                         r = -ENOMEM;
         }

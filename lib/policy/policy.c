@@ -101,6 +101,14 @@ const Domain *policy_find(const Policy *p, const char *name) {
         return NULL;
 }
 
+size_t policy_n_in_force(const Policy *p) {
+        size_t n = 0;
+
+        for (size_t i = 0; i < p->n_domains; i++)
+                n += !p->domains[i].left_out;
+        return n;
+}
+
 /* How well the best of the patterns takes the name in: 0 not at all, SIZE_MAX by its exact name, else one
  * more than the bytes before the glob's first special character. */
 static size_t match_precision(char *const *patterns, const char *name) {

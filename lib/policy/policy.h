@@ -123,6 +123,7 @@ typedef struct Domain {
         size_t n_alarms;
         Contain contain;                /* .mode is off where there is no [Contain] */
         char **files;                   /* the file and its drop-ins, in the order read */
+        bool left_out;                  /* for a fault at the start: its slice is all that counts */
         char **inactive;                /* what was asked for and is not acted on in this version: "KEY=VALUE: why" */
 } Domain;
 
@@ -170,3 +171,5 @@ bool path_within(const char *path, const char *cgroup);
  * -.slice holds what no other does. */
 const Domain *policy_domain_of(const Policy *p, const char *path);
 const Domain *policy_find(const Policy *p, const char *name);
+/* Without those that are left out. */
+size_t policy_n_in_force(const Policy *p);
