@@ -273,6 +273,8 @@ int generate(const Policy *policy, const GeneratePaths *paths, char **ret_failed
         for (size_t i = 0; i < policy->n_domains; i++) {
                 const Domain *d = &policy->domains[i];
 
+                if (d->left_out)
+                        continue;
                 r = generate_slice(d, paths, ret_failed);
                 if (r < 0)
                         return r;

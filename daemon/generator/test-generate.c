@@ -6,6 +6,7 @@
 #include <ftw.h>
 #include <sys/stat.h>
 
+#include "base/str.h"
 #include "base/test-dir.h"
 #include "generator/generate.h"
 #include "policy/compile.h"
@@ -99,6 +100,22 @@ static void test_slices(void **state _unused_) {
         assert_int_equal(access(at("/late/system.slice"), F_OK), -1);
         assert_int_equal(access(at("/late/-.slice"), F_OK), -1);
         assert_int_equal(access(at("/normal/-.slice.d"), F_OK), -1);
+}
+
+/* Of a domain with a fault cgd keeps the slice, for what lies in there. For systemd there is nothing to be said of it. */
+static void test_left_out(void **state _unused_) {
+        static const char text[] = "[Domain]\nSlice=b.slice\nRank=high\n";
+        const PolicySource source = { (char *) "b", (char *) "/etc/cgd/policies/b.policy", (char *) text, sizeof(text) - 1 };
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_strv_ char **left_out = NULL;
+        _cleanup_free_ char *failed = NULL;
+
+        assert_int_equal(policy_compile_sound(&source, 1, &d, &p, &left_out), 0);
+        assert_int_equal(p->n_domains, 1);
+        assert_int_equal(run(p, &failed), 0);
+        assert_int_equal(access(at("/late/b.slice"), F_OK), -1);
+        assert_int_equal(access(at("/normal/b.slice.d"), F_OK), -1);
 }
 
 /* A unit that is there whose name leaves no room for that of a directory NAME.d: it stays where it is, and the others have theirs. */
@@ -209,6 +226,7 @@ static void test_unwritable(void **state _unused_) {
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test_setup_teardown(test_slices, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_long_name, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_placement, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_aliases, setup, teardown),
