@@ -238,8 +238,8 @@ static void set_mode(ServerRequest *q) {
                 const Domain *d = policy_find(s->ops->policy(s->userdata), domain);
 
                 if (d)
-                        (void) snprintf(reason, sizeof(reason), "%s: its policy has no [Contain] section, "
-                                        "so it has no mode", d->name);
+                        (void) snprintf(reason, sizeof(reason), "%s: its policy %s, so it has no mode", d->name,
+                                        d->left_out ? "had a fault when cgd started" : "has no [Contain] section");
                 server_request_done(q, d ? -EINVAL : -ENOENT, d ? reason : no_such_domain);
                 return;
         }

@@ -79,6 +79,10 @@ static Domain domains[] = {
           .slice = (char *) "system.slice",
           .cgroup = (char *) "/system.slice",
           .rank = 600 },
+        { .name = (char *) "faulty",
+          .slice = (char *) "faulty.slice",
+          .cgroup = (char *) "/faulty.slice",
+          .left_out = true },
 };
 static Policy policy = { domains, ARRAY_SIZE(domains) };
 
@@ -479,7 +483,7 @@ static void test_status(void **state) {
 static void test_domains(void **state) {
         json_t *j = call_json(*state, "ListDomains", "", 0), *workload, *list;
 
-        assert_int_equal(json_array_size(j), 3);
+        assert_int_equal(json_array_size(j), 4);
         workload = json_array_get(j, 1);
         list = json_object_get(workload, "alarms");
         assert_true(json_is_true(json_object_get(json_array_get(list, 0), "active")));
@@ -577,6 +581,17 @@ static void test_changes(void **state) {
         expect_error(h, "SetMode", "system", "off", CGD_ERROR_REFUSED);
         expect_error(h, "PlaceUnit", "web.service", NULL, NULL);
         expect_error(h, "PlaceUnit", "none.service", NULL, CGD_ERROR_NOT_FOUND);
+}
+
+/* Its file may well have a [Contain]. */
+static void test_mode_of_left_out(void **state) {
+        House *h = *state;
+        sd_bus_error error = SD_BUS_ERROR_NULL;
+
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "SetMode", &error, NULL, "ss", "faulty",
+                                       "off") < 0);
+        assert_non_null(strstr(error.message, "had a fault"));
+        sd_bus_error_free(&error);
 }
 
 static void test_answer_later(void **state) {
@@ -925,6 +940,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_blame_cost),
                 cmocka_unit_test(test_all_or_nothing),
                 cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_mode_of_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_run, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
