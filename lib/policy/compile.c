@@ -660,7 +660,7 @@ static bool slice_is_taken(const Policy *p, const char *slice) {
 }
 
 /* Of a domain that is left out its slice alone, without a contract: what lies in there must not fall under that of a domain around
- * it, which its file may forbid. Nothing, where the slice is not known or another domain's. */
+ * it, which its file may forbid. Nothing, where nothing of it could be read, or the slice is another domain's. */
 static int keep_slice(Policy *p, const PolicySource *sources, size_t n, const char *left_out) {
         _cleanup_diagnostics_ Diagnostics faults = {};
         _cleanup_free_ PolicySource *own = calloc(MAX(n, (size_t) 1), sizeof(PolicySource));

@@ -22,7 +22,8 @@ typedef struct PolicySource {
 int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret);
 
 /* For a start, where there is no older set to stay with: a domain with a fault in any of its files is left out, with all
- * its files, but for its slice, if that is known: it has no contract, for that of a domain around it may be what its file forbids.
+ * its files, but for its slice, which is NAME.slice where they do not tell: it has no contract, for that of a domain around it may be
+ * what its file forbids.
  * The others make the set. d tells of the faults all the same. *ret_left_out: the names of those domains, and
  * directories that could not be used, escaped, the caller's; NULL for none. 0; -ENOMEM. */
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out);
