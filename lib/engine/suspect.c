@@ -145,17 +145,17 @@ static bool is_at_own_limit(const Engine *e, const CgroupSample *c, const char *
         return t && track_takes_from_itself(t);
 }
 
-/* Of the victim's units the one that stalls most at a limit of its own, where all that do so together have three quarters of what
+/* *ret: of the victim's units the one that stalls most at a limit of its own, where all that do so together have half of what
  * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
- * machine that has read more than there is room for. NULL: it is not like that. */
-static const CgroupSample *stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope) {
+ * machine that has read more than there is room for. NULL: it is not like that. False: not known yet. */
+static bool stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope, const CgroupSample **ret) {
         const Domain *victim = incident_victim(e, o);
         const Condition *condition = memory_pressure(&victim->alarms[incident_alarm(e, o)->alarm]);
-        const CgroupSample *first = NULL;
-        uint64_t whole = UINT64_MAX, sum = 0, most = 0;
+        uint64_t whole = UINT64_MAX, usec = 0, sum = 0, most = 0;
 
+        *ret = NULL;
         if (!condition || scope->at_limit || room_on_host(e) == 0)
-                return NULL;
+                return true;
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 bool own = is_at_own_limit(e, c, victim->cgroup);
@@ -166,16 +166,21 @@ static const CgroupSample *stalls_at_own_limit(const Engine *e, const OpenIncide
                         continue;
                 if (condition->full)
                         some = full;
-                if (!own)
+                if (!own) {
                         whole = some;
-                else {
-                        sum += some;
-                        if (!first || some > most)
-                                first = c;
-                        most = MAX(most, some);
+                        usec = t->last.usec - track_since(t, WINDOW_RECENT).usec;
+                        continue;
                 }
+                sum += some;
+                if (!*ret || some > most)
+                        *ret = c;
+                most = MAX(most, some);
         }
-        return sum >= whole - whole / 4 ? first : NULL;
+        if (!*ret || sum >= whole / 2)
+                return true;
+        *ret = NULL;
+        /* Two counters of one stall do not move in the same tenth of a second. */
+        return usec >= TRACK_RECENT_USEC || e->now >= o->look_until_usec;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
@@ -246,7 +251,7 @@ static bool is_closed(Engine *e, const Blame *b) {
 bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *ret) {
         const Domain *victim = incident_victim(e, o), *d;
         const BlameScope *scope = &ret->scope;
-        const CgroupSample *own;
+        const CgroupSample *own = NULL;
         Blame *b = &ret->blame;
 
         *ret = (Suspect) { .harmless = VERDICT_CULPRIT };
@@ -268,7 +273,8 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
         if (ret->lever == RESOURCE_MEMORY && b->culprit && b->culprit->id != i->culprit_id && incident_acts_on(o, i->culprit_id) &&
             containment_find(e, i->culprit_id) && !is_another(e, o, i, scope, b->culprit))
                 b->culprit = NULL;
-        own = scope->resource == RESOURCE_MEMORY ? stalls_at_own_limit(e, o, scope) : NULL;
+        if (scope->resource == RESOURCE_MEMORY && !stalls_at_own_limit(e, o, scope, &own))
+                return false;
         /* A leak of its own domain is one beside that too. */
         if (own && (!b->culprit || (!containment_find(e, b->culprit->id) && (!path_within(b->culprit->path, victim->cgroup) ||
                                                                             is_at_own_limit(e, b->culprit, victim->cgroup))))) {

@@ -83,10 +83,8 @@ static void thrashing(uint64_t usec, uint64_t max, uint64_t filled, int *ret_oth
         w.c[*ret_other].until = 60 * MIB;
         for (int k = 0; k < 400; k++) {
                 w.stolen += 1000;
-                if (k % 6 == 0) {
-                        w.c[web].stall += 6 * usec;
-                        w.c[slice].stall += 6 * 20 * USEC_PER_MSEC;
-                }
+                w.c[web].stall += k % 3 == 2 ? 3 * usec : 0;
+                w.c[slice].stall += k % 3 == 0 ? 3 * 20 * USEC_PER_MSEC : 0;
                 world_run(&w, 50 * USEC_PER_MSEC);
         }
 }
@@ -138,7 +136,7 @@ static void test_thrashing_without_a_limit(void **state _unused_) {
 static void test_thrashing_beside_others_that_stall(void **state _unused_) {
         int other;
 
-        thrashing(10 * USEC_PER_MSEC, 100 * MIB, 0, &other);
+        thrashing(5 * USEC_PER_MSEC, 100 * MIB, 0, &other);
         assert_true(w.c[other].touched > 0);
         world_assert_only_touched(&w, other);
 }
