@@ -168,7 +168,7 @@ static bool may_stand_alone(const CgroupSample *c) {
         return c->kind != CGROUP_KIND_INNER || (c->flags & CGROUP_OOM_GROUP);
 }
 
-static bool is_leaf(const Sample *s, const CgroupSample *c) {
+bool sample_is_leaf(const Sample *s, const CgroupSample *c) {
         if (c->kind == CGROUP_KIND_UNIT)
                 return true;
         if (c->kind == CGROUP_KIND_INNER || c->kind == CGROUP_KIND_ROOT)
@@ -242,7 +242,7 @@ void blame_find(const Tracks *t, const Sample *s, TrackWindow w, unsigned share_
         ret->usec = in.usec;
 
         for (size_t i = 1; i < s->n_cgroups; i++)
-                if (is_leaf(s, &s->cgroups[i]) && path_within(s->cgroups[i].path, top->path) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
+                if (sample_is_leaf(s, &s->cgroups[i]) && path_within(s->cgroups[i].path, top->path) && row_intake(t, &s->cgroups[i], w, scope, &in) && (in.bytes > 0 || in.rate > 0))
                         candidates_add(ret, &s->cgroups[i], &in, share_of(in.rate, ret->whole_rate));
 
         ret->noise = whole_of(scope, &sum) < noise;

@@ -63,5 +63,8 @@ unsigned blame_share(const Tracks *t, const Sample *s, TrackWindow w, uint64_t c
 /* The row of a cgroup; NULL. */
 const CgroupSample *sample_find(const Sample *s, uint64_t id);
 
+/* A unit, or what is none and has nothing in it. */
+bool sample_is_leaf(const Sample *s, const CgroupSample *c);
+
 /* Copies a path for showing: whole where it fits, else its end after "...". */
 void path_shown(char dest[SHOWN_PATH_MAX], const char *path);

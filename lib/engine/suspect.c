@@ -135,48 +135,50 @@ static const Condition *memory_pressure(const Alarm *alarm) {
         return NULL;
 }
 
-/* What was stolen from this unit of the victim's was at a limit of its own, or one between. */
-static bool is_at_own_limit(const Engine *e, const CgroupSample *c, const char *victim) {
-        const Track *t;
+/* What is stolen from it is at a limit of its own, and it does not go on from there: into swap, or at the cost of those that lie
+ * below the same limit. */
+static bool stays_at_limit(const Engine *e, const CgroupSample *c) {
+        const Track *t = tracks_find(&e->tracks, c->id), *above = tracks_find(&e->tracks, c->parent_id);
 
-        if ((c->kind != CGROUP_KIND_UNIT && c->kind != CGROUP_KIND_FOREIGN) || !path_within(c->path, victim))
-                return false;
-        t = tracks_find(&e->tracks, c->id);
-        return t && track_takes_from_itself(t);
+        return t && track_takes_from_itself(t) && t->last.swap < track_since(t, WINDOW_RECENT).swap + intake_noise(e) &&
+               !(above && track_turns_over(above));
 }
 
 /* *ret: of the victim's units the one that stalls most at a limit of its own, where all that do so together have half of what
  * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
- * machine that has read more than there is room for. NULL: it is not like that. False: not known yet. */
+ * machine that has read more than there is room for. Several stall at the same time, so none of the others may stall more than a
+ * quarter. NULL: it is not like that. False: not known yet. */
 static bool stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope, const CgroupSample **ret) {
         const Domain *victim = incident_victim(e, o);
         const Condition *condition = memory_pressure(&victim->alarms[incident_alarm(e, o)->alarm]);
-        uint64_t whole = UINT64_MAX, usec = 0, sum = 0, most = 0;
+        uint64_t whole = UINT64_MAX, usec = 0, sum = 0, most = 0, other = 0;
 
         *ret = NULL;
         if (!condition || scope->at_limit || room_on_host(e) == 0)
                 return true;
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
-                bool own = is_at_own_limit(e, c, victim->cgroup);
-                const Track *t = own || streq(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
+                const Track *t = path_within(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
                 unsigned some, full;
 
                 if (!t || !track_stall(t, &some, &full))
                         continue;
                 if (condition->full)
                         some = full;
-                if (!own) {
+                if (streq(c->path, victim->cgroup)) {
                         whole = some;
                         usec = t->last.usec - track_since(t, WINDOW_RECENT).usec;
+                } else if (!sample_is_leaf(e->sample, c))
                         continue;
-                }
-                sum += some;
-                if (!*ret || some > most)
-                        *ret = c;
-                most = MAX(most, some);
+                else if (track_takes_from_itself(t)) {
+                        sum += some;
+                        if (!*ret || some > most)
+                                *ret = c;
+                        most = MAX(most, some);
+                } else if (some > other && !contained_above(e, c->path, NULL))
+                        other = some;
         }
-        if (!*ret || sum >= whole / 2)
+        if (!*ret || (sum >= whole / 2 && other <= MAX(MAX(whole, most), (uint64_t) condition->threshold_permyriad) / 4))
                 return true;
         *ret = NULL;
         /* Two counters of one stall do not move in the same tenth of a second. */
@@ -277,7 +279,7 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
                 return false;
         /* A leak of its own domain is one beside that too. */
         if (own && (!b->culprit || (!containment_find(e, b->culprit->id) && (!path_within(b->culprit->path, victim->cgroup) ||
-                                                                            is_at_own_limit(e, b->culprit, victim->cgroup))))) {
+                                                                            stays_at_limit(e, b->culprit))))) {
                 b->culprit = own;
                 ret->harmless = VERDICT_OWN_LIMIT;
         } else if (b->culprit && !containment_find(e, b->culprit->id)) {

@@ -149,6 +149,127 @@ static void test_thrashing_where_there_is_no_room(void **state _unused_) {
         world_assert_only_touched(&w, other);
 }
 
+/* For so many steps of 50 ms; the slice stalls as long, and the kernel reclaims. */
+static void stall_for(int unit, unsigned steps, uint64_t usec) {
+        for (unsigned k = 0; k < steps; k++) {
+                w.stolen += 1000;
+                w.c[unit].stall += usec;
+                w.c[world_find(&w, "/workload.slice")].stall += usec;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+}
+
+/* What a limit of its own keeps out of memory goes on into swap, where there is no end of it. */
+static void test_leak_into_swap_at_a_limit_of_its_own(void **state _unused_) {
+        int web = world_hog(&w, "/workload.slice/leak.service", 0);
+
+        world_without_host_alarm(&w);
+        w.c[web].high = w.c[web].original_high = 200 * MIB;
+        w.c[web].rate = 100 * MIB;
+        w.c[web].stream = 30 * MIB;
+        w.c[web].until = 200 * MIB;
+        for (int k = 0; k < 400 && w.c[web].touched == 0; k++) {
+                bool full = w.c[web].current == w.c[web].high;
+
+                w.c[web].swap += full ? 2 * MIB : 0;
+                stall_for(web, 1, full ? 20 * USEC_PER_MSEC : 0);
+        }
+        world_assert_only_touched(&w, web);
+        assert_true(w.c[web].touched > 0);
+}
+
+/* Who leaks below a limit that others lie below as well takes it from them. */
+static void test_leak_below_a_limit_of_several(void **state _unused_) {
+        int slice, leak, other;
+
+        world_without_host_alarm(&w);
+        slice = world_add(&w, "/workload.slice/jobs.slice", CGROUP_KIND_SLICE, 0);
+        w.c[slice].high = w.c[slice].original_high = 400 * MIB;
+        other = world_add(&w, "/workload.slice/jobs.slice/other.service", CGROUP_KIND_UNIT, 350 * MIB);
+        leak = world_add(&w, "/workload.slice/jobs.slice/leak.service", CGROUP_KIND_UNIT, 45 * MIB);
+        world_run(&w, 25 * USEC_PER_SEC);
+        for (int k = 0; k < 100 && w.c[leak].touched == 0; k++) {
+                /* The watch sees it. */
+                world_event(&w, &(Event) { .type = EVENT_STIR, .usec = w.now });
+                w.c[leak].current += 2 * MIB;
+                w.c[leak].pgsteal += 10;
+                w.c[other].current -= 2 * MIB;
+                w.c[other].pgsteal += 2 * MIB / 4096;
+                w.c[slice].stall += 20 * USEC_PER_MSEC;
+                w.c[slice].events_high++;
+                stall_for(other, 1, 20 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, leak);
+        assert_true(w.c[leak].touched > 0);
+}
+
+/* One of somebody else's that has cgroups in it stalls as they do. */
+static void test_stall_of_one_in_another(void **state _unused_) {
+        int outer, inner, slice = world_find(&w, "/workload.slice"), other;
+
+        world_without_host_alarm(&w);
+        outer = world_add(&w, "/workload.slice/docker", CGROUP_KIND_FOREIGN, 0);
+        inner = world_add(&w, "/workload.slice/docker/box", CGROUP_KIND_FOREIGN, 100 * MIB);
+        w.c[outer].max = 100 * MIB;
+        w.c[inner].stream = 200 * MIB;
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        w.c[other].stream = 30 * MIB;
+        w.c[other].until = 60 * MIB;
+        for (int k = 0; k < 400; k++) {
+                w.stolen += 1000;
+                w.c[inner].stall += 8 * USEC_PER_MSEC;
+                w.c[outer].stall += 8 * USEC_PER_MSEC;
+                w.c[slice].stall += 20 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[other].touched > 0);
+}
+
+/* Two at limits of their own stall at the same time, and one that has none stalls as long as both together. */
+static void test_thrashing_beside_one_that_stalls_more(void **state _unused_) {
+        int first, second, web, slice = world_find(&w, "/workload.slice"), other;
+
+        world_without_host_alarm(&w);
+        first = world_add(&w, "/workload.slice/first.service", CGROUP_KIND_UNIT, 100 * MIB);
+        second = world_add(&w, "/workload.slice/second.service", CGROUP_KIND_UNIT, 100 * MIB);
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        web = world_find(&w, "/workload.slice/web.service");
+        w.c[first].max = w.c[second].max = 100 * MIB;
+        w.c[first].stream = w.c[second].stream = 200 * MIB;
+        w.c[other].stream = 30 * MIB;
+        w.c[other].until = 60 * MIB;
+        for (int k = 0; k < 400; k++) {
+                w.stolen += 1000;
+                w.c[first].stall += 10 * USEC_PER_MSEC;
+                w.c[second].stall += 10 * USEC_PER_MSEC;
+                w.c[web].stall += 20 * USEC_PER_MSEC;
+                w.c[slice].stall += 20 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[other].touched > 0);
+        world_assert_only_touched(&w, other);
+}
+
+/* The kernel's trigger tells of it when it has stalled for a moment, and another hardly ever does. */
+static void test_thrashing_begins(void **state _unused_) {
+        int thrash = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), other;
+
+        world_without_host_alarm(&w);
+        w.c[thrash].max = 100 * MIB;
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        w.c[thrash].stream = 200 * MIB;
+        w.c[other].stream = 30 * MIB;
+        w.c[other].until = 60 * MIB;
+        for (unsigned k = 0; k < 400; k++) {
+                if (k == 4)
+                        world_event(&w, &(Event) { .type = EVENT_PRESSURE, .usec = w.now, .domain = 3, .alarm = 0 });
+                w.c[world_find(&w, "/workload.slice/web.service")].stall += USEC_PER_MSEC;
+                stall_for(thrash, 1, 20 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, -1);
+        assert_int_equal(world_incident(&w, "memory")->result, RESULT_SELF);
+}
+
 /* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
  * after the other, who fills the slice with it is who is looked for. */
 static void test_page_cache_fills_a_slice(void **state) {
@@ -253,6 +374,11 @@ int main(void) {
                 T(test_thrashing_without_a_limit),
                 T(test_thrashing_beside_others_that_stall),
                 T(test_thrashing_where_there_is_no_room),
+                T(test_leak_into_swap_at_a_limit_of_its_own),
+                T(test_leak_below_a_limit_of_several),
+                T(test_stall_of_one_in_another),
+                T(test_thrashing_beside_one_that_stalls_more),
+                T(test_thrashing_begins),
                 T(test_page_cache_fills_a_slice),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),
