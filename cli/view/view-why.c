@@ -161,8 +161,9 @@ static void print_why_this_one(const View *v, const json_t *j, Str *out) {
         if (!*domain)
                 return; /* adopted: who was considered then is not known */
         if (!*culprit) {
-                c = find_candidate(j, "verdict", "own-limit") ?: find_candidate(j, "verdict", "free-memory") ?:
-                    find_candidate(j, "verdict", "not-waited-for");
+                /* Whom an entry is about keeps what was thought of it then. */
+                c = streq(field_text(j, "result"), "self") ? find_candidate(j, "verdict", "own-limit") : NULL;
+                c = c ?: find_candidate(j, "verdict", "free-memory") ?: find_candidate(j, "verdict", "not-waited-for");
                 culprit = field_text(c, "cgroup");
         }
         if (!*culprit) {
