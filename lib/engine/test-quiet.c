@@ -171,6 +171,32 @@ static void test_another_after_a_refused(void **state _unused_) {
         assert_true(usec <= 2 * USEC_PER_SEC);
 }
 
+/* How long one is not tried anew for that is nothing to another, who was let go because his policy came to forbid it. */
+static void test_allowed_again_beside_a_refused(void **state _unused_) {
+        int first = world_flood(&w, "/sideload.slice/first.service", 2000, 4096);
+        int second = world_add(&w, "/sideload.slice/second.service", CGROUP_KIND_UNIT, 10 * MIB);
+        uint64_t before;
+
+        w.c[world_find(&w, "/workload.slice/web.service")].slow_usec = 4 * USEC_PER_MSEC;
+        w.c[first].refuses = true;
+        world_run(&w, USEC_PER_MINUTE);
+        w.c[first].operations = 0;
+        w.c[second].operations = 10000;
+        w.c[second].io_bytes = 4096;
+        for (int k = 0; k < 400 && w.c[second].touched == 0; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[second].touched > 0);
+        w.engine->open[0].refused_usec = w.now + USEC_PER_MINUTE;
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", MODE_MONITOR), 0);
+        world_run(&w, 5 * USEC_PER_SEC);
+        assert_true(world_clean(&w));
+        assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", _MODE_MAX), 0);
+        before = w.c[second].touched;
+        for (int k = 0; k < 220 && w.c[second].touched == before; k++)
+                world_run(&w, 50 * USEC_PER_MSEC);
+        assert_true(w.c[second].touched > before);
+}
+
 /* What has become usual is no news. */
 static void test_standing_alarm_that_grew_costs_little(void **state _unused_) {
         int web = world_add(&w, "/workload.slice/web.service", CGROUP_KIND_UNIT, 50 * MIB);
@@ -233,6 +259,7 @@ int main(void) {
                 T(test_refused_is_tried_seldom),
                 T(test_another_beside_a_refused),
                 T(test_another_after_a_refused),
+                T(test_allowed_again_beside_a_refused),
                 T(test_standing_alarm_that_grew_costs_little),
                 T(test_hog_beside_a_standing_alarm),
         };
