@@ -331,7 +331,7 @@ void journal_entry(Journal *j, const Incident *i, const IncidentEntry *e) {
                 break;
         case ENTRY_SPARED:
                 l.kind = MESSAGE_SPARED;
-                (void) snprintf(l.message, sizeof(l.message), "%s: is not killed, for little but page cache would come free: held instead "
+                (void) snprintf(l.message, sizeof(l.message), "%s: is not killed: most of it is page cache, or nobody in it is at fault: held instead "
                                 "(incident %" PRIu64 "; 'cgctl why %" PRIu64 "').", l.culprit, i->id, i->id);
                 break;
         case ENTRY_CALM:

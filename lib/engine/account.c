@@ -132,7 +132,8 @@ void account_nobody(Engine *e, const Domain *victim, Incident *i, const Blame *b
         for (size_t k = 0; b->culprit && k < i->n_candidates; k++)
                 if (i->candidates[k].cgroup_id == b->culprit->id)
                         i->candidates[k].verdict = harmless;
-                else if (harmless == VERDICT_OWN_LIMIT && i->candidates[k].share_permyriad >= victim->blame_share_min_permyriad)
+                else if (harmless == VERDICT_OWN_LIMIT && i->candidates[k].verdict == VERDICT_SMALL_SHARE &&
+                         i->candidates[k].share_permyriad >= victim->blame_share_min_permyriad)
                         i->candidates[k].verdict = VERDICT_FREE_MEMORY;
         keep_told(e, i, old, n_old);
 }
