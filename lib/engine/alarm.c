@@ -71,7 +71,8 @@ static uint64_t stall_of(const Engine *e, uint64_t cgroup_id, const Pressure *p,
         return last - MIN(previous, last);
 }
 
-const Containment *contained_above(const Engine *e, const char *path, const Containment *itself) {
+/* The contained cgroup that the path is of or lies in; other than `itself`. */
+static const Containment *contained_above(const Engine *e, const char *path, const Containment *itself) {
         for (size_t i = 0; i < CONTAINMENTS_MAX; i++)
                 if (e->containments[i].cgroup_id != 0 && &e->containments[i] != itself && path_within(path, e->containments[i].path))
                         return &e->containments[i];

@@ -242,11 +242,6 @@ bool caps_differ(const Containment *c);
 /* Uses nearly all of a cap; *ret_binds: would use half of one. False: not known now. */
 bool caps_pushing(const Engine *e, const Containment *c, bool *ret_pushing, bool *ret_binds);
 
-/* alarm.c */
-
-/* The contained cgroup that the path is of or lies in; other than `itself`. */
-const Containment *contained_above(const Engine *e, const char *path, const Containment *itself);
-
 /* suspect.c */
 
 /* What an alarm is about: its first condition tells. */

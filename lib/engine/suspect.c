@@ -127,12 +127,11 @@ static bool took_from_somebody(const Engine *e, const OpenIncident *o, const Cgr
         return true;
 }
 
-/* The first condition about memory's pressure that an alarm has; NULL: none. */
-static const Condition *memory_pressure(const Alarm *alarm) {
+static bool is_about_pressure(const Alarm *alarm) {
         for (size_t i = 0; i < alarm->n_conditions; i++)
                 if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
-                        return &alarm->conditions[i];
-        return NULL;
+                        return true;
+        return false;
 }
 
 /* What is stolen from it is at a limit of its own, and it does not go on from there: into swap, or at the cost of those that lie
@@ -140,49 +139,38 @@ static const Condition *memory_pressure(const Alarm *alarm) {
 static bool stays_at_limit(const Engine *e, const CgroupSample *c) {
         const Track *t = tracks_find(&e->tracks, c->id), *above = tracks_find(&e->tracks, c->parent_id);
 
-        return t && track_takes_from_itself(t) && t->last.swap < track_since(t, WINDOW_RECENT).swap + intake_noise(e) &&
+        return t && track_stolen_by_itself(t) > 0 && t->last.swap < track_since(t, WINDOW_RECENT).swap + intake_noise(e) &&
                !(above && track_turns_over(above));
 }
 
-/* *ret: of the victim's units the one that stalls most at a limit of its own, where all that do so together have half of what
- * the victim stalls, and the host has room: then it is nobody else's doing, though the kernel reclaims page cache all day on a
- * machine that has read more than there is room for. Several stall at the same time, so none of the others may stall more than a
- * quarter. NULL: it is not like that. False: not known yet. */
-static bool stalls_at_own_limit(const Engine *e, const OpenIncident *o, const BlameScope *scope, const CgroupSample **ret) {
-        const Domain *victim = incident_victim(e, o);
-        const Condition *condition = memory_pressure(&victim->alarms[incident_alarm(e, o)->alarm]);
-        uint64_t whole = UINT64_MAX, usec = 0, sum = 0, most = 0, other = 0;
+/* *ret: where most of what was stolen from the victim was stolen at limits of its own units, and the host has room, the one of these
+ * that turned over most: what they stall for is nobody else's doing, though the kernel reclaims page cache all day on a machine that
+ * has read more than there is room for. NULL: it is not like that. False: its units have to be looked at first. */
+static bool stole_from_itself(const Engine *e, const Domain *victim, const CgroupSample **ret) {
+        const Track *whole = NULL;
+        uint64_t most = 0;
+        bool closed = false;
 
         *ret = NULL;
-        if (!condition || scope->at_limit || room_on_host(e) == 0)
+        if (room_on_host(e) == 0)
                 return true;
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 const Track *t = path_within(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
-                unsigned some, full;
 
-                if (!t || !track_stall(t, &some, &full))
-                        continue;
-                if (condition->full)
-                        some = full;
-                if (streq(c->path, victim->cgroup)) {
-                        whole = some;
-                        usec = t->last.usec - track_since(t, WINDOW_RECENT).usec;
-                } else if (!sample_is_leaf(e->sample, c))
-                        continue;
-                else if (track_takes_from_itself(t)) {
-                        sum += some;
-                        if (!*ret || some > most)
-                                *ret = c;
-                        most = MAX(most, some);
-                } else if (some > other && !contained_above(e, c->path, NULL))
-                        other = some;
+                if (streq(c->path, victim->cgroup))
+                        whole = t;
+                if (c->kind == CGROUP_KIND_SLICE)
+                        closed = closed || (t && c->closed);
+                else if (t && sample_is_leaf(e->sample, c) && track_stolen_by_itself(t) > most) {
+                        most = track_stolen_by_itself(t);
+                        *ret = c;
+                }
         }
-        if (!*ret || (sum >= whole / 2 && other <= MAX(MAX(whole, most), (uint64_t) condition->threshold_permyriad) / 4))
+        if (*ret && whole && track_stolen_by_itself(whole) > 0)
                 return true;
         *ret = NULL;
-        /* Two counters of one stall do not move in the same tenth of a second. */
-        return usec >= TRACK_RECENT_USEC || e->now >= o->look_until_usec;
+        return !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
@@ -252,6 +240,7 @@ static bool is_closed(Engine *e, const Blame *b) {
 
 bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *ret) {
         const Domain *victim = incident_victim(e, o), *d;
+        const Alarm *alarm = &victim->alarms[incident_alarm(e, o)->alarm];
         const BlameScope *scope = &ret->scope;
         const CgroupSample *own = NULL;
         Blame *b = &ret->blame;
@@ -275,11 +264,15 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
         if (ret->lever == RESOURCE_MEMORY && b->culprit && b->culprit->id != i->culprit_id && incident_acts_on(o, i->culprit_id) &&
             containment_find(e, i->culprit_id) && !is_another(e, o, i, scope, b->culprit))
                 b->culprit = NULL;
-        if (scope->resource == RESOURCE_MEMORY && !stalls_at_own_limit(e, o, scope, &own))
-                return false;
         /* A leak of its own domain is one beside that too. */
-        if (own && (!b->culprit || (!containment_find(e, b->culprit->id) && (!path_within(b->culprit->path, victim->cgroup) ||
-                                                                            stays_at_limit(e, b->culprit))))) {
+        if (scope->resource == RESOURCE_MEMORY && is_about_pressure(alarm) && !scope->at_limit &&
+            (!b->culprit || (!containment_find(e, b->culprit->id) &&
+                             (!path_within(b->culprit->path, victim->cgroup) || stays_at_limit(e, b->culprit)))) &&
+            !stole_from_itself(e, victim, &own) && b->culprit) {
+                e->look_at_all = true;
+                return false;
+        }
+        if (own) {
                 b->culprit = own;
                 ret->harmless = VERDICT_OWN_LIMIT;
         } else if (b->culprit && !containment_find(e, b->culprit->id)) {

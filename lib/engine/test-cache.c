@@ -69,33 +69,36 @@ static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state 
         stream_below_the_limit_of_the_victim(0, 900 * MIB);
 }
 
-/* A service that thrashes for that much of each 50 ms, in bursts, of the 20 that its slice stalls, and one outside that reads a little; the
- * kernel reclaims page cache, as it does all day on a machine that has read more than there is room for. filled: taken by others. */
-static void thrashing(uint64_t usec, uint64_t max, uint64_t filled, int *ret_other) {
-        int web = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), slice = world_find(&w, "/workload.slice");
+/* A service that thrashes, its slice stalls for it, and the kernel steals so many pages from another one in there each 50 ms; it
+ * reclaims page cache all the time, as on a machine that has read more than there is room for, and one outside reads a little.
+ * filled: taken by others. */
+static void thrashing(uint64_t pages, uint64_t max, uint64_t filled, int *ret_other) {
+        int thrash = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), slice = world_find(&w, "/workload.slice");
 
         world_without_host_alarm(&w);
-        w.c[web].max = max;
+        w.c[thrash].max = max;
         (void) world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, filled);
         *ret_other = world_hog(&w, "/sideload.slice/other.service", 0);
-        w.c[web].stream = max < LIMIT_MAX ? 200 * MIB : 0;
+        w.c[thrash].stream = max < LIMIT_MAX ? 10 * MIB : 0;
         w.c[*ret_other].stream = 30 * MIB;
         w.c[*ret_other].until = 60 * MIB;
         for (int k = 0; k < 400; k++) {
                 w.stolen += 1000;
-                w.c[web].stall += k % 3 == 2 ? 3 * usec : 0;
-                w.c[slice].stall += k % 3 == 0 ? 3 * 20 * USEC_PER_MSEC : 0;
+                w.c[world_find(&w, "/workload.slice/web.service")].pgsteal += pages;
+                w.c[thrash].stall += 20 * USEC_PER_MSEC;
+                w.c[slice].stall += 20 * USEC_PER_MSEC;
                 world_run(&w, 50 * USEC_PER_MSEC);
         }
 }
 
 /* That is no reason to lay it on whoever reads. */
-static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
+static void thrashing_is_no_others_fault(bool shut) {
         const IncidentEntry *told;
         const Incident *i;
         int other;
 
-        thrashing(20 * USEC_PER_MSEC, 100 * MIB, 0, &other);
+        w.c[world_find(&w, "/workload.slice")].shut = shut;
+        thrashing(10, 100 * MIB, 0, &other);
         world_assert_only_touched(&w, -1);
         i = world_incident(&w, "memory");
         assert_int_equal(i->state, INCIDENT_QUIET);
@@ -104,7 +107,16 @@ static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
         assert_string_equal(incident_path_of(i, told->cgroup_id), "/workload.slice/thrash.service");
         for (size_t k = 0; k < i->n_candidates; k++)
                 assert_int_equal(i->candidates[k].verdict,
-                                 i->candidates[k].cgroup_id == w.c[other].id ? VERDICT_FREE_MEMORY : VERDICT_OWN_LIMIT);
+                                 i->candidates[k].cgroup_id == w.c[other].id  ? VERDICT_FREE_MEMORY :
+                                 i->candidates[k].cgroup_id == told->cgroup_id ? VERDICT_OWN_LIMIT : VERDICT_SMALL_SHARE);
+}
+
+static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
+        thrashing_is_no_others_fault(false);
+}
+
+static void test_thrashing_where_nobody_looks(void **state _unused_) {
+        thrashing_is_no_others_fault(true);
 }
 
 /* Nor, where it grew to its limit a moment ago, is it held for that: it cannot grow more. */
@@ -125,18 +137,18 @@ static void test_grown_to_a_limit_of_its_own(void **state _unused_) {
         assert_int_equal(world_incident(&w, "memory")->result, RESULT_SELF);
 }
 
-/* But where it has none, others of its slice stall as well, or the machine has no room, it is. */
+/* But where it has none, more is stolen from others of its slice, or the machine has no room, it is. */
 static void test_thrashing_without_a_limit(void **state _unused_) {
         int other;
 
-        thrashing(20 * USEC_PER_MSEC, LIMIT_MAX, 0, &other);
+        thrashing(10, LIMIT_MAX, 0, &other);
         assert_true(w.c[other].touched > 0);
 }
 
-static void test_thrashing_beside_others_that_stall(void **state _unused_) {
+static void test_thrashing_beside_those_that_are_stolen_from(void **state _unused_) {
         int other;
 
-        thrashing(5 * USEC_PER_MSEC, 100 * MIB, 0, &other);
+        thrashing(150, 100 * MIB, 0, &other);
         assert_true(w.c[other].touched > 0);
         world_assert_only_touched(&w, other);
 }
@@ -144,7 +156,7 @@ static void test_thrashing_beside_others_that_stall(void **state _unused_) {
 static void test_thrashing_where_there_is_no_room(void **state _unused_) {
         int other;
 
-        thrashing(20 * USEC_PER_MSEC, 100 * MIB, 450 * MIB, &other);
+        thrashing(10, 100 * MIB, 450 * MIB, &other);
         assert_true(w.c[other].touched > 0);
         world_assert_only_touched(&w, other);
 }
@@ -201,53 +213,6 @@ static void test_leak_below_a_limit_of_several(void **state _unused_) {
         }
         world_assert_only_touched(&w, leak);
         assert_true(w.c[leak].touched > 0);
-}
-
-/* One of somebody else's that has cgroups in it stalls as they do. */
-static void test_stall_of_one_in_another(void **state _unused_) {
-        int outer, inner, slice = world_find(&w, "/workload.slice"), other;
-
-        world_without_host_alarm(&w);
-        outer = world_add(&w, "/workload.slice/docker", CGROUP_KIND_FOREIGN, 0);
-        inner = world_add(&w, "/workload.slice/docker/box", CGROUP_KIND_FOREIGN, 100 * MIB);
-        w.c[outer].max = 100 * MIB;
-        w.c[inner].stream = 200 * MIB;
-        other = world_hog(&w, "/sideload.slice/other.service", 0);
-        w.c[other].stream = 30 * MIB;
-        w.c[other].until = 60 * MIB;
-        for (int k = 0; k < 400; k++) {
-                w.stolen += 1000;
-                w.c[inner].stall += 8 * USEC_PER_MSEC;
-                w.c[outer].stall += 8 * USEC_PER_MSEC;
-                w.c[slice].stall += 20 * USEC_PER_MSEC;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-        assert_true(w.c[other].touched > 0);
-}
-
-/* Two at limits of their own stall at the same time, and one that has none stalls as long as both together. */
-static void test_thrashing_beside_one_that_stalls_more(void **state _unused_) {
-        int first, second, web, slice = world_find(&w, "/workload.slice"), other;
-
-        world_without_host_alarm(&w);
-        first = world_add(&w, "/workload.slice/first.service", CGROUP_KIND_UNIT, 100 * MIB);
-        second = world_add(&w, "/workload.slice/second.service", CGROUP_KIND_UNIT, 100 * MIB);
-        other = world_hog(&w, "/sideload.slice/other.service", 0);
-        web = world_find(&w, "/workload.slice/web.service");
-        w.c[first].max = w.c[second].max = 100 * MIB;
-        w.c[first].stream = w.c[second].stream = 200 * MIB;
-        w.c[other].stream = 30 * MIB;
-        w.c[other].until = 60 * MIB;
-        for (int k = 0; k < 400; k++) {
-                w.stolen += 1000;
-                w.c[first].stall += 10 * USEC_PER_MSEC;
-                w.c[second].stall += 10 * USEC_PER_MSEC;
-                w.c[web].stall += 20 * USEC_PER_MSEC;
-                w.c[slice].stall += 20 * USEC_PER_MSEC;
-                world_run(&w, 50 * USEC_PER_MSEC);
-        }
-        assert_true(w.c[other].touched > 0);
-        world_assert_only_touched(&w, other);
 }
 
 /* The kernel's trigger tells of it when it has stalled for a moment, and another hardly ever does. */
@@ -372,12 +337,11 @@ int main(void) {
                 T(test_thrashing_at_a_limit_of_its_own),
                 T(test_grown_to_a_limit_of_its_own),
                 T(test_thrashing_without_a_limit),
-                T(test_thrashing_beside_others_that_stall),
+                T(test_thrashing_where_nobody_looks),
+                T(test_thrashing_beside_those_that_are_stolen_from),
                 T(test_thrashing_where_there_is_no_room),
                 T(test_leak_into_swap_at_a_limit_of_its_own),
                 T(test_leak_below_a_limit_of_several),
-                T(test_stall_of_one_in_another),
-                T(test_thrashing_beside_one_that_stalls_more),
                 T(test_thrashing_begins),
                 T(test_page_cache_fills_a_slice),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),

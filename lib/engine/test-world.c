@@ -488,6 +488,8 @@ static uint64_t moves(const World *w, int node) {
 
 /* What a walk would not go into now. */
 static bool is_closed(const World *w, int node, bool all) {
+        if (w->c[node].shut && !all)
+                return true;
         if (!w->closes || all || w->c[node].kind != CGROUP_KIND_SLICE || w->c[node].leaf || moves(w, node) != w->c[node].looked)
                 return false;
         for (int i = node + 1; i < w->n; i++)
@@ -501,7 +503,7 @@ static bool is_unread(const World *w, int node, bool all) {
         bool closed = false;
 
         for (int i = w->c[node].parent; all && i >= 0; i = w->c[i].parent)
-                closed = closed || is_closed(w, i, false);
+                closed = closed || (!w->c[i].shut && is_closed(w, i, false));
         return closed && w->c[node].kind == CGROUP_KIND_UNIT;
 }
 

@@ -705,9 +705,9 @@ bool track_turns_over(const Track *t) {
         return t->turned != 0;
 }
 
-bool track_takes_from_itself(const Track *t) {
+uint64_t track_stolen_by_itself(const Track *t) {
         const TrackPoint from = track_since(t, WINDOW_LONG);
         uint32_t own = t->last.own - from.own;
 
-        return from.usec != 0 && own > 0 && own >= counter_delta(t->last.pgsteal, from.pgsteal) / 2;
+        return from.usec != 0 && own >= counter_delta(t->last.pgsteal, from.pgsteal) / 2 ? own : 0;
 }

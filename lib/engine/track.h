@@ -168,8 +168,8 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
 bool track_throttled(const Track *t);
 /* True where pages were stolen from it at such a limit, or one above it, in the last half second; at limits of those in it: none. */
 bool track_turns_over(const Track *t);
-/* True where most of what was stolen from it over the long window was so. */
-bool track_takes_from_itself(const Track *t);
+/* Pages that were stolen from it, or in it, at such limits over the long window, where that is half of all; else 0. */
+uint64_t track_stolen_by_itself(const Track *t);
 
 /* Makes of what it sent to the devices what they have done: io.stat counts what the flusher sends off at once. */
 void track_io_done(const Tracks *t, const Track *track, TrackWindow w, IoLine lines[IO_DEVICES_MAX], size_t n);

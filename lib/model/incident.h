@@ -28,7 +28,7 @@ typedef enum Verdict {
         VERDICT_TAKEN,                  /* contained already, by another incident or before the present culprit */
         VERDICT_FREE_MEMORY,            /* what it took was free: the kernel took none from anybody meanwhile */
         VERDICT_NOT_WAITED_FOR,         /* it only read, and the victim's requests took longer by themselves */
-        VERDICT_OWN_LIMIT,              /* it is of the victim's, and stalls at a limit of its own */
+        VERDICT_OWN_LIMIT,              /* it is of the victim's, and short at a limit of its own */
         VERDICT_FOREIGN_LIMIT,          /* someone else changed the limit since: left alone */
         VERDICT_NO_ROOM,                /* as many are contained as can be at a time */
         _VERDICT_MAX,

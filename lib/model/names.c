@@ -80,7 +80,7 @@ static const char *const verdict_texts[_VERDICT_MAX] = {
         [VERDICT_TAKEN] = "was contained already",
         [VERDICT_FREE_MEMORY] = "took memory that was free, and nothing was taken from anybody for it",
         [VERDICT_NOT_WAITED_FOR] = "only read, and the victim's requests waited less for others than they took by themselves",
-        [VERDICT_OWN_LIMIT] = "waits for memory at a limit of its own (MemoryHigh=, MemoryMax=), which is most of the stall, while the machine has room",
+        [VERDICT_OWN_LIMIT] = "is short at a limit of its own (MemoryHigh=, MemoryMax=): most of what was reclaimed from the domain was reclaimed there, and the machine has room",
         [VERDICT_FOREIGN_LIMIT] = "has a limit that someone else set meanwhile, which is left alone",
         [VERDICT_NO_ROOM] = "would be one more than the 64 that can be contained at a time",
 };
