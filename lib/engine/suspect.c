@@ -134,13 +134,18 @@ static bool is_about_pressure(const Alarm *alarm) {
         return false;
 }
 
+/* A leak shows over seconds; one that pages of went there while it came to its limit has ended. */
+static bool grows_in_swap(const Engine *e, const Track *t) {
+        return t->last.swap >= track_since(t, WINDOW_LONG).swap + intake_noise(e) &&
+               t->last.swap >= track_since(t, WINDOW_RECENT).swap + intake_noise(e) / 16;
+}
+
 /* What is stolen from it is at a limit of its own, and it does not go on from there: into swap, or at the cost of those that lie
  * below the same limit. */
 static bool stays_at_limit(const Engine *e, const CgroupSample *c) {
         const Track *t = tracks_find(&e->tracks, c->id), *above = tracks_find(&e->tracks, c->parent_id);
 
-        return t && track_stolen_by_itself(t) > 0 && t->last.swap < track_since(t, WINDOW_RECENT).swap + intake_noise(e) &&
-               !(above && track_turns_over(above));
+        return t && track_stolen_by_itself(t) > 0 && !grows_in_swap(e, t) && !(above && track_turns_over(above));
 }
 
 /* *ret: where most of what was stolen from the victim was stolen at limits of its own units, and the host has room, the one of these

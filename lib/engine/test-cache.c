@@ -119,7 +119,7 @@ static void test_thrashing_where_nobody_looks(void **state _unused_) {
         thrashing_is_no_others_fault(true);
 }
 
-/* Nor, where it grew to its limit a moment ago, is it held for that: it cannot grow more. */
+/* Nor, where it grew to its limit a moment ago, and some of that went into swap, is it held for that: it cannot grow more. */
 static void test_grown_to_a_limit_of_its_own(void **state _unused_) {
         int web = world_hog(&w, "/workload.slice/thrash.service", 0), slice = world_find(&w, "/workload.slice");
 
@@ -128,6 +128,7 @@ static void test_grown_to_a_limit_of_its_own(void **state _unused_) {
         for (int k = 0; k < 400; k++) {
                 w.stolen += 1000;
                 if (w.c[web].current == w.c[web].max) {
+                        w.c[web].swap = MIN(w.c[web].swap + MIB, 10 * MIB);
                         w.c[web].stall += 20 * USEC_PER_MSEC;
                         w.c[slice].stall += 20 * USEC_PER_MSEC;
                 }
@@ -171,8 +172,8 @@ static void stall_for(int unit, unsigned steps, uint64_t usec) {
         }
 }
 
-/* What a limit of its own keeps out of memory goes on into swap, where there is no end of it. */
-static void test_leak_into_swap_at_a_limit_of_its_own(void **state _unused_) {
+/* What a limit of its own keeps out of memory goes on into swap, where there is no end of it: so much each 50 ms. */
+static void leak_into_swap_at_a_limit_of_its_own(uint64_t bytes) {
         int web = world_hog(&w, "/workload.slice/leak.service", 0);
 
         world_without_host_alarm(&w);
@@ -180,14 +181,23 @@ static void test_leak_into_swap_at_a_limit_of_its_own(void **state _unused_) {
         w.c[web].rate = 100 * MIB;
         w.c[web].stream = 30 * MIB;
         w.c[web].until = 200 * MIB;
-        for (int k = 0; k < 400 && w.c[web].touched == 0; k++) {
+        for (int k = 0; k < 600 && w.c[web].touched == 0; k++) {
                 bool full = w.c[web].current == w.c[web].high;
 
-                w.c[web].swap += full ? 2 * MIB : 0;
+                w.c[web].swap += full ? bytes : 0;
                 stall_for(web, 1, full ? 20 * USEC_PER_MSEC : 0);
         }
         world_assert_only_touched(&w, web);
         assert_true(w.c[web].touched > 0);
+}
+
+static void test_leak_into_swap_at_a_limit_of_its_own(void **state _unused_) {
+        leak_into_swap_at_a_limit_of_its_own(2 * MIB);
+}
+
+/* Half a second shows little of it. */
+static void test_slow_leak_into_swap_at_a_limit_of_its_own(void **state _unused_) {
+        leak_into_swap_at_a_limit_of_its_own(MIB / 32);
 }
 
 /* Who leaks below a limit that others lie below as well takes it from them. */
@@ -341,6 +351,7 @@ int main(void) {
                 T(test_thrashing_beside_those_that_are_stolen_from),
                 T(test_thrashing_where_there_is_no_room),
                 T(test_leak_into_swap_at_a_limit_of_its_own),
+                T(test_slow_leak_into_swap_at_a_limit_of_its_own),
                 T(test_leak_below_a_limit_of_several),
                 T(test_thrashing_begins),
                 T(test_page_cache_fills_a_slice),
