@@ -154,7 +154,7 @@ static bool stays_at_limit(const Engine *e, const CgroupSample *c) {
 static bool stole_from_itself(const Engine *e, const Domain *victim, const CgroupSample **ret) {
         const Track *whole = NULL;
         uint64_t most = 0;
-        bool closed = false;
+        bool closed = false;            /* … or not looked at closely */
 
         *ret = NULL;
         if (room_on_host(e) == 0)
@@ -167,9 +167,12 @@ static bool stole_from_itself(const Engine *e, const Domain *victim, const Cgrou
                         whole = t;
                 if (c->kind == CGROUP_KIND_SLICE)
                         closed = closed || (t && c->closed);
-                else if (t && sample_is_leaf(e->sample, c) && track_stolen_by_itself(t) > most) {
-                        most = track_stolen_by_itself(t);
-                        *ret = c;
+                else if (t && sample_is_leaf(e->sample, c)) {
+                        closed = closed || (!c->detail && t->unjudged > 0);
+                        if (track_stolen_by_itself(t) > most) {
+                                most = track_stolen_by_itself(t);
+                                *ret = c;
+                        }
                 }
         }
         if (*ret && whole && track_stolen_by_itself(whole) > 0)

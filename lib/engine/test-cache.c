@@ -92,12 +92,13 @@ static void thrashing(uint64_t pages, uint64_t max, uint64_t filled, int *ret_ot
 }
 
 /* That is no reason to lay it on whoever reads. */
-static void thrashing_is_no_others_fault(bool shut) {
+static void thrashing_is_no_others_fault(bool shut, bool cold) {
         const IncidentEntry *told;
         const Incident *i;
         int other;
 
         w.c[world_find(&w, "/workload.slice")].shut = shut;
+        w.c[world_find(&w, "/workload.slice")].cold = cold;
         thrashing(10, 100 * MIB, 0, &other);
         world_assert_only_touched(&w, -1);
         i = world_incident(&w, "memory");
@@ -112,11 +113,16 @@ static void thrashing_is_no_others_fault(bool shut) {
 }
 
 static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
-        thrashing_is_no_others_fault(false);
+        thrashing_is_no_others_fault(false, false);
 }
 
 static void test_thrashing_where_nobody_looks(void **state _unused_) {
-        thrashing_is_no_others_fault(true);
+        thrashing_is_no_others_fault(true, false);
+}
+
+/* What comes back at once is taken in by nobody, so it is not looked at closely though its slice is gone into. */
+static void test_thrashing_that_is_cold(void **state _unused_) {
+        thrashing_is_no_others_fault(false, true);
 }
 
 /* Nor, where it grew to its limit a moment ago, and some of that went into swap, is it held for that: it cannot grow more. */
@@ -348,6 +354,7 @@ int main(void) {
                 T(test_grown_to_a_limit_of_its_own),
                 T(test_thrashing_without_a_limit),
                 T(test_thrashing_where_nobody_looks),
+                T(test_thrashing_that_is_cold),
                 T(test_thrashing_beside_those_that_are_stolen_from),
                 T(test_thrashing_where_there_is_no_room),
                 T(test_leak_into_swap_at_a_limit_of_its_own),

@@ -498,10 +498,12 @@ static bool is_closed(const World *w, int node, bool all) {
         return true;
 }
 
-/* A look at every cgroup reads no more than what all have of who is in such a slice. */
+/* A look at every cgroup reads no more than what all have of who is in such a slice; another, of whom it finds cold. */
 static bool is_unread(const World *w, int node, bool all) {
         bool closed = false;
 
+        if (!all && w->c[node].parent >= 0 && w->c[w->c[node].parent].cold)
+                return true;
         for (int i = w->c[node].parent; all && i >= 0; i = w->c[i].parent)
                 closed = closed || (!w->c[i].shut && is_closed(w, i, false));
         return closed && w->c[node].kind == CGROUP_KIND_UNIT;

@@ -24,6 +24,7 @@ typedef struct WorldCgroup {
         uint64_t cache;                 /* so much of what it has is page cache */
         uint64_t stream;                /* page-cache stream: takes in this many bytes a second at constant size */
         bool shut;                      /* others move so much more that a look goes into it only if it is at every cgroup */
+        bool cold;                      /* it is gone into, but only a look at every cgroup has details of those in it */
         bool unread;                    /* its row has no figures of memory.stat, but in a look at every cgroup */
         uint64_t shown;                 /* memory.current as its row has it; 0 = as it is */
         uint64_t looked;                /* what had moved in it when it was looked at */

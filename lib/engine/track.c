@@ -467,6 +467,16 @@ static bool is_below_limit(const Tracks *t, const Track *track) {
         return parent && parent->limited;
 }
 
+/* Pages that it took from itself since the last look. Who fetches all back takes in nothing, so a look that goes by that does not ask
+ * for its limit; one at every cgroup does where much was stolen. */
+static uint32_t own_pages(Track *track, const TrackPoint *p, bool all_looked_at) {
+        uint32_t pages = p->have_stat && track->last.have_stat ? (uint32_t) counter_delta(p->pgsteal, track->last.pgsteal) : 0,
+                 all = pages + track->unjudged;
+
+        track->unjudged = p->have_events || track->limited || all_looked_at ? 0 : all;
+        return !track->limited ? 0 : p->have_events ? all : pages;
+}
+
 /* What one took from itself was stolen in those above it as well, which have their points already. In one that is at a limit too,
  * all was counted. */
 static void own_below(Tracks *t, const Track *track, uint32_t pages) {
@@ -534,7 +544,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                                  (ran_into_limit(c, &track->last, &p, track->held) || (!track->held && limited && is_below_limit(t, track)));
                 track->held = false;
                 limited = limited || track->limited;
-                own = track->limited ? (uint32_t) counter_delta(p.pgsteal, track->last.pgsteal) : 0;
+                own = own_pages(track, &p, s->all);
                 p.own += own;
                 track->turned = restart_recent ? 0 : (track->turned << 1 | (own > 0)) & 0x3f;
                 track_advance(t, track, &p, restart_recent);

@@ -100,6 +100,7 @@ typedef struct Track {
         bool held : 1;                  /* its limit is our own: until the next sample (tracks_hold()) */
         bool limited : 1;               /* what was stolen from it before the last sample, it took from itself … */
         unsigned turned : 6;            /* … and that was something: so in the last samples, a bit each, the latest the lowest */
+        uint32_t unjudged;              /* pages stolen from it since, in looks that did not tell whether at a limit of its own */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
