@@ -576,6 +576,13 @@ static void test_stream_at_rest(void **state) {
         }
         s = sensor_sample(f->sensor, SAMPLE_ALL, 31 * SEC);
         assert_false(has(s, "/stream.service", CGROUP_EVENTS_HIGH));
+        /* Where such looks come one after the other, much is less. */
+        set_stat(f, ".", 20200, 0);
+        set_stat(f, "stream.service", 20200, 0);
+        set_stat(f, "calm.service", 22, 0);
+        s = sensor_sample(f->sensor, SAMPLE_ALL, 31 * SEC + 200000);
+        assert_int_equal(value(s, "/stream.service", CGROUP_EVENTS_HIGH), 1);
+        assert_false(has(s, "/calm.service", CGROUP_EVENTS_HIGH));
 }
 
 /* A page-cache stream: what it uses stands about still while pages are stolen from it. */

@@ -34,6 +34,8 @@
 #define HOT_RECENT_BYTES_MIN (UINT64_C(256) << 10)
 /* The same of io, in the measure of io_work(): sixteen small reads. */
 #define HOT_IO_MIN (UINT64_C(1) << 20)
+/* That is much to be stolen in so long: while somebody is hurt complete walks follow closely on each other. */
+#define STOLEN_USEC (10 * USEC_PER_SEC)
 /* Disks of one cgroup; a line takes about 100 bytes of KNOWN_TEXT_MAX. Of more those are looked at that come first. */
 #define IO_LINES_MAX 64
 /* io.stat makes the kernel add up its counts: so many of a level a walk, in turns. */
@@ -654,8 +656,10 @@ static bool cache_moved(const Walk *w, Known *n) {
 
 /* Whether at a limit of its own, only its details tell. */
 static bool much_was_stolen(const Walk *w, const Known *n) {
-        return n->have & BIT(CGROUP_PGSTEAL) && n->base.have_stat &&
-               rise(n->use[CGROUP_PGSTEAL], n->base.pgsteal) * w->page_bytes >= HOT_BYTES_MIN;
+        uint64_t stolen = rise(n->use[CGROUP_PGSTEAL], n->base.pgsteal) * w->page_bytes;
+
+        return n->have & BIT(CGROUP_PGSTEAL) && n->base.have_stat && stolen > 0 &&
+               stolen >= mul_div_u64(HOT_BYTES_MIN, MIN(w->now_usec - w->all_usec, STOLEN_USEC), STOLEN_USEC);
 }
 
 static void level_all(Walk *w, Known *n) {
@@ -705,6 +709,7 @@ void walk_all(Walk *w, uint64_t now_usec) {
         level_all(w, root);
         if (w->cooling)
                 w->hot_usec = 0;
+        w->all_usec = now_usec;
         w->have_base = true;
 }
 

@@ -24,6 +24,7 @@ typedef struct Walk {
         bool have_base;                 /* there was a complete walk */
         bool cooling;                   /* this walk gives up the fds of the last incident */
         unsigned number;                /* of this walk; drives the turns in very wide levels */
+        uint64_t all_usec;              /* the last complete walk */
         uint64_t hot_usec;              /* the last hot walk; 0 = none since the fds were given up */
         uint64_t hot_cost_usec;         /* what the last one by files took; 0 = none yet */
         char text[KNOWN_TEXT_MAX];      /* one file at a time; not on the stack, which recursion multiplies */
