@@ -694,9 +694,7 @@ static void containment_end(Engine *e, Containment *c, IncidentResult result, Ve
                 if (i->result == RESULT_NONE)
                         i->result = c->killed ? RESULT_KILLED : result;
                 e->open[k].acts_on = 0;
-                e->open[k].refused_id = result == RESULT_NOT_ALLOWED || c->forbidden ? c->cgroup_id : 0;
-                /* Until then another was not contained anew; of this one incident_step() says it. */
-                e->open[k].refused_usec = 0;
+                incident_refused(&e->open[k], c->cgroup_id, result == RESULT_NOT_ALLOWED || c->forbidden);
         }
         for (size_t k = 0; verdict != _VERDICT_MAX && k < INCIDENTS_MAX; k++) {
                 Incident *i = e->open[k].id != 0 ? chronicle_find(&e->chronicle, e->open[k].id) : NULL;

@@ -43,6 +43,30 @@ bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id) {
         return o->id != 0 && cgroup_id != 0 && o->acts_on == cgroup_id;
 }
 
+static Refused *refused_find(OpenIncident *o, uint64_t cgroup_id) {
+        for (size_t k = 0; k < ARRAY_SIZE(o->refused); k++)
+                if (o->refused[k].id == cgroup_id)
+                        return &o->refused[k];
+        return NULL;
+}
+
+void incident_refused(OpenIncident *o, uint64_t cgroup_id, bool refused) {
+        Refused *r = refused_find(o, cgroup_id);
+
+        if (refused && !r)
+                r = refused_find(o, 0);
+        if (refused && !r) {
+                r = &o->refused[0];
+                for (size_t k = 1; k < ARRAY_SIZE(o->refused); k++)
+                        if (o->refused[k].usec < r->usec)
+                                r = &o->refused[k];
+        }
+        /* Not before when it is contained anew, incident_step() says. Where more take turns than are remembered, the next one waits as
+         * long as one of those did. */
+        if (r)
+                *r = refused ? (Refused) { .id = cgroup_id, .wait_usec = MAX(r->wait_usec, RECHECK_MIN_USEC) } : (Refused) {};
+}
+
 AlarmState *incident_alarm(const Engine *e, const OpenIncident *o) {
         return o->alarm < 0 ? NULL : (AlarmState *) &e->alarms[o->alarm];
 }
@@ -86,7 +110,7 @@ void incident_open(Engine *e, size_t alarm_index) {
                 return;
 
         *o = (OpenIncident) { .id = i->id, .alarm = (int) alarm_index, .look_until_usec = e->now + LOOK_USEC,
-                              .recheck_wait_usec = RECHECK_MIN_USEC, .refused_wait_usec = RECHECK_MIN_USEC, .worse_wait_usec = RECHECK_MIN_USEC,
+                              .recheck_wait_usec = RECHECK_MIN_USEC, .worse_wait_usec = RECHECK_MIN_USEC,
                               .quiet_stall = PERMYRIAD, .quiet_others = PERMYRIAD };
         a->incident_id = i->id;
         incident_mark(e, o);
@@ -160,6 +184,7 @@ static bool caps_settle_within(const Engine *e, const char *slice) {
 static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
         const Domain *victim = incident_victim(e, o), *d;
         const CgroupSample *c;
+        const Refused *refused;
         Verdict verdict;
         Suspect s;
         bool same;
@@ -190,7 +215,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                 if (e->now < o->look_until_usec)
                         return;
         }
-        if (verdict == VERDICT_CULPRIT && c->id == o->refused_id && e->now < o->refused_usec && !containment_find(e, c->id)) {
+        refused = refused_find(o, c->id);
+        if (verdict == VERDICT_CULPRIT && refused && e->now < refused->usec && !containment_find(e, c->id)) {
                 if (e->now >= o->look_until_usec && !incident_keeps(e, o, i))
                         incident_quiet(e, o, i, c, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, account_verdict(i, c->id));
                 return;
@@ -228,8 +254,8 @@ static void incident_look(Engine *e, Plan *plan, OpenIncident *o, Incident *i) {
                         return;
                 i->state = INCIDENT_CONTAINING;
                 /* What could not be done, or was forbidden, is tried less and less often. */
-                if (o->refused_id != c->id)
-                        o->recheck_wait_usec = o->refused_wait_usec = RECHECK_MIN_USEC;
+                if (!refused)
+                        o->recheck_wait_usec = RECHECK_MIN_USEC;
                 i->result = RESULT_NONE;
                 o->acts_on = c->id;
                 return;
@@ -357,8 +383,12 @@ void incident_step(Engine *e, Plan *plan, OpenIncident *o) {
                 if (!contained) {
                         /* Raised or not, and however long it was calm: that it comes back a moment later is no new trouble. */
                         if (i->result == RESULT_NOT_ALLOWED) {
-                                o->refused_usec = e->now + o->refused_wait_usec;
-                                o->refused_wait_usec = MIN(o->refused_wait_usec * 2, REFUSED_MAX_USEC);
+                                Refused *r = refused_find(o, i->culprit_id);
+
+                                if (r) {
+                                        r->usec = e->now + r->wait_usec;
+                                        r->wait_usec = MIN(r->wait_usec * 2, REFUSED_MAX_USEC);
+                                }
                                 incident_quiet(e, o, i, NULL, ENTRY_NOT_ALLOWED, RESULT_NOT_ALLOWED, STEP_HOLD, account_verdict(i, i->culprit_id));
                                 o->calm_usec = raised ? 0 : e->now;
                         }

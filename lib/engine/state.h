@@ -91,6 +91,13 @@ typedef struct Containment {
         bool forbidden;                 /* is given back because a policy, mode or mark came to forbid it */
 } Containment;
 
+/* Whose containment could not be done, or was forbidden. */
+typedef struct Refused {
+        uint64_t id;                    /* 0 = free place */
+        uint64_t usec;                  /* not contained anew before then … */
+        uint64_t wait_usec;             /* … and so much longer after that, if it still cannot be done */
+} Refused;
+
 /* What the engine knows of an open incident beyond its public record. */
 typedef struct OpenIncident {
         uint64_t id;                    /* 0 = free place */
@@ -104,9 +111,7 @@ typedef struct OpenIncident {
         uint64_t worse_wait_usec;       /* … and how long after that nobody is looked for because it does so again */
         uint64_t pace_usec;             /* io: since then the victim's requests did what they did beyond … */
         Pace pace;                      /* … this */
-        uint64_t refused_id;            /* whose containment ended last because it could not be done, or was forbidden … */
-        uint64_t refused_usec;          /* … and who is not contained anew before then */
-        uint64_t refused_wait_usec;
+        Refused refused[4];             /* the last ones: they may take turns */
         uint64_t acts_on;               /* its culprit, where he is contained for its victim too; 0 = nobody, or rank or contract forbid it */
         uint64_t second_usec;           /* CONTAINING: not before then is somebody else looked for */
         uint64_t calm_usec;             /* alarm down since; 0 = it is up */
@@ -276,6 +281,8 @@ AlarmState *incident_alarm(const Engine *e, const OpenIncident *o);
 const Domain *incident_victim(const Engine *e, const OpenIncident *o);
 /* It is contained for this incident's victim too. */
 bool incident_acts_on(const OpenIncident *o, uint64_t cgroup_id);
+/* Its containment ended: because it could not be done, or was forbidden, or not. */
+void incident_refused(OpenIncident *o, uint64_t cgroup_id, bool refused);
 /* What comes from now on counts, for whether it hurts still. */
 void incident_mark(Engine *e, OpenIncident *o);
 /* While it is quiet, it is looked at each second whether what its alarm is about got worse. */

@@ -127,6 +127,48 @@ static void test_refused_is_tried_seldom(void **state _unused_) {
         assert_true(w.c[flood].touched - before <= 11);
 }
 
+/* So many of them, 20 s each. *ret: how often something was tried in ten minutes. */
+static void refused_that_take_turns(unsigned n, uint64_t *ret) {
+        int first = world_flood(&w, "/sideload.slice/first.service", 5000, 4096);
+        uint64_t before = 0;
+
+        *ret = 0;
+        w.refuse_writes = true;
+        for (unsigned i = 1; i < n; i++) {
+                char path[64];
+
+                (void) snprintf(path, sizeof(path), "/sideload.slice/other%u.service", i);
+                w.c[world_add(&w, path, CGROUP_KIND_UNIT, 10 * MIB)].io_bytes = 4096;
+        }
+        for (unsigned k = 0; k < 45; k++) {
+                for (unsigned i = 0; i < n; i++) {
+                        w.c[first + (int) i].operations = i == k % n ? 5000 : 0;
+                        before += k == 15 ? w.c[first + (int) i].touched : 0;
+                }
+                world_run(&w, 20 * USEC_PER_SEC);
+        }
+        assert_true(before > 0);
+        for (unsigned i = 0; i < n; i++)
+                *ret += w.c[first + (int) i].touched;
+        *ret -= before;
+}
+
+/* Nor is it because it is another each time. */
+static void test_refused_that_take_turns(void **state _unused_) {
+        uint64_t tried;
+
+        refused_that_take_turns(2, &tried);
+        assert_true(tried <= 2 * 11);
+}
+
+/* One try at each is what it comes to where there are many. */
+static void test_many_refused_that_take_turns(void **state _unused_) {
+        uint64_t tried;
+
+        refused_that_take_turns(10, &tried);
+        assert_true(tried <= 30);
+}
+
 /* What cannot be done about one is no reason not to look who came after him. *ret: how long that took. */
 static void another_beside_a_refused(bool goes_on, uint64_t *ret) {
         int first = world_flood(&w, "/sideload.slice/first.service", 2000, 4096);
@@ -186,7 +228,7 @@ static void test_allowed_again_beside_a_refused(void **state _unused_) {
         for (int k = 0; k < 400 && w.c[second].touched == 0; k++)
                 world_run(&w, 50 * USEC_PER_MSEC);
         assert_true(w.c[second].touched > 0);
-        w.engine->open[0].refused_usec = w.now + USEC_PER_MINUTE;
+        w.engine->open[0].refused[0].usec = w.now + USEC_PER_MINUTE;
         assert_int_equal(engine_set_mode(w.engine, &w.policy, "sideload", MODE_MONITOR), 0);
         world_run(&w, 5 * USEC_PER_SEC);
         assert_true(world_clean(&w));
@@ -257,6 +299,8 @@ int main(void) {
                 T(test_standing_alarm_is_no_trouble),
                 T(test_refused_that_comes_and_goes),
                 T(test_refused_is_tried_seldom),
+                T(test_refused_that_take_turns),
+                T(test_many_refused_that_take_turns),
                 T(test_another_beside_a_refused),
                 T(test_another_after_a_refused),
                 T(test_allowed_again_beside_a_refused),
