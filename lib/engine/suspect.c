@@ -148,6 +148,13 @@ static bool stays_at_limit(const Engine *e, const CgroupSample *c) {
         return t && track_stolen_by_itself(t) > 0 && !grows_in_swap(e, t) && !(above && track_turns_over(above));
 }
 
+/* Half a second without that is its end, however much it was before. */
+static bool steals_on(const Track *t) {
+        const TrackPoint from = track_since(t, WINDOW_RECENT);
+
+        return t->last.own != from.own || t->last.usec < from.usec + TRACK_RECENT_USEC;
+}
+
 /* *ret: where most of what was stolen from the victim was stolen at limits of its own units, and the host has room, the one of these
  * that turned over most: what they stall for is nobody else's doing, though the kernel reclaims page cache all day on a machine that
  * has read more than there is room for. NULL: it is not like that. False: its units have to be looked at first. */
@@ -168,8 +175,8 @@ static bool stole_from_itself(const Engine *e, const Domain *victim, const Cgrou
                 if (c->kind == CGROUP_KIND_SLICE)
                         closed = closed || (t && c->closed);
                 else if (t && sample_is_leaf(e->sample, c)) {
-                        closed = closed || (!c->detail && t->unjudged > 0);
-                        if (track_stolen_by_itself(t) > most) {
+                        closed = closed || (!c->detail && (t->unjudged > 0 || track_stolen_by_itself(t) > 0));
+                        if (track_stolen_by_itself(t) > most && steals_on(t)) {
                                 most = track_stolen_by_itself(t);
                                 *ret = c;
                         }
@@ -178,7 +185,7 @@ static bool stole_from_itself(const Engine *e, const Domain *victim, const Cgrou
         if (*ret && whole && track_stolen_by_itself(whole) > 0)
                 return true;
         *ret = NULL;
-        return !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal;
+        return e->sample->all || !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.

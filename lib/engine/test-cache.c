@@ -71,12 +71,13 @@ static void test_stream_inside_and_outside_the_limit_of_the_victim(void **state 
 
 /* A service that thrashes, its slice stalls for it, and the kernel steals so many pages from another one in there each 50 ms; it
  * reclaims page cache all the time, as on a machine that has read more than there is room for, and one outside reads a little.
- * filled: taken by others. */
-static void thrashing(uint64_t pages, uint64_t max, uint64_t filled, int *ret_other) {
+ * filled: taken by others. unread: what it uses stands still, so a look that goes by that does not read what was stolen from it. */
+static void thrashing(uint64_t pages, uint64_t max, uint64_t filled, bool unread, int *ret_other) {
         int thrash = world_add(&w, "/workload.slice/thrash.service", CGROUP_KIND_UNIT, 100 * MIB), slice = world_find(&w, "/workload.slice");
 
         world_without_host_alarm(&w);
         w.c[thrash].max = max;
+        w.c[thrash].unread = unread;
         (void) world_add(&w, "/system.slice/large.service", CGROUP_KIND_UNIT, filled);
         *ret_other = world_hog(&w, "/sideload.slice/other.service", 0);
         w.c[thrash].stream = max < LIMIT_MAX ? 10 * MIB : 0;
@@ -92,14 +93,14 @@ static void thrashing(uint64_t pages, uint64_t max, uint64_t filled, int *ret_ot
 }
 
 /* That is no reason to lay it on whoever reads. */
-static void thrashing_is_no_others_fault(bool shut, bool cold) {
+static void thrashing_is_no_others_fault(bool shut, bool cold, bool unread) {
         const IncidentEntry *told;
         const Incident *i;
         int other;
 
         w.c[world_find(&w, "/workload.slice")].shut = shut;
         w.c[world_find(&w, "/workload.slice")].cold = cold;
-        thrashing(10, 100 * MIB, 0, &other);
+        thrashing(unread ? 0 : 10, 100 * MIB, 0, unread, &other);
         world_assert_only_touched(&w, -1);
         i = world_incident(&w, "memory");
         assert_int_equal(i->state, INCIDENT_QUIET);
@@ -113,16 +114,20 @@ static void thrashing_is_no_others_fault(bool shut, bool cold) {
 }
 
 static void test_thrashing_at_a_limit_of_its_own(void **state _unused_) {
-        thrashing_is_no_others_fault(false, false);
+        thrashing_is_no_others_fault(false, false, false);
 }
 
 static void test_thrashing_where_nobody_looks(void **state _unused_) {
-        thrashing_is_no_others_fault(true, false);
+        thrashing_is_no_others_fault(true, false, false);
 }
 
 /* What comes back at once is taken in by nobody, so it is not looked at closely though its slice is gone into. */
 static void test_thrashing_that_is_cold(void **state _unused_) {
-        thrashing_is_no_others_fault(false, true);
+        thrashing_is_no_others_fault(false, true, false);
+}
+
+static void test_thrashing_that_is_cold_and_stands_still(void **state _unused_) {
+        thrashing_is_no_others_fault(false, true, true);
 }
 
 /* Nor, where it grew to its limit a moment ago, and some of that went into swap, is it held for that: it cannot grow more. */
@@ -148,14 +153,14 @@ static void test_grown_to_a_limit_of_its_own(void **state _unused_) {
 static void test_thrashing_without_a_limit(void **state _unused_) {
         int other;
 
-        thrashing(10, LIMIT_MAX, 0, &other);
+        thrashing(10, LIMIT_MAX, 0, false, &other);
         assert_true(w.c[other].touched > 0);
 }
 
 static void test_thrashing_beside_those_that_are_stolen_from(void **state _unused_) {
         int other;
 
-        thrashing(150, 100 * MIB, 0, &other);
+        thrashing(150, 100 * MIB, 0, false, &other);
         assert_true(w.c[other].touched > 0);
         world_assert_only_touched(&w, other);
 }
@@ -163,7 +168,7 @@ static void test_thrashing_beside_those_that_are_stolen_from(void **state _unuse
 static void test_thrashing_where_there_is_no_room(void **state _unused_) {
         int other;
 
-        thrashing(10, 100 * MIB, 450 * MIB, &other);
+        thrashing(10, 100 * MIB, 450 * MIB, false, &other);
         assert_true(w.c[other].touched > 0);
         world_assert_only_touched(&w, other);
 }
@@ -249,6 +254,34 @@ static void test_thrashing_begins(void **state _unused_) {
         }
         world_assert_only_touched(&w, -1);
         assert_int_equal(world_incident(&w, "memory")->result, RESULT_SELF);
+}
+
+/* One that has read all that it wanted at its own limit is no reason for what is stolen from others after that. */
+static void test_stream_after_one_at_a_limit_of_its_own(void **state _unused_) {
+        int job = world_add(&w, "/workload.slice/job.service", CGROUP_KIND_UNIT, 48 * MIB), stream, web;
+        uint64_t began;
+
+        world_without_host_alarm(&w);
+        w.c[job].max = 48 * MIB;
+        stream = world_hog(&w, "/sideload.slice/stream.service", 0);
+        web = world_find(&w, "/workload.slice/web.service");
+        w.c[world_find(&w, "/workload.slice")].shut = true;
+        w.c[job].stream = 200 * MIB;
+        world_run(&w, 9 * USEC_PER_SEC);
+        w.c[job].stream = 0;
+        w.c[stream].stream = 60 * MIB;
+        w.c[stream].until = 200 * MIB;
+        began = w.now;
+        for (unsigned k = 0; k < 200 && w.c[stream].touched == 0; k++) {
+                if (k == 4)
+                        world_event(&w, &(Event) { .type = EVENT_PRESSURE, .usec = w.now, .domain = 3, .alarm = 0 });
+                w.c[web].pgsteal += 384;
+                w.c[web].activate += 384;
+                stall_for(web, 1, 20 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, stream);
+        assert_true(w.c[stream].touched > 0);
+        assert_true(w.now - began <= 2 * USEC_PER_SEC);
 }
 
 /* The use of a slice has its page cache in it, and who stalls may do so for page cache: where an alarm asks for these, alone or one
@@ -355,12 +388,14 @@ int main(void) {
                 T(test_thrashing_without_a_limit),
                 T(test_thrashing_where_nobody_looks),
                 T(test_thrashing_that_is_cold),
+                T(test_thrashing_that_is_cold_and_stands_still),
                 T(test_thrashing_beside_those_that_are_stolen_from),
                 T(test_thrashing_where_there_is_no_room),
                 T(test_leak_into_swap_at_a_limit_of_its_own),
                 T(test_slow_leak_into_swap_at_a_limit_of_its_own),
                 T(test_leak_below_a_limit_of_several),
                 T(test_thrashing_begins),
+                T(test_stream_after_one_at_a_limit_of_its_own),
                 T(test_page_cache_fills_a_slice),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),
                 T(test_cache_beside_a_leak_is_no_exhaustion),
