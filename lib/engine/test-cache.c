@@ -256,6 +256,32 @@ static void test_thrashing_begins(void **state _unused_) {
         assert_int_equal(world_incident(&w, "memory")->result, RESULT_SELF);
 }
 
+/* Nor are those in its slice who fetch back what was stolen from them, though it fetches back nothing: that is a leak's doing, here for
+ * the host's alarm. */
+static void test_leak_beside_a_stream_and_those_that_are_stolen_from(void **state _unused_) {
+        int stream, hog, web;
+        Domain d[8];
+
+        memcpy(d, w.policy.domains, w.policy.n_domains * sizeof(Domain));
+        d[0].alarms = d[3].alarms;
+        d[0].n_alarms = 1;
+        d[3].n_alarms = 0;
+        w.policy.domains = d;
+        stream = world_add(&w, "/workload.slice/stream.service", CGROUP_KIND_UNIT, 48 * MIB);
+        w.c[stream].max = 48 * MIB;
+        w.c[stream].stream = 100 * MIB;
+        hog = world_hog(&w, "/sideload.slice/hog.service", 15 * MIB);
+        web = world_find(&w, "/workload.slice/web.service");
+        for (unsigned k = 0; k < 400 && w.c[hog].touched == 0; k++) {
+                w.c[web].pgsteal += 200;
+                w.c[web].activate += 200;
+                w.host_stall += 20 * USEC_PER_MSEC;
+                stall_for(web, 1, 20 * USEC_PER_MSEC);
+        }
+        world_assert_only_touched(&w, hog);
+        assert_true(w.c[hog].touched > 0);
+}
+
 /* One that has read all that it wanted at its own limit is no reason for what is stolen from others after that. */
 static void test_stream_after_one_at_a_limit_of_its_own(void **state _unused_) {
         int job = world_add(&w, "/workload.slice/job.service", CGROUP_KIND_UNIT, 48 * MIB), stream, web;
@@ -395,6 +421,7 @@ int main(void) {
                 T(test_slow_leak_into_swap_at_a_limit_of_its_own),
                 T(test_leak_below_a_limit_of_several),
                 T(test_thrashing_begins),
+                T(test_leak_beside_a_stream_and_those_that_are_stolen_from),
                 T(test_stream_after_one_at_a_limit_of_its_own),
                 T(test_page_cache_fills_a_slice),
                 T(test_stream_inside_and_outside_the_limit_of_the_victim),

@@ -147,6 +147,7 @@ static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoin
         p.have_events = cgroup_sample_get(c, CGROUP_EVENTS_HIGH, &high) && cgroup_sample_get(c, CGROUP_EVENTS_MAX, &max);
         p.events = p.have_events ? (uint32_t) (high + max) : last->events;
         p.own = last->own;
+        p.own_back = last->own_back;
         return p;
 }
 
@@ -183,12 +184,11 @@ static bool intake_between(const TrackPoint *from, const TrackPoint *to, IntakeM
         /* Pages that were stolen into swap appear in pgsteal and in swap: count them once. */
         swapped = gauge_delta(to->swap, from->swap);
         if (from->have_stat && to->have_stat) {
-                uint64_t whole = counter_delta(to->pgsteal, from->pgsteal), pages = whole, again = counter_delta(to->activate, from->activate);
+                uint64_t pages = counter_delta(to->pgsteal, from->pgsteal), again = counter_delta(to->activate, from->activate);
 
-                /* Of what it fetched back, the same part it had taken from itself before. */
-                if (m == INTAKE_FROM_OTHERS && whole > 0) {
+                if (m == INTAKE_FROM_OTHERS) {
                         pages -= MIN(pages, (uint64_t) (to->own - from->own));
-                        again = mul_div_u64(again, pages, whole);
+                        again -= MIN(again, (uint64_t) (to->own_back - from->own_back));
                 }
                 stolen = (int64_t) MIN(pages * page_bytes, (uint64_t) INT64_MAX / 4);
                 back = (int64_t) MIN(again * page_bytes, (uint64_t) INT64_MAX / 4);
@@ -291,7 +291,7 @@ void tracks_bury(Tracks *t, uint64_t id, uint64_t now_usec, uint64_t page_bytes)
 static bool same_but_for_time(const TrackPoint *a, const TrackPoint *b) {
         return a->current == b->current && a->swap == b->swap && a->pgsteal == b->pgsteal && a->activate == b->activate &&
                a->memory_some == b->memory_some && a->memory_full == b->memory_full && a->io_some == b->io_some &&
-               a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->cache == b->cache &&
+               a->io_full == b->io_full && a->events == b->events && a->own == b->own && a->own_back == b->own_back && a->cache == b->cache &&
                a->have_memory == b->have_memory && a->have_stat == b->have_stat && a->have_cache == b->have_cache &&
                a->have_events == b->have_events && a->have_psi == b->have_psi && a->have_io_psi == b->have_io_psi;
 }
@@ -469,25 +469,32 @@ static bool is_below_limit(const Tracks *t, const Track *track) {
 
 /* Pages that it took from itself since the last look. Who fetches all back takes in nothing, so a look that goes by that does not ask
  * for its limit; one at every cgroup does where much was stolen. */
-static uint32_t own_pages(Track *track, const TrackPoint *p, bool all_looked_at) {
-        uint32_t pages = p->have_stat && track->last.have_stat ? (uint32_t) counter_delta(p->pgsteal, track->last.pgsteal) : 0,
-                 all = pages + track->unjudged;
+static uint32_t own_pages(Track *track, const TrackPoint *p, bool all_looked_at, uint32_t *ret_back) {
+        bool known = p->have_stat && track->last.have_stat;
+        uint32_t pages = known ? (uint32_t) counter_delta(p->pgsteal, track->last.pgsteal) : 0, all = pages + track->unjudged,
+                 back = known ? (uint32_t) counter_delta(p->activate, track->last.activate) : 0, all_back = back + track->unjudged_back;
+        bool judged = p->have_events || track->limited || all_looked_at;
 
-        track->unjudged = p->have_events || track->limited || all_looked_at ? 0 : all;
+        track->unjudged = judged ? 0 : all;
+        track->unjudged_back = judged ? 0 : all_back;
+        *ret_back = !track->limited ? 0 : p->have_events ? all_back : back;
         return !track->limited ? 0 : p->have_events ? all : pages;
 }
 
 /* What one took from itself was stolen in those above it as well, which have their points already. In one that is at a limit too,
  * all was counted. */
-static void own_below(Tracks *t, const Track *track, uint32_t pages) {
+static void own_below(Tracks *t, const Track *track, uint32_t pages, uint32_t back) {
         for (Track *above = tracks_find(t, track->parent_id); above && !above->limited; above = tracks_find(t, above->parent_id)) {
                 /* Nothing was stolen in there. */
                 if (!above->moves)
                         continue;
                 above->last.own += pages;
+                above->last.own_back += back;
                 for (int a = 0; a < _ANCHOR_MAX; a++)
-                        if (above->anchor_usec[a] == above->last.usec)
+                        if (above->anchor_usec[a] == above->last.usec) {
                                 above->moves->anchors[a].own += pages;
+                                above->moves->anchors[a].own_back += back;
+                        }
         }
 }
 
@@ -520,7 +527,7 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                 const CgroupSample *c = &s->cgroups[i];
                 Track *track = tracks_find(t, c->id);
                 uint64_t born_usec = 0;
-                uint32_t own;
+                uint32_t own, back;
                 TrackPoint p;
 
                 if (!track) {
@@ -544,12 +551,13 @@ void tracks_update(Tracks *t, const Sample *s, bool restart_recent, uint64_t pag
                                  (ran_into_limit(c, &track->last, &p, track->held) || (!track->held && limited && is_below_limit(t, track)));
                 track->held = false;
                 limited = limited || track->limited;
-                own = own_pages(track, &p, s->all);
+                own = own_pages(track, &p, s->all, &back);
                 p.own += own;
+                p.own_back += back;
                 track->turned = restart_recent ? 0 : (track->turned << 1 | (own > 0)) & 0x3f;
                 track_advance(t, track, &p, restart_recent);
-                if (own > 0)
-                        own_below(t, track, own);
+                if (own > 0 || back > 0)
+                        own_below(t, track, own, back);
                 if (track->moves)
                         memset(track->moves->below, 0, sizeof(track->moves->below));
                 if (c->kind == CGROUP_KIND_UNIT && track_collapsed(track, page_bytes)) {

@@ -38,7 +38,8 @@ typedef struct TrackPoint {
         uint64_t memory_some, memory_full, io_some, io_full;
         /* Of these only differences count, so they may wrap. */
         uint32_t events;                /* times that it ran into a limit of its own */
-        uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself */
+        uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself … */
+        uint32_t own_back;              /* … and fetched back meanwhile */
         uint32_t cache;                 /* pages that can be dropped at once */
         bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_cache : 1, have_events : 1;
 } TrackPoint;
@@ -100,7 +101,7 @@ typedef struct Track {
         bool held : 1;                  /* its limit is our own: until the next sample (tracks_hold()) */
         bool limited : 1;               /* what was stolen from it before the last sample, it took from itself … */
         unsigned turned : 6;            /* … and that was something: so in the last samples, a bit each, the latest the lowest */
-        uint32_t unjudged;              /* pages stolen from it since, in looks that did not tell whether at a limit of its own */
+        uint32_t unjudged, unjudged_back;       /* likewise, in looks since then that did not tell whether at a limit of its own */
         uint32_t seen;                  /* number of the sample that last had it */
         uint32_t io;                    /* its place among the io tracks, from 1; 0 = none */
         uint32_t next;                  /* place of the next of the same bucket, or of the next free one, from 1; 0 = none */
