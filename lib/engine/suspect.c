@@ -115,23 +115,18 @@ static void windows_blame(const Engine *e, const Domain *victim, const BlameScop
                 b->culprit = NULL;
 }
 
-/* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
- * him before. While nothing is taken from anybody it is the latter, and no fault of whoever takes in what is free. */
-static bool took_from_somebody(const Engine *e, const OpenIncident *o, const CgroupSample *c) {
-        const Alarm *alarm = &incident_victim(e, o)->alarms[incident_alarm(e, o)->alarm];
-
+/* The alarm's first condition about memory's pressure; NULL: it has none. */
+static const Condition *pressure_of(const Alarm *alarm) {
         for (size_t i = 0; i < alarm->n_conditions; i++)
                 if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
-                        return forecast_reclaims(&e->forecast, intake_noise(e) / 4 / e->config.page_bytes) ||
-                               slice_is_full(e, c->path);
-        return true;
+                        return &alarm->conditions[i];
+        return NULL;
 }
 
-static bool is_about_pressure(const Alarm *alarm) {
-        for (size_t i = 0; i < alarm->n_conditions; i++)
-                if (alarm->conditions[i].type == CONDITION_MEMORY_PRESSURE)
-                        return true;
-        return false;
+/* Who stalls on memory waits for room, which somebody took from somebody, or for pages of his own that were taken from
+ * him before. While nothing is taken from anybody it is the latter, and no fault of whoever takes in what is free. */
+static bool took_from_somebody(const Engine *e, const CgroupSample *c) {
+        return forecast_reclaims(&e->forecast, intake_noise(e) / 4 / e->config.page_bytes) || slice_is_full(e, c->path);
 }
 
 /* A leak shows over seconds; one that pages of went there while it came to its limit has ended. */
@@ -155,13 +150,14 @@ static bool steals_on(const Track *t) {
         return t->last.own != from.own || t->last.usec < from.usec + TRACK_RECENT_USEC;
 }
 
-/* *ret: where most of what was stolen from the victim was stolen at limits of its own units, and the host has room, the one of these
- * that turned over most: what they stall for is nobody else's doing, though the kernel reclaims page cache all day on a machine that
- * has read more than there is room for. NULL: it is not like that. False: its units have to be looked at first. */
-static bool stole_from_itself(const Engine *e, const Domain *victim, const CgroupSample **ret) {
+/* *ret: where most of what was stolen from the victim was stolen at limits of its own units, these have a part of its stall, and the
+ * host has room, the one of them that turned over most: what they stall for is nobody else's doing, though the kernel reclaims page
+ * cache all day on a machine that has read more than there is room for. NULL: it is not like that. False: not known yet. */
+static bool stole_from_itself(Engine *e, const OpenIncident *o, const Domain *victim, bool full, const CgroupSample **ret) {
         const Track *whole = NULL;
-        uint64_t most = 0;
-        bool closed = false;            /* … or not looked at closely */
+        uint64_t most = 0, stall = 0;
+        bool closed = false, stall_known = true;
+        unsigned some, all;
 
         *ret = NULL;
         if (room_on_host(e) == 0)
@@ -169,23 +165,40 @@ static bool stole_from_itself(const Engine *e, const Domain *victim, const Cgrou
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 const Track *t = path_within(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
+                uint64_t own = t ? track_stolen_by_itself(t) : 0;
 
                 if (streq(c->path, victim->cgroup))
                         whole = t;
-                if (c->kind == CGROUP_KIND_SLICE)
-                        closed = closed || (t && c->closed);
-                else if (t && sample_is_leaf(e->sample, c)) {
-                        closed = closed || (!c->detail && (t->unjudged > 0 || track_stolen_by_itself(t) > 0));
-                        if (track_stolen_by_itself(t) > most && steals_on(t)) {
-                                most = track_stolen_by_itself(t);
-                                *ret = c;
-                        }
+                if (!t || c->kind == CGROUP_KIND_SLICE || !sample_is_leaf(e->sample, c)) {
+                        closed = closed || (t && c->kind == CGROUP_KIND_SLICE && c->closed);
+                        continue;
                 }
+                /* Not looked at closely. */
+                closed = closed || (!c->detail && (t->unjudged > 0 || own > 0));
+                if (own == 0 || !steals_on(t))
+                        continue;
+                if (own > most)
+                        *ret = c;
+                most = MAX(most, own);
+                if (track_stall_is_whole(t) && track_stall(t, &some, &all))
+                        stall += full ? all : some;
+                else
+                        stall_known = false;
         }
-        if (*ret && whole && track_stolen_by_itself(whole) > 0)
+        if (!*ret || !whole || track_stolen_by_itself(whole) == 0) {
+                *ret = NULL;
+                if (e->sample->all || !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal)
+                        return true;
+                e->look_at_all = true;
+                return false;
+        }
+        /* Whoever turns over what his limit leaves may not wait for it at all. */
+        if (!track_stall(whole, &some, &all) || stall >= (full ? all : some) / 4)
+                return true;
+        if (!stall_known && e->now >= o->look_until_usec)
                 return true;
         *ret = NULL;
-        return e->sample->all || !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal;
+        return stall_known;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
@@ -255,7 +268,7 @@ static bool is_closed(Engine *e, const Blame *b) {
 
 bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *ret) {
         const Domain *victim = incident_victim(e, o), *d;
-        const Alarm *alarm = &victim->alarms[incident_alarm(e, o)->alarm];
+        const Condition *pressure = pressure_of(&victim->alarms[incident_alarm(e, o)->alarm]);
         const BlameScope *scope = &ret->scope;
         const CgroupSample *own = NULL;
         Blame *b = &ret->blame;
@@ -280,18 +293,16 @@ bool suspect_find(Engine *e, const OpenIncident *o, const Incident *i, Suspect *
             containment_find(e, i->culprit_id) && !is_another(e, o, i, scope, b->culprit))
                 b->culprit = NULL;
         /* A leak of its own domain is one beside that too. */
-        if (scope->resource == RESOURCE_MEMORY && is_about_pressure(alarm) && !scope->at_limit &&
+        if (scope->resource == RESOURCE_MEMORY && pressure && !scope->at_limit &&
             (!b->culprit || (!containment_find(e, b->culprit->id) &&
                              (!path_within(b->culprit->path, victim->cgroup) || stays_at_limit(e, b->culprit)))) &&
-            !stole_from_itself(e, victim, &own) && b->culprit) {
-                e->look_at_all = true;
+            !stole_from_itself(e, o, victim, pressure->full, &own) && b->culprit)
                 return false;
-        }
         if (own) {
                 b->culprit = own;
                 ret->harmless = VERDICT_OWN_LIMIT;
         } else if (b->culprit && !containment_find(e, b->culprit->id)) {
-                if (scope->resource == RESOURCE_MEMORY && !took_from_somebody(e, o, b->culprit))
+                if (scope->resource == RESOURCE_MEMORY && pressure && !took_from_somebody(e, b->culprit))
                         ret->harmless = VERDICT_FREE_MEMORY;
                 else if (ret->lever == RESOURCE_IO && nobody_waited_for(e, scope, b->culprit))
                         ret->harmless = VERDICT_NOT_WAITED_FOR;

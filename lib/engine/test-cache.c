@@ -173,6 +173,42 @@ static void test_thrashing_where_there_is_no_room(void **state _unused_) {
         world_assert_only_touched(&w, other);
 }
 
+/* Nor does one that turns over what its limit leaves, and does not wait for that, keep a stream outside from being held: it steals less
+ * than that from the others of the slice, but it is they who stall. */
+static void stream_beside_one_that_does_not_stall(bool shut, bool cold) {
+        int ship = world_add(&w, "/workload.slice/ship.service", CGROUP_KIND_UNIT, 100 * MIB), web, other;
+
+        world_without_host_alarm(&w);
+        w.c[world_find(&w, "/workload.slice")].shut = shut;
+        w.c[world_find(&w, "/workload.slice")].cold = cold;
+        w.c[ship].max = 100 * MIB;
+        other = world_hog(&w, "/sideload.slice/other.service", 0);
+        web = world_find(&w, "/workload.slice/web.service");
+        w.c[ship].stream = 10 * MIB;
+        w.c[other].stream = 100 * MIB;
+        w.c[other].until = 60 * MIB;
+        for (int k = 0; k < 400 && w.c[other].touched == 0; k++) {
+                w.stolen += 1000;
+                w.c[web].pgsteal += 64;
+                w.c[web].activate += 64;
+                w.c[web].stall += 20 * USEC_PER_MSEC;
+                w.c[world_find(&w, "/workload.slice")].stall += 20 * USEC_PER_MSEC;
+                world_run(&w, 50 * USEC_PER_MSEC);
+        }
+        assert_true(w.c[other].touched > 0);
+        world_assert_only_touched(&w, other);
+}
+
+static void test_stream_beside_one_that_does_not_stall(void **state) {
+        stream_beside_one_that_does_not_stall(false, false);
+        world_teardown(state);
+        world_setup(state);
+        stream_beside_one_that_does_not_stall(true, false);
+        world_teardown(state);
+        world_setup(state);
+        stream_beside_one_that_does_not_stall(false, true);
+}
+
 /* For so many steps of 50 ms; the slice stalls as long, and the kernel reclaims. */
 static void stall_for(int unit, unsigned steps, uint64_t usec) {
         for (unsigned k = 0; k < steps; k++) {
@@ -417,6 +453,7 @@ int main(void) {
                 T(test_thrashing_that_is_cold_and_stands_still),
                 T(test_thrashing_beside_those_that_are_stolen_from),
                 T(test_thrashing_where_there_is_no_room),
+                T(test_stream_beside_one_that_does_not_stall),
                 T(test_leak_into_swap_at_a_limit_of_its_own),
                 T(test_slow_leak_into_swap_at_a_limit_of_its_own),
                 T(test_leak_below_a_limit_of_several),

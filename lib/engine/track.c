@@ -320,7 +320,7 @@ static void track_born(Track *track, uint64_t usec) {
  * like one huge step. */
 static void point_fill(TrackPoint *anchor, const TrackPoint *p) {
         if (p->have_psi && !anchor->have_psi) {
-                anchor->have_psi = true;
+                anchor->have_psi = anchor->psi_filled = true;
                 anchor->memory_some = p->memory_some;
                 anchor->memory_full = p->memory_full;
         }
@@ -711,6 +711,12 @@ bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_ful
         *ret_full_permyriad = (unsigned) MIN(
                 mul_div_u64(counter_delta(to->memory_full, from.memory_full), PERMYRIAD, usec), PERMYRIAD);
         return true;
+}
+
+bool track_stall_is_whole(const Track *t) {
+        const TrackPoint from = track_since(t, WINDOW_RECENT);
+
+        return from.have_psi && !from.psi_filled && t->last.have_psi && t->last.usec >= from.usec + TRACK_RECENT_USEC;
 }
 
 bool track_throttled(const Track *t) {

@@ -42,6 +42,7 @@ typedef struct TrackPoint {
         uint32_t own_back;              /* … and fetched back meanwhile */
         uint32_t cache;                 /* pages that can be dropped at once */
         bool have_psi, have_io_psi, have_memory : 1, have_stat : 1, have_cache : 1, have_events : 1;
+        bool psi_filled : 1;            /* memory's was not read then, and is that of a later look */
 } TrackPoint;
 
 /* The points before the last one that a track keeps. */
@@ -166,6 +167,8 @@ uint64_t track_io_stall(const Track *t, TrackWindow w);
 
 /* Share of time in which some/all tasks of the cgroup stalled on memory over the recent window, in 1/10000. */
 bool track_stall(const Track *t, unsigned *ret_some_permyriad, unsigned *ret_full_permyriad);
+/* True where that is what it stalled over the whole of the window: its pressure was read at both ends. */
+bool track_stall_is_whole(const Track *t);
 /* True where it ran into a limit of its own within the recent window. */
 bool track_throttled(const Track *t);
 /* True where pages were stolen from it at such a limit, or one above it, in the last half second; at limits of those in it: none. */
