@@ -122,15 +122,15 @@ static Track *tracks_add(Tracks *t, uint64_t id) {
 
 static TrackPoint point_of(const CgroupSample *c, uint64_t usec, const TrackPoint *last, uint64_t page_bytes) {
         TrackPoint p = { .usec = usec };
-        uint64_t cache = 0, dirty = 0, writeback = 0, high = 0, max = 0;
+        uint64_t cache = 0, dirty = 0, writeback = 0, high = 0, max = 0, pgsteal = 0, activate = 0;
 
         p.have_memory = cgroup_sample_get(c, CGROUP_MEMORY_CURRENT, &p.current);
         /* No swap controller: the cgroup has none in swap. */
         if (!cgroup_sample_get(c, CGROUP_SWAP_CURRENT, &p.swap))
                 p.swap = last->swap;
-        p.have_stat = cgroup_sample_get(c, CGROUP_PGSTEAL, &p.pgsteal);
-        if (!cgroup_sample_get(c, CGROUP_WORKINGSET_ACTIVATE, &p.activate))
-                p.activate = last->activate;
+        p.have_stat = cgroup_sample_get(c, CGROUP_PGSTEAL, &pgsteal);
+        p.pgsteal = (uint32_t) pgsteal;
+        p.activate = cgroup_sample_get(c, CGROUP_WORKINGSET_ACTIVATE, &activate) ? (uint32_t) activate : last->activate;
         /* Not read this time because nothing had moved, or unreadable: the last known value stands. */
         if (!p.have_stat && last->have_stat) {
                 p.pgsteal = last->pgsteal;

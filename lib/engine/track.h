@@ -34,9 +34,10 @@ typedef enum TrackWindow {
 
 typedef struct TrackPoint {
         uint64_t usec;
-        uint64_t current, swap, pgsteal, activate;      /* bytes, bytes, pages, pages */
+        uint64_t current, swap;         /* bytes */
         uint64_t memory_some, memory_full, io_some, io_full;
         /* Of these only differences count, so they may wrap. */
+        uint32_t pgsteal, activate;     /* pages */
         uint32_t events;                /* times that it ran into a limit of its own */
         uint32_t own;                   /* pages that were stolen from it, or in it, meanwhile: what it took from itself … */
         uint32_t own_back;              /* … and fetched back meanwhile */
