@@ -150,55 +150,67 @@ static bool steals_on(const Track *t) {
         return t->last.own != from.own || t->last.usec < from.usec + TRACK_RECENT_USEC;
 }
 
-/* *ret: where most of what was stolen from the victim was stolen at limits of its own units, these have a part of its stall, and the
- * host has room, the one of them that turned over most: what they stall for is nobody else's doing, though the kernel reclaims page
- * cache all day on a machine that has read more than there is room for. NULL: it is not like that. False: not known yet. */
-static bool stole_from_itself(Engine *e, const OpenIncident *o, const Domain *victim, bool full, const CgroupSample **ret) {
-        const Track *whole = NULL;
-        uint64_t most = 0, stall = 0;
-        bool closed = false, stall_known = true;
-        unsigned some, all;
+/* The victim's units from which most of what is stolen is stolen at limits of their own. */
+typedef struct OwnUnits {
+        const Track *whole;             /* the victim's slice; NULL: not known */
+        const CgroupSample *first;      /* the one that turned over most; NULL: there is none */
+        uint64_t stall;                 /* of all of them, in 1/10000 of the time */
+        bool stall_known;
+        bool closed;                    /* some of the victim's units were not looked at closely */
+} OwnUnits;
 
-        *ret = NULL;
-        if (room_on_host(e) == 0)
-                return true;
+static OwnUnits own_units(const Engine *e, const Domain *victim, bool full) {
+        OwnUnits u = { .stall_known = true };
+        uint64_t most = 0;
+
         for (size_t i = 0; i < e->sample->n_cgroups; i++) {
                 const CgroupSample *c = &e->sample->cgroups[i];
                 const Track *t = path_within(c->path, victim->cgroup) ? tracks_find(&e->tracks, c->id) : NULL;
                 uint64_t own = t ? track_stolen_by_itself(t) : 0;
+                unsigned some, all;
 
                 if (streq(c->path, victim->cgroup))
-                        whole = t;
+                        u.whole = t;
                 if (!t || c->kind == CGROUP_KIND_SLICE || !sample_is_leaf(e->sample, c)) {
-                        closed = closed || (t && c->kind == CGROUP_KIND_SLICE && c->closed);
+                        u.closed = u.closed || (t && c->kind == CGROUP_KIND_SLICE && c->closed);
                         continue;
                 }
-                /* Not looked at closely. */
-                closed = closed || (!c->detail && (t->unjudged > 0 || own > 0));
+                u.closed = u.closed || (!c->detail && (t->unjudged > 0 || own > 0));
                 if (own == 0 || !steals_on(t))
                         continue;
                 if (own > most)
-                        *ret = c;
+                        u.first = c;
                 most = MAX(most, own);
                 if (track_stall_is_whole(t) && track_stall(t, &some, &all))
-                        stall += full ? all : some;
+                        u.stall += full ? all : some;
                 else
-                        stall_known = false;
+                        u.stall_known = false;
         }
-        if (!*ret || !whole || track_stolen_by_itself(whole) == 0) {
-                *ret = NULL;
-                if (e->sample->all || !closed || !whole || whole->last.pgsteal == track_since(whole, WINDOW_LONG).pgsteal)
+        return u;
+}
+
+/* *ret: where most of what was stolen from the victim was stolen at limits of its own units, these have a quarter of its stall, and
+ * the host has room, the one of them that turned over most: what they stall for is nobody else's doing, though the kernel reclaims
+ * page cache all day on a machine that has read more than there is room for. NULL: it is not like that. False: not known yet. */
+static bool stole_from_itself(Engine *e, const OpenIncident *o, const Domain *victim, bool full, const CgroupSample **ret) {
+        const OwnUnits u = own_units(e, victim, full);
+        unsigned some, all;
+
+        *ret = NULL;
+        if (room_on_host(e) == 0 || !u.whole)
+                return true;
+        if (!u.first || track_stolen_by_itself(u.whole) == 0) {
+                if (e->sample->all || !u.closed || u.whole->last.pgsteal == track_since(u.whole, WINDOW_LONG).pgsteal)
                         return true;
                 e->look_at_all = true;
                 return false;
         }
         /* Whoever turns over what his limit leaves may not wait for it at all. */
-        if (!track_stall(whole, &some, &all) || stall >= (full ? all : some) / 4)
+        if (!track_stall(u.whole, &some, &all) || u.stall >= (full ? all : some) / 4 || (!u.stall_known && e->now >= o->look_until_usec)) {
+                *ret = u.first;
                 return true;
-        if (!stall_known && e->now >= o->look_until_usec)
-                return true;
-        *ret = NULL;
-        return stall_known;
+        }
+        return u.stall_known;
 }
 
 /* Who only reads keeps others waiting in the disk's queue and nowhere else, and in there it was counted for whom they waited.
