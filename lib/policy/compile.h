@@ -25,7 +25,8 @@ int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy
  * its files, but for its slice, which is NAME.slice where they do not tell: it has no contract, for that of a domain around it may be
  * what its file forbids.
  * The others make the set. d tells of the faults all the same. *ret_left_out: the names of those domains, and
- * directories that could not be used, escaped, the caller's; NULL for none. 0; -ENOMEM. */
+ * directories that could not be used, escaped, the caller's; NULL for none. 0; -EBADMSG: refused by a fault that is of no file of
+ * a policy's; -ENOMEM. */
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out);
 
 /* The domain that a file's path names, NAME.policy, NAME.policy.d or NAME.policy.d/…, as *ret_size bytes at the returned place in it;
