@@ -61,8 +61,8 @@ void incident_refused(OpenIncident *o, uint64_t cgroup_id, bool refused) {
                         if (o->refused[k].usec < r->usec)
                                 r = &o->refused[k];
         }
-        /* Not before when it is contained anew, incident_step() says. Where more take turns than are remembered, the next one waits as
-         * long as one of those did. */
+        /* How soon it is tried anew, incident_step() says. Where more take turns than are remembered, the next one waits as long as one
+         * of those did. */
         if (r)
                 *r = refused ? (Refused) { .id = cgroup_id, .wait_usec = MAX(r->wait_usec, RECHECK_MIN_USEC) } : (Refused) {};
 }
