@@ -25,8 +25,9 @@ def test_level(vm: VM) -> None:
     vm.wait_sensing()
     s = wait_level(vm, "walk")
     check(not s["reason"], f"not all is taken from the walk: {s['reason']}")
-    there = len(vm.cgroups()) + 1
-    check(abs(s["walk_cgroups"] - there) <= 3, f"{s['walk_cgroups']} cgroups seen of {there}")
+    # Those that a scenario before left take until the next heartbeat to go.
+    check(wait(lambda: abs(vm.sensing()["walk_cgroups"] - len(vm.cgroups()) - 1) <= 3, 25, 1),
+          f"{vm.sensing()['walk_cgroups']} cgroups seen of {len(vm.cgroups()) + 1}")
     vm.figure("cgroups", s["walk_cgroups"])
     vm.figure("walk", s["walk_usec"], "us")
     vm.figure("maps", s["walk_bytes"] >> 10, "KiB")
@@ -44,6 +45,8 @@ def test_fields(vm: VM) -> None:
     vm.hog("cache", name="stream", slice="system.slice", size="600M", seconds=70)
     # Reclaim whatever the speed of this computer.
     vm.hog("cache", name="small", slice="system.slice", size="100M", seconds=70, properties=("MemoryHigh=30M",))
+    # A line that hardly moved is not found: anonymous pages and those of a file that come back all the time.
+    vm.victim(name="short", anon="40M", file="24M", seconds=70, properties=("MemoryHigh=50M",))
     # Programs that lose their text fault it in again.
     vm.start("drop", ["/bin/sh", "-c", "while :; do echo 1 >/proc/sys/vm/drop_caches; sleep 3; done"], slice="system.slice")
     found = json.loads(sh(str(TESTS / "walk"), "--compare=30", timeout=120))
