@@ -97,26 +97,26 @@ static void test_units(void **state) {
         }
 }
 
-static void test_escaped(void **state) {
-        Incident i = incident_of("/a.slice/\x1b[31m.service");
+/* One line about an incident of that culprit. */
+static void tell(const char *culprit, IncidentEntryType type) {
+        Incident i = incident_of(culprit);
         Journal *j = begin();
 
-        (void) state;
-        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_BUDGET });
+        journal_entry(j, &i, &(IncidentEntry) { .type = type });
         journal_free(j);
         assert_int_equal(n_sent, 1);
+}
+
+static void test_escaped(void **state) {
+        (void) state;
+        tell("/a.slice/\x1b[31m.service", ENTRY_BUDGET);
         assert_string_equal(field(0, "CGD_CULPRIT"), "/a.slice/\\x1b[31m.service");
         assert_null(strchr(field(0, "MESSAGE"), '\x1b'));
 }
 
 static void test_spared(void **state) {
-        Incident i = incident_of("/a.slice/reader.service");
-        Journal *j = begin();
-
         (void) state;
-        journal_entry(j, &i, &(IncidentEntry) { .type = ENTRY_SPARED });
-        journal_free(j);
-        assert_int_equal(n_sent, 1);
+        tell("/a.slice/reader.service", ENTRY_SPARED);
         assert_string_equal(field(0, "CGD_CULPRIT"), "/a.slice/reader.service");
         assert_non_null(strstr(field(0, "MESSAGE"), "not killed"));
 }
