@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import time
 from dataclasses import dataclass
@@ -25,7 +26,8 @@ VM_LOCK = "vm.lock"
 # loglevel=4: an oom dump on a serial console stalls an emulated machine for seconds; dmesg has it all.
 # The watchdogs are told that this processor is slow, and the kernel not to panic where the first ticks come late.
 CMDLINE = ("console=ttyS0,115200 root=LABEL=cgdroot rw quiet loglevel=4 systemd.show_status=no panic=-1"
-           " watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check net.ifnames=0 audit=0")
+           " watchdog_thresh=60 rcupdate.rcu_cpu_stall_timeout=120 no_timer_check net.ifnames=0 audit=0"
+           " sysrq_always_enabled")
 
 
 # Without la57=off 6.12 panics early under QEMU 7.2; with cmpxchg16b it now and then double faults in
@@ -141,18 +143,20 @@ def process_ticks(pid: int) -> int:
 
 class Machine:
     """A running machine.  Whoever makes one ends it with stop(), whatever happened."""
+    SOCKET = "console.sock"
 
     def __init__(self, work: Path, root: Path, image: Path, profile: Profile) -> None:
         self.work = work
         self.console = work / "console.log"
         # Nobody logs in, so nobody's session is in the way of what is measured.
         argv = command(work, root, image, profile, "systemd.mask=serial-getty@ttyS0.service")
-        argv += ["-serial", f"file:{self.console}"]
+        argv += ["-chardev", f"socket,id=console,path={self.SOCKET},server=on,wait=off,mux=on,logfile={self.console}",
+                 "-serial", "chardev:console"]
         self.ticks = cpu_ticks()
         self.own = 0
         # If this program is killed, the machine must not go on alone.
         argv = ["setpriv", "--pdeathsig", "KILL", *argv]
-        self.process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        self.process = subprocess.Popen(argv, cwd=work, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
                                         stderr=open(work / "qemu.log", "wb"))
         self.lines = Lines(work / "results.jsonl")
 
@@ -175,7 +179,7 @@ class Machine:
         """Hand each record to seen() until the guest ends; returns why it ended badly, or ''.  A record says for how long
         there may be none after it where that is longer than `silence`."""
         limit, last = silence, time.monotonic()
-        ended = False
+        ended, test = False, ""
         while True:
             running = self.process.poll() is None
             self.own = process_ticks(self.process.pid) or self.own
@@ -184,12 +188,33 @@ class Machine:
                 # What a scenario says on its way leaves it the time that it has; with its result that is over.
                 limit = record.get("limit", silence if record.get("type") == "result" else limit)
                 ended = ended or record.get("type") == "end"
+                test = record.get("test", test)
                 seen(record)
             if not running:
                 return "" if ended else "the machine ended before its last result (see console.log, qemu.log)"
             if time.monotonic() - last > limit + silence:
-                return f"the machine said nothing for {limit + silence:.0f} s (see console.log)"
+                return f"the machine said nothing for {limit + silence:.0f} s in {test or 'its boot'}\n{self.last_words()}"
             time.sleep(0.1)
+
+    def last_words(self) -> str:
+        """What the kernel says of a machine that hangs: who waits in it (sysrq w), and where its processors are (l)."""
+        before = self.console.stat().st_size
+        directory = os.open(self.work, os.O_PATH)
+        try:
+            # By way of the descriptor, for a socket's path has 107 bytes.
+            with socket.socket(socket.AF_UNIX) as line:
+                line.connect(f"/proc/self/fd/{directory}/{self.SOCKET}")
+                for key in b"8", b"w", b"l":  # 8: say it on the console too
+                    line.sendall(b"\x01b" + key)  # ctrl-a b: a break
+                    time.sleep(5)
+        except OSError as e:
+            return f"and it could not be asked why: {e}"
+        finally:
+            os.close(directory)
+        with open(self.console, "rb") as file:
+            file.seek(before)
+            said = file.read().decode(errors="replace").splitlines()
+        return "\n".join(said[:100]) or "Its kernel says nothing either."
 
     def fetch(self) -> None:
         """Copy what the guest left in out/ on the job disk into out/ of the work directory."""

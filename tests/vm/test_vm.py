@@ -6,6 +6,7 @@ import io
 import json
 import os
 import signal
+import socket
 import sys
 import tempfile
 import unittest
@@ -74,16 +75,50 @@ class Follow(unittest.TestCase):
         now, left = [0.0], list(records)
         machine = qemu.Machine.__new__(qemu.Machine)
         machine.own, machine.process = 0, mock.Mock(pid=0, poll=lambda: None)
+        machine.last_words = lambda: "who waits"
         machine.lines = mock.Mock(read=lambda: [left.pop(0)[1]] if left and left[0][0] <= now[0] else [])
         with mock.patch.object(qemu, "time", mock.Mock(monotonic=lambda: now[0], sleep=lambda _: now.__setitem__(0, now[0] + 1))):
-            self.assertIn("said nothing", machine.follow(lambda _: None, silence=120))
+            self.assertRegex(machine.follow(lambda _: None, silence=120), "said nothing for .* in a.b\nwho waits")
         return now[0]
 
     def test_a_scenario_has_its_own_limit(self) -> None:
-        start = (0, {"type": "start", "limit": 3600})
+        start = (0, {"type": "start", "test": "a.b", "limit": 3600})
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "log"})), 10 + 3600 + 120, delta=2)
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "cleanup", "limit": 300})), 10 + 300 + 120, delta=2)
         self.assertAlmostEqual(self.seconds_until_given_up(start, (10, {"type": "result"})), 10 + 120 + 120, delta=2)
+
+
+class LastWords(unittest.TestCase):
+    """A machine that hangs, whose kernel answers each break and key with a line, or with nothing."""
+
+    def last_words(self, answers: bool, listens: bool = True) -> str:
+        work = Path(self.enterContext(tempfile.TemporaryDirectory()))
+        machine = qemu.Machine.__new__(qemu.Machine)
+        machine.work, machine.console = work, work / "console.log"
+        machine.console.write_text("booted\n")
+        with socket.socket(socket.AF_UNIX) as server:
+            if listens:
+                server.bind(str(work / machine.SOCKET))
+                server.listen()
+
+            def answer(_seconds: float) -> None:
+                if not hasattr(self, "line"):
+                    self.line = self.enterContext(server.accept()[0])
+                if answers:
+                    with open(machine.console, "a") as console:
+                        console.write(f"{self.line.recv(9)!r}\n")
+
+            with mock.patch.object(qemu.time, "sleep", answer):
+                return machine.last_words()
+
+    def test_a_kernel_that_answers(self) -> None:
+        self.assertEqual(self.last_words(True), "b'\\x01b8'\nb'\\x01bw'\nb'\\x01bl'")
+
+    def test_one_that_does_not(self) -> None:
+        self.assertIn("nothing either", self.last_words(False))
+
+    def test_a_machine_that_is_gone(self) -> None:
+        self.assertIn("could not be asked", self.last_words(True, listens=False))
 
 
 class Drill(unittest.TestCase):
