@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Callable
@@ -144,6 +145,7 @@ def process_ticks(pid: int) -> int:
 class Machine:
     """A running machine.  Whoever makes one ends it with stop(), whatever happened."""
     SOCKET = "console.sock"
+    PATIENCE = 5.0  # seconds for an answer
 
     def __init__(self, work: Path, root: Path, image: Path, profile: Profile) -> None:
         self.work = work
@@ -151,7 +153,7 @@ class Machine:
         # Nobody logs in, so nobody's session is in the way of what is measured.
         argv = command(work, root, image, profile, "systemd.mask=serial-getty@ttyS0.service")
         argv += ["-chardev", f"socket,id=console,path={self.SOCKET},server=on,wait=off,mux=on,logfile={self.console}",
-                 "-serial", "chardev:console"]
+                 "-serial", "chardev:console", "-mon", "chardev=console"]
         self.ticks = cpu_ticks()
         self.own = 0
         # If this program is killed, the machine must not go on alone.
@@ -197,24 +199,28 @@ class Machine:
             time.sleep(0.1)
 
     def last_words(self) -> str:
-        """What the kernel says of a machine that hangs: who waits in it (sysrq w), and where its processors are (l)."""
-        before = self.console.stat().st_size
+        """What the kernel says of a machine that hangs, who waits in it (sysrq w) and where its processors are (l), and what QEMU
+        says of these: it does so where the kernel says nothing."""
+        said = b""
         directory = os.open(self.work, os.O_PATH)
         try:
             # By way of the descriptor, for a socket's path has 107 bytes.
             with socket.socket(socket.AF_UNIX) as line:
+                line.settimeout(self.PATIENCE / 10)
                 line.connect(f"/proc/self/fd/{directory}/{self.SOCKET}")
-                for key in b"8", b"w", b"l":  # 8: say it on the console too
-                    line.sendall(b"\x01b" + key)  # ctrl-a b: a break
-                    time.sleep(5)
+                # ctrl-a b is a break; 8: say it on the console too.  ctrl-a c is for QEMU.
+                for ask in b"\x01b8", b"\x01bw", b"\x01bl", b"\x01cinfo registers -a\n":
+                    line.sendall(ask)
+                    end = time.monotonic() + self.PATIENCE
+                    while time.monotonic() < end:
+                        with suppress(TimeoutError):
+                            said += line.recv(1 << 16)
         except OSError as e:
             return f"and it could not be asked why: {e}"
         finally:
             os.close(directory)
-        with open(self.console, "rb") as file:
-            file.seek(before)
-            said = file.read().decode(errors="replace").splitlines()
-        return "\n".join(said[:100]) or "Its kernel says nothing either."
+        lines = said.decode(errors="replace").splitlines()
+        return "\n".join([text for text in lines if text.startswith(("[", "CPU#", "RIP="))][:100])
 
     def fetch(self) -> None:
         """Copy what the guest left in out/ on the job disk into out/ of the work directory."""
