@@ -678,11 +678,14 @@ class VM:
 
     # -- the machine -------------------------------------------------------------------------------
     def cgroups(self) -> list[str]:
-        return sorted("/" + str(p.relative_to(CGROUP)) for p in CGROUP.rglob("*") if p.is_dir())
+        # os.walk() passes over what goes meanwhile; rglob() of Python 3.11 raises.
+        return sorted("/" + os.path.relpath(path, CGROUP) for path, _, _ in os.walk(CGROUP) if path != str(CGROUP))
 
     def limits(self) -> dict[str, dict[str, str]]:
         """LIMITS of every cgroup, to compare before and after."""
-        return {path: {f: read(CGROUP / path.lstrip("/") / f) for f in LIMITS} for path in self.cgroups()}
+        found = {path: {f: read(CGROUP / path.lstrip("/") / f) for f in LIMITS} for path in self.cgroups()}
+        # One that went meanwhile has no limits that anybody could have changed.
+        return {path: values for path, values in found.items() if values["cgroup.freeze"]}
 
     def changed_limits(self, before: dict[str, dict[str, str]]) -> list[str]:
         """What differs now from before, of the cgroups that are in both."""
