@@ -596,10 +596,10 @@ class VM:
         sh("systemctl", "stop", CGD_UNIT)
         return monotonic() - began
 
-    def cgctl(self, *argv: str, ok: bool = True, timeout: float = 30) -> str:
+    def cgctl(self, *argv: str, ok: bool = True, timeout: float = 120) -> str:
         return sh("cgctl", *argv, ok=ok, timeout=timeout)
 
-    def cgctl_json(self, *argv: str, timeout: float = 30):
+    def cgctl_json(self, *argv: str, timeout: float = 120):
         return json.loads(self.cgctl(*argv, "--json=short", timeout=timeout) or "null")
 
     def policy(self, name: str, text: str, reload: bool = True) -> None:

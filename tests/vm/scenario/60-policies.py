@@ -26,7 +26,7 @@ BAD = {
 
 def reload(vm: VM) -> tuple[int, str, float]:
     began = monotonic()
-    p = subprocess.run(["cgctl", "reload"], capture_output=True, text=True, timeout=30, check=False)
+    p = subprocess.run(["cgctl", "reload"], capture_output=True, text=True, timeout=120, check=False)
     return p.returncode, p.stderr + p.stdout, monotonic() - began
 
 
