@@ -33,13 +33,17 @@ def reload(vm: VM) -> tuple[int, str, float]:
 @limited(200)
 def test_refused(vm: VM) -> None:
     vm.need_cgd()
+    vm.cgctl("status")
+    began = monotonic()
     before = vm.cgctl_json("domains")
+    # What it takes to ask at all is this computer's doing.
+    quick = max(1, 5 * (monotonic() - began))
     wrong = []
     for name, (text, line) in BAD.items():
         vm.policy("zz-bad.policy", text, reload=False)
         code, said, took = reload(vm)
         place = f"zz-bad.policy:{line}:"
-        if code != 1 or place not in said or "those in force stay" not in said or took > 1:
+        if code != 1 or place not in said or "those in force stay" not in said or took > quick:
             wrong.append(f"{name}: exit {code}, {took:.1f} s, wanted {place} in: {said.strip()}")
     vm.drop_policies()
     check(reload(vm)[0] == 0, "the old set is not loaded again")
