@@ -24,6 +24,8 @@ def test_never_yields(vm: VM) -> None:
     began = monotonic()
     check(hog.wait_gone(60), "it was not killed within 60 s")
     vm.figure("killed after", round(monotonic() - began, 1), "s")
+    # It is gone before cgd has seen that, and said it.
+    check(wait(vm.kills, 30, 0.5), "cgd did not say that it killed it")
     time.sleep(2)
     check(vm.kills() == 1, f"{vm.kills()} kills")
     check_result(hog)
@@ -57,7 +59,7 @@ def test_pre_kill_exec(vm: VM) -> None:
     made = RUN / f"dumped-{hog.name}"
     check(made.exists(), f"{made} is not there; {sorted(p.name for p in RUN.iterdir())} are")
     check(HOOK_FAILED not in lines, lines.get(HOOK_FAILED, {}).get("MESSAGE"))
-    death = [e for e in vm.journal("_PID=1", f"UNIT={hog.name}") if "exited" in e["MESSAGE"]]
+    death = wait(lambda: [e for e in vm.journal("_PID=1", f"UNIT={hog.name}") if "exited" in e["MESSAGE"]], 30, 0.5)
     check(death, "systemd did not say that the neighbour ended")
     check(made.stat().st_mtime <= seconds_of(death[0]), "the command came after the kill")
     check(seconds_of(lines[HOOK]) <= seconds_of(death[0]), "it was said only after the kill")
