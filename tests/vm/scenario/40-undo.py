@@ -19,7 +19,8 @@ def test_stops_by_itself(vm: VM) -> None:
     before = vm.limits()
     vm.victim()
     hog = vm.held_hog(rate="100M", seconds=120)
-    sh("systemctl", "kill", "--signal=USR1", hog.name)
+    # At once, so that it is not killed for what it still wants.
+    hog.enough()
     began = monotonic()
     back = wait(lambda: hog.high() == "max", 60, 0.2)
     check(back, "its limit was not given back within 60 s")
@@ -54,7 +55,7 @@ def test_killed_at_any_moment(vm: VM) -> None:
         hog.enough()
         os.kill(pid, signal.SIGKILL)
         began = monotonic()
-        check(wait(lambda: vm.cgd_active() and vm.cgd_pid() != pid, 20, 0.2), f"round {number}: cgd did not come back")
+        check(wait(lambda: vm.cgd_active() and vm.cgd_pid() != pid, 60, 0.2), f"round {number}: cgd did not come back")
         back = wait(lambda: not hog.limited(), 30, 0.2)
         check(back, f"round {number}: not given back: {hog.limited()}")
         longest = max(longest, monotonic() - began)
