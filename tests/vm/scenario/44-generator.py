@@ -33,7 +33,7 @@ def prepare(vm: VM) -> None:
         (SYSTEM / name).write_text(SERVICE)
 
 
-@limited(120)
+@limited(300)
 def test_units_land_in_their_slices(vm: VM) -> None:
     vm.need_cgd()
     prepare(vm)
@@ -62,7 +62,7 @@ def test_slices_have_their_resources(vm: VM) -> None:
     check(show("ssh.service") in ("hostcritical.slice", ""), show("ssh.service"))
 
 
-@limited(120)
+@limited(240)
 def test_refused_domain_is_left_out(vm: VM) -> None:
     vm.need_cgd()
     prepare(vm)

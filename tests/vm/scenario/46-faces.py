@@ -125,7 +125,7 @@ def test_place(vm: VM) -> None:
     os.unlink("/run/systemd/system/placed.service")
 
 
-@limited(120)
+@limited(300)
 def test_start_and_stop(vm: VM) -> None:
     """Reload, restart, a second one, the messages and their explanations."""
     vm.need_cgd()
