@@ -14,7 +14,8 @@ def drill(*argv: str, timeout: float = 600) -> tuple[int, dict, str]:
         done = json.loads(p.stdout)["scenarios"] if p.stdout else []
         return None if "not now" in p.stderr and not any(s["faults"] for s in done) else p
 
-    p = wait(attempt, 90, 2)
+    # It may be stopped in its midst, which is minutes after it began.
+    p = wait(attempt, 300, 2)
     check(p, "the machine stays in trouble")
     # What was done of one that was stopped is shown all the same, and is not what was asked for.
     check(p.returncode in (0, 3), f"exit {p.returncode}: {p.stderr}{p.stdout}")

@@ -12,6 +12,7 @@ from vmlib import CGROUP, VM, check, full, limited, sh, wait
 # What it is about is the same on both: one is enough unless all is asked for.
 QUICK_ON = "bookworm"
 SLICE = CGROUP / "cgddrill.slice"
+CULPRIT = SLICE / "cgddrill-culprit.slice/drill-culprit.service"
 POLICIES = Path("/run/cgd/policies")
 
 
@@ -37,12 +38,28 @@ def measure_again(vm: VM, result: dict) -> None:
             result["scenarios"][i] = again["scenarios"][0]
 
 
+def begun(*argv: str, stderr: int = subprocess.PIPE) -> subprocess.Popen:
+    """A drill that does harm by now; tried again where the machine was still in trouble from what was before."""
+    def attempt() -> subprocess.Popen | None:
+        p = subprocess.Popen(["cgctl", "drill", *argv], stdout=subprocess.PIPE, stderr=stderr, text=True)
+        if wait(lambda: CULPRIT.exists() or p.poll() is not None, 180, 0.2) and p.poll() is None:
+            return p
+        p.kill()
+        said = "".join(filter(None, p.communicate()))
+        check("not now" in said, f"the drill does not begin: {said}")
+        return None
+
+    p = wait(attempt, 90, 2)
+    check(p, "the machine stays in trouble")
+    return p
+
+
 def leftovers() -> list[str]:
     return [str(p) for p in (SLICE, Path("/var/lib/cgd/drill"), Path("/run/cgd-drill"), Path("/sys/kernel/config/nullb/cgddrill"), *POLICIES.glob("drill*"),
                              *Path("/run/systemd/system.control").glob("cgddrill*")) if p.exists()]
 
 
-@limited(500)
+@limited(1200)
 def test_rehearsal(vm: VM) -> None:
     """A leak is contained in there and a harmless neighbour is not; nobody outside is touched."""
     vm.need_cgd()
@@ -79,7 +96,7 @@ def test_rehearsal(vm: VM) -> None:
         check(leak["with"]["isolation"]["p01"] >= 9800, "less than 98 % kept in the worst second of a hundred")
 
 
-@limited(500)
+@limited(1500)
 def test_disk(vm: VM) -> None:
     """Floods of the drill's own disk are contained, and whoever only uses it is not."""
     vm.need_cgd()
@@ -115,14 +132,13 @@ def test_disk(vm: VM) -> None:
     check(not vm.changed_limits(before), f"limits changed: {vm.changed_limits(before)}")
 
 
-@limited(200)
+@limited(900)
 def test_cgd_dies(vm: VM) -> None:
     """What was kept then is nobody's merit, and the drill says so; it goes on with the next instance."""
     vm.need_cgd()
-    p = subprocess.Popen(["cgctl", "drill", "harmless", "--for=5s", "--json=short"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
+    p = begun("harmless", "--for=5s", "--json=short")
     os.kill(vm.cgd_pid(), signal.SIGKILL)
-    text, said = p.communicate(timeout=120)
+    text, said = p.communicate(timeout=400)
     check(p.returncode == 3, f"exit {p.returncode}: {said}")
     scenario = json.loads(text)["scenarios"][0]
     check(scenario["faults"] == ["cgd died"], f"faults: {scenario['faults']}")
@@ -132,20 +148,18 @@ def test_cgd_dies(vm: VM) -> None:
     check(not leftovers(), f"left: {leftovers()}")
 
 
-@limited(300)
+@limited(1500)
 def test_killed(vm: VM) -> None:
     """cgctl is interrupted, and killed outright; whoever is started again and again stays away when his time is over, and the next
     one clears up."""
     vm.need_cgd()
-    culprit = SLICE / "cgddrill-culprit.slice"
     for sig, argv in ((signal.SIGINT, ("leak", "--for=60s")), (signal.SIGKILL, ("restart", "--for=5s"))):
-        p = subprocess.Popen(["cgctl", "drill", *argv], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        p = begun(*argv)
         try:
-            check(wait((culprit / "drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
-            busy = subprocess.run(["cgctl", "drill", "leak"], capture_output=True, text=True, timeout=60, check=False)
+            busy = subprocess.run(["cgctl", "drill", "leak"], capture_output=True, text=True, timeout=120, check=False)
             check(busy.returncode == 1 and "drill" in busy.stderr, f"a second drill: exit {busy.returncode}: {busy.stderr}")
             p.send_signal(sig)
-            said = p.communicate(timeout=90)[1]
+            said = p.communicate(timeout=300)[1]
         finally:
             p.kill()
         if sig == signal.SIGINT:
@@ -157,23 +171,22 @@ def test_killed(vm: VM) -> None:
         state = subprocess.run(["systemctl", "is-active", "drill-culprit.service"], capture_output=True, text=True, check=False).stdout.strip()
         return state in ("inactive", "failed")
 
-    check(wait(stays_away, 60, 0.5), "the culprit is started again for ever")
+    check(wait(stays_away, 120, 0.5), "the culprit is started again for ever")
     status, result, said = drill("harmless", "--for=5s")
     check(status in (0, 3), f"exit {status}: {said}")
     check(not leftovers(), f"left after the next drill: {leftovers()}")
     check(os.path.exists("/run/cgd/private"), "cgd has lost its socket")
 
 
-@limited(150)
+@limited(700)
 def test_nobody_reads(vm: VM) -> None:
     """As in `cgctl drill 2>&1 | tee log`, where a ^C ends whoever reads first: what cgctl says then is lost, and nothing else."""
     vm.need_cgd()
-    p = subprocess.Popen(["cgctl", "drill", "harmless", "--for=60s"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    p = begun("harmless", "--for=60s", stderr=subprocess.STDOUT)
     try:
-        check(wait((SLICE / "cgddrill-culprit.slice/drill-culprit.service").exists, 60, 0.2), "the drill does not begin")
         p.stdout.close()
         p.send_signal(signal.SIGINT)
-        status = p.wait(60)
+        status = p.wait(300)
     finally:
         p.kill()
     check(status == 1, f"exit {status}")
