@@ -27,12 +27,12 @@ def start_services(vm: VM) -> None:
         unit.write_text(f"[Service]\nSlice={slice}.slice\nExecStart=/bin/sleep 900\n")
         vm.undo.append(unit.unlink)
         names += [f"rest-{slice}@{i}.service" for i in range(SERVICES // 3 + 1)]
-    sh("systemctl", "daemon-reload")
-    vm.undo.append(lambda: sh("systemctl", "stop", *names, timeout=120))
-    sh("systemctl", "start", *names, timeout=120)
+    sh("systemctl", "daemon-reload", timeout=120)
+    vm.undo.append(lambda: sh("systemctl", "stop", *names, timeout=250))
+    sh("systemctl", "start", *names, timeout=300)
 
 
-@limited(400)
+@limited(700)
 def test_rest(vm: VM) -> None:
     vm.need_cgd()
     vm.wait_sensing()
