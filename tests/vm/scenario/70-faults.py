@@ -228,7 +228,8 @@ def test_path_hangs(vm: VM) -> None:
     vm.need_cgd()
     began = monotonic()
     vm.cgctl("reload")
-    vm.figure("reload took before", round(monotonic() - began, 2), "s")
+    usual = monotonic() - began
+    vm.figure("reload took before", round(usual, 2), "s")
     where = RUN / "hangs"
     where.mkdir()
     sh("modprobe", "fuse")
@@ -242,8 +243,10 @@ def test_path_hangs(vm: VM) -> None:
     pid = vm.cgd_pid()
     began = monotonic()
     vm.cgctl("reload")
-    vm.figure("reload took", round(monotonic() - began, 2), "s")
-    check(monotonic() - began < 10, "the reload waited for the file system")
+    took = monotonic() - began
+    vm.figure("reload took", round(took, 2), "s")
+    # The rest of it is systemd's own reload, which takes as long as the computer takes.
+    check(took < 2 * usual + 4, "the reload waited for the file system")
     check(any(f"Executable={where}/program" in e["MESSAGE"] for e in vm.journal() if e.get("MESSAGE_ID") == ACTION_FAILED),
           "it did not say why that program is not known")
     vm.cgctl("status")
