@@ -96,11 +96,11 @@ def test_vanishing_cgroups(vm: VM) -> None:
         for path in (CGROUP / "sideload.slice").glob("churn-*"):
             path.rmdir()
 
-    hog = vm.hog("leak", rate="100M", seconds=60)
+    hog = vm.hog("leak", rate="100M", seconds=120)
     thread = threading.Thread(target=churn)
     thread.start()
     try:
-        held = wait(lambda: hog.high() not in ("max", "") or not hog.alive(), 30, 0.1)
+        held = wait(lambda: hog.high() not in ("max", "") or not hog.alive(), 60, 0.1)
         time.sleep(5)
     finally:
         stop.set()
@@ -110,7 +110,7 @@ def test_vanishing_cgroups(vm: VM) -> None:
     check(all("churn" not in c for c in vm.culprits()), "an empty cgroup was blamed")
 
 
-@limited(300)
+@limited(400)
 def test_run_is_full(vm: VM) -> None:
     """No place for the lease file: what cannot be written down is not done and the journal says why, or done and undone."""
     vm.need_cgd()
@@ -120,7 +120,7 @@ def test_run_is_full(vm: VM) -> None:
     vm.victim(anon="120M", file="32M")
     filler = Path("/run/filler")
     # Started before, for systemd itself can start nothing once /run is full.
-    hog = vm.hog("leak", rate="100M", seconds=150, delay=15)
+    hog = vm.hog("leak", rate="100M", seconds=300, delay=15)
     sh("mount", "-o", "remount,size=40M", "/run")
     vm.undo.append(lambda: sh("mount", "-o", "remount,size=20%", "/run", ok=False))
     vm.undo.append(lambda: filler.unlink(missing_ok=True))
@@ -135,7 +135,7 @@ def test_run_is_full(vm: VM) -> None:
     def refused() -> list[str]:
         return [e["MESSAGE"] for e in vm.journal() if e.get("MESSAGE_ID") in (ACTION_FAILED, NOT_CONTAINED)
                 and hog.name in e.get("CGD_CULPRIT", "") + e["MESSAGE"]]
-    held = wait(lambda: hog.high() not in ("max", ""), 40, 0.1)
+    held = wait(lambda: hog.high() not in ("max", ""), 80, 0.1)
     check(hog.alive(), f"it is gone: {hog.show('Result')}")
     check(held or refused(), "it was not held, and nobody said why")
     vm.figure("while /run is full it is", "held" if held else "left, and the journal says so")
@@ -150,18 +150,18 @@ def test_run_is_full(vm: VM) -> None:
     check(wait(lambda: not vm.changed_limits(before), 40, 0.5), f"left changed: {vm.changed_limits(before)}")
 
 
-@limited(200)
+@limited(400)
 def test_bus_is_down(vm: VM) -> None:
     """Without a broker the private socket serves, and an incident is handled all the same."""
     vm.need_cgd()
     vm.policy("sideload", "[Contain]\nMode=contain\n")
     before = vm.limits()
     vm.victim()
-    hog = vm.hog("leak", rate="100M", seconds=120)
+    hog = vm.hog("leak", rate="100M", seconds=300)
     broker = "dbus.service"
     sh("systemctl", "stop", "dbus.socket", broker)
     vm.undo.append(lambda: sh("systemctl", "start", "dbus.socket", broker, ok=False))
-    check(wait(lambda: hog.high() not in ("max", ""), 30, 0.1), "nothing was done")
+    check(wait(lambda: hog.high() not in ("max", ""), 60, 0.1), "nothing was done")
     vm.cgctl("status")
     hog.enough()
     check(wait(lambda: hog.high() == "max", 60, 0.2), f"not given back without a broker: {hog.limited()}")
@@ -173,13 +173,13 @@ def test_bus_is_down(vm: VM) -> None:
     check(wait(lambda: "org.cgd1" in sh("busctl", "list", ok=False), 30), "it did not come back to the bus")
 
 
-@limited(300)
+@limited(400)
 def test_operator_changes_the_limit(vm: VM) -> None:
     """What somebody else sets while it is held is theirs: cgd says so, leaves it, and takes nothing of it along."""
     vm.need_cgd()
     vm.policy("sideload", "[Contain]\nMode=contain\n")
     vm.victim()
-    hog = vm.held_hog(rate="100M", seconds=120)
+    hog = vm.held_hog(rate="100M", seconds=360)
     check(wait(lambda: hog.show("MemoryHigh") != "infinity", 30, 0.1), "systemd was never told")
     # More than it has, so that PID 1 need not reclaim for it; less than it would take.
     theirs = str((hog.memory() >> 20) + 48 << 20)
@@ -200,14 +200,14 @@ def test_operator_changes_the_limit(vm: VM) -> None:
     check(read(hog.path / "memory.swap.high") == "max", f"memory.swap.high is still {read(hog.path / 'memory.swap.high')}")
 
 
-@limited(200)
+@limited(400)
 def test_hangs(vm: VM) -> None:
     """A cgd that does nothing any more is ended by systemd's watchdog, and what it had changed is given back."""
     vm.need_cgd()
     vm.policy("sideload", "[Contain]\nMode=contain\n")
     before = vm.limits()
     vm.victim()
-    hog = vm.held_hog(rate="100M", seconds=120)
+    hog = vm.held_hog(rate="100M", seconds=360)
     pid = vm.cgd_pid()
     hog.enough()
     os.kill(pid, signal.SIGSTOP)
