@@ -20,7 +20,7 @@ def stream(vm: VM, size: str, **options) -> Unit:
     with open(DATA, "wb") as file:
         file.truncate(bytes_of(size))
     vm.undo.append(DATA.unlink)
-    unit = vm.hog("stream", name="stream", count=2, seconds=200, size=size, **options)
+    unit = vm.hog("stream", name="stream", count=2, seconds=290, size=size, **options)
     check(wait(lambda: stolen(unit) > 100 << 20, 90), f"{unit.name} had {stolen(unit) >> 20} MiB reclaimed")
     return unit
 
