@@ -343,6 +343,8 @@ WAIT = 30
 
 def surroundings(vm: VM) -> None:
     vm.need_cgd()
+    # It is new where somebody was killed in a scenario before.
+    vm.wait_sensing()
     Path(f"{DATA}/calm").mkdir(exist_ok=True)
     for _, _, options in BYSTANDERS:
         prepare("reads", {k: v for k, v in options.items() if k != "rate"})
