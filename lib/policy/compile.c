@@ -627,20 +627,17 @@ const char *policy_file_domain(const char *file, size_t *ret_size) {
         return start;
 }
 
-/* Appends the domains that the errors in d are of, escaped as d has its files; of a directory, itself. Returns how many are
- * new, or -ENOMEM. */
+/* Appends the domains that the errors in d are of; of a directory, itself. Returns how many are new, or -ENOMEM. */
 static int domains_at_fault(const Diagnostics *d, char ***names) {
         int n_new = 0;
 
-        for (size_t i = 0; i < d->n_items; i++) {
+        for (char **f = d->refused; f && *f; f++) {
                 _cleanup_free_ char *name = NULL;
                 const char *at;
                 size_t n;
 
-                if (d->items[i].severity != SEVERITY_ERROR || !d->items[i].span.file)
-                        continue;
-                at = policy_file_domain(d->items[i].span.file, &n);
-                name = at ? strndup(at, n) : strdup(d->items[i].span.file);
+                at = policy_file_domain(*f, &n);
+                name = at ? strndup(at, n) : strdup(*f);
                 if (!name)
                         return -ENOMEM;
                 if (strv_contains(*names, name))
@@ -670,14 +667,9 @@ static int keep_slice(Policy *p, const PolicySource *sources, size_t n, const ch
         Domain *d = &draft.domain, *domains;
         int r = own ? strv_extend(&why, "all but Slice=: not active: its policy had a fault at the start, see 'cgctl verify'") : -ENOMEM;
 
-        for (size_t i = 0; i < n && r >= 0; i++) {
-                _cleanup_free_ char *name = str_escape(sources[i].domain);
-
-                if (!name)
-                        r = -ENOMEM;
-                else if (streq(name, left_out))
+        for (size_t i = 0; i < n && own; i++)
+                if (streq(sources[i].domain, left_out))
                         own[n_own++] = sources[i];
-        }
         if (r >= 0 && n_own > 0)
                 r = compile(own, n_own, &draft, &n_drafts, &faults);
         if (r >= 0 && d->cgroup && p->n_domains < POLICY_DOMAINS_MAX && !slice_is_taken(p, d->slice)) {
@@ -710,14 +702,9 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
                 _cleanup_diagnostics_ Diagnostics rest = { .strict = d->strict };
                 size_t n_kept = 0;
 
-                for (size_t i = 0; i < n; i++) {
-                        _cleanup_free_ char *name = str_escape(sources[i].domain);
-
-                        if (!name)
-                                return -ENOMEM;
-                        if (!strv_contains(left_out, name))
+                for (size_t i = 0; i < n; i++)
+                        if (!strv_contains(left_out, sources[i].domain))
                                 kept[n_kept++] = sources[i];
-                }
                 r = policy_compile(kept, n_kept, &rest, &policy);
                 if (r != -EBADMSG)
                         break;
@@ -732,6 +719,15 @@ int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, 
                 r = keep_slice(policy, sources, n, left_out[i]);
         if (r < 0)
                 return r;
+        /* As d has the files. */
+        for (char **s = left_out; s && *s; s++) {
+                char *shown = str_escape(*s);
+
+                if (!shown)
+                        return -ENOMEM;
+                free(*s);
+                *s = shown;
+        }
         qsort(policy->domains, policy->n_domains, sizeof(Domain), compare_slices);
         *ret = TAKE_PTR(policy);
         *ret_left_out = TAKE_PTR(left_out);

@@ -21,6 +21,7 @@ void diagnostics_done(Diagnostics *d) {
                 free(d->items[i].text);
         free(d->items);
         strv_free(d->files);
+        strv_free(d->refused);
         *d = (Diagnostics) { .strict = d->strict };
 }
 
@@ -55,6 +56,15 @@ static bool diagnostics_make_room(Diagnostics *d, Severity severity) {
         return false;
 }
 
+static void diagnostics_refuse(Diagnostics *d, const char *file) {
+        /* Most often it is the one of the error before. */
+        for (size_t i = strv_length(d->refused); i-- > 0;)
+                if (streq(d->refused[i], file))
+                        return;
+        if (strv_extend(&d->refused, file) < 0)
+                d->error = -ENOMEM;
+}
+
 void diagnostics_add(Diagnostics *d, Severity severity, Span span, const char *format, ...) {
         _cleanup_free_ char *text = NULL, *shown = NULL;
         Diagnostic *items;
@@ -66,6 +76,8 @@ void diagnostics_add(Diagnostics *d, Severity severity, Span span, const char *f
                 return;
         d->n_errors += severity == SEVERITY_ERROR;
         d->n_warnings += severity == SEVERITY_WARNING;
+        if (severity == SEVERITY_ERROR)
+                diagnostics_refuse(d, span.file ? span.file : "");
         if (!diagnostics_make_room(d, severity))
                 return;
 

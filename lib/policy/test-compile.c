@@ -559,6 +559,31 @@ static void test_many_warnings(void **state _unused_) {
         assert_int_equal(compile_texts(texts, 3, &conflict, &p), -EBADMSG);
 }
 
+/* More files that are not to be believed than are told of: a domain whose drop-in is among the rest is not the domain that was
+ * written. */
+static void test_many_refused(void **state _unused_) {
+        static const char text[] = "[Domain]\nRank=1\n";
+        const PolicySource sources[] = {
+                { (char *) "a", (char *) "/p/a.policy", (char *) text, sizeof(text) - 1 },
+                { (char *) "b", (char *) "/p/b.policy", (char *) text, sizeof(text) - 1 },
+        };
+        _cleanup_diagnostics_ Diagnostics d = {};
+        _cleanup_(policy_freep) Policy *p = NULL;
+        _cleanup_strv_ char **left = NULL;
+
+        for (unsigned i = 0; i <= DIAGNOSTICS_MAX; i++) {
+                char file[64];
+
+                (void) snprintf(file, sizeof(file), i < DIAGNOSTICS_MAX ? "/q/x%u.policy.d/1.conf" : "/q/b.policy.d/1.conf", i);
+                diagnostics_add(&d, SEVERITY_ERROR, (Span) { .file = file, .line = 1, .column = 1 }, "is not owned by root");
+        }
+        assert_int_equal(policy_compile_sound(sources, 2, &d, &p, &left), 0);
+        assert_false(policy_find(p, "a")->left_out);
+        assert_true(policy_find(p, "b")->left_out);
+        assert_int_equal(strv_length(left), DIAGNOSTICS_MAX + 1);
+        assert_int_equal(d.n_items, DIAGNOSTICS_MAX);
+}
+
 /* The generator makes a directory NAME.d for each that is placed. */
 static void test_long_name(void **state _unused_) {
         static const struct {
@@ -872,6 +897,7 @@ int main(void) {
                 cmocka_unit_test(test_left_out_is_nobodys),
                 cmocka_unit_test(test_unknown),
                 cmocka_unit_test(test_many_warnings),
+                cmocka_unit_test(test_many_refused),
                 cmocka_unit_test(test_large),
                 cmocka_unit_test(test_large_sets),
                 cmocka_unit_test(test_host),       cmocka_unit_test(test_kill_alone),
