@@ -549,6 +549,7 @@ static int compare_slices(const void *a, const void *b) {
 }
 
 static int compile(const PolicySource *sources, size_t n, Draft *drafts, size_t *n_drafts, Diagnostics *d) {
+        size_t n_refused;
         int r;
 
         for (size_t i = 0; i < n; i++) {
@@ -570,7 +571,13 @@ static int compile(const PolicySource *sources, size_t n, Draft *drafts, size_t 
                 if (r < 0)
                         return r;
         }
-        return drafts_verify(drafts, *n_drafts, d);
+        n_refused = strv_length(d->refused);
+        r = drafts_verify(drafts, *n_drafts, d);
+        /* Whose own files have a fault claims nothing: what is in conflict with it is told of, and is no fault of the other's. Among
+         * the rest conflicts are seen without it. */
+        for (size_t i = strv_length(d->refused); n_refused > 0 && i > n_refused; d->refused[i] = NULL)
+                free(d->refused[--i]);
+        return r;
 }
 
 int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret) {

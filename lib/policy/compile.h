@@ -23,8 +23,8 @@ int policy_compile(const PolicySource *sources, size_t n, Diagnostics *d, Policy
 
 /* For a start, where there is no older set to stay with: a domain with a fault in any of its files is left out, with all
  * its files, but for its slice, which is NAME.slice where they do not tell: it has no contract, for that of a domain around it may be
- * what its file forbids.
- * The others make the set. d tells of the faults all the same. *ret_left_out: the names of those domains, and
+ * what its file forbids. What it and a domain without a fault both claim is the latter's. The others make the set. d tells of the
+ * faults all the same. *ret_left_out: the names of those domains, and
  * directories that could not be used, escaped, the caller's; NULL for none. 0; -EBADMSG: refused by a fault that is of no file of
  * a policy's; -ENOMEM. */
 int policy_compile_sound(const PolicySource *sources, size_t n, Diagnostics *d, Policy **ret, char ***ret_left_out);

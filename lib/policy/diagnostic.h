@@ -35,7 +35,8 @@ typedef struct Diagnostics {
         size_t n_items, n_dropped, n_errors, n_warnings;
         size_t n_unknown;       /* of these the unknown sections and keys, which keep no set from being loaded */
         char **files;
-        char **refused;         /* the files that errors are of, as written: of all errors, not only of those that are kept */
+        char **refused;         /* the files that errors are of, as written: of all errors, not only of those that are kept; of
+                                 * conflicts between files, where no file has a fault of its own */
         int error;              /* -ENOMEM: something could not be kept */
 } Diagnostics;
 

@@ -486,6 +486,11 @@ static void test_sound(void **state _unused_) {
         }, conflict[] = {
                 SOURCE("a", "/p/a.policy", "[Domain]\nSlice=same.slice\n"),
                 SOURCE("b", "/p/b.policy", "[Domain]\nSlice=same.slice\n"),
+        }, faulty_first[] = {
+                SOURCE("a", "/p/a.policy", "[Domain]\nSlice=same.slice\nRank=high\n[Match]\nUnit=x.service\n"),
+                SOURCE("b", "/p/b.policy", "[Domain]\nSlice=same.slice\n"),
+                SOURCE("c", "/p/c.policy", "[Match]\nUnit=x.service\n"),
+                SOURCE("d", "/p/d.policy", "[Domain]\nSlice=same.slice\n"),
         }, odd[] = {
                 SOURCE("b", "/p/b.policy", "[Domain]\nRank=2\n"),
                 SOURCE("c.policy.data", "/p/c.policy.data.policy", "[Domain]\nRank=high\n"),
@@ -497,6 +502,8 @@ static void test_sound(void **state _unused_) {
         assert_sound(good, 2, NULL, "a b", "");
         assert_sound(bad, 4, NULL, "(a) b (c)", "a c");
         assert_sound(conflict, 2, NULL, "a", "b");
+        /* As if the one at fault had never been written, whatever their names: of the others the first is in force. */
+        assert_sound(faulty_first, 4, NULL, "c b", "a d");
         /* Read or not, a domain with one file less than was written is not that domain. */
         assert_sound(good, 2, "/q/b.policy.d/10-y.conf", "a (b)", "b");
         /* Of a directory that is not trusted nothing was read; the rest counts. */
