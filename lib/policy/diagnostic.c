@@ -56,7 +56,7 @@ static bool diagnostics_make_room(Diagnostics *d, Severity severity) {
         return false;
 }
 
-static void diagnostics_refuse(Diagnostics *d, const char *file) {
+void diagnostics_refuse(Diagnostics *d, const char *file) {
         /* Most often it is the one of the error before. */
         for (size_t i = strv_length(d->refused); i-- > 0;)
                 if (streq(d->refused[i], file))

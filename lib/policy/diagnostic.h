@@ -46,6 +46,9 @@ void diagnostics_done(Diagnostics *d);
 /* d may be NULL: nothing is kept then. */
 void diagnostics_add(Diagnostics *d, Severity severity, Span span, const char *format, ...) _printf_(4, 5);
 
+/* The file has a fault that is told of with another's. */
+void diagnostics_refuse(Diagnostics *d, const char *file);
+
 /* By file in the order of first mention, then by line and column. */
 void diagnostics_sort(Diagnostics *d);
 

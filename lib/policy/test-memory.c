@@ -123,11 +123,58 @@ static void test_sound(void **state _unused_) {
         }
 }
 
+/* A set with more than there is room for costs a start no more than a few times what looking at it costs, however many are left
+ * out. Allocations are counted, for time is not the same twice. */
+static void test_surplus(void **state _unused_) {
+#define ALARM(a) "[Alarm " a "]\nSwapUsedAbove=1%%\n"
+        static const struct {
+                size_t n, n_fit;
+                const char *text;       /* of each; %u: its number */
+        } cases[] = {
+                { 2 * POLICY_DOMAINS_MAX, POLICY_DOMAINS_MAX, "" },
+                { POLICY_DOMAINS_MAX, POLICY_ALARMS_MAX / 8,
+                  ALARM("a") ALARM("b") ALARM("c") ALARM("d") ALARM("e") ALARM("f") ALARM("g") ALARM("h") },
+                { POLICY_DOMAINS_MAX, POLICY_LATENCIES_MAX, "[Alarm a]\nIOLatencyAbove=p99 50ms over 1s\n" },
+                { POLICY_DOMAINS_MAX, 128, "[Match]\nUnit=%u-*.service\n" },
+        };
+#undef ALARM
+        static const long plenty = 1L << 30;
+
+        for (size_t c = 0; c < ARRAY_SIZE(cases); c++) {
+                _cleanup_diagnostics_ Diagnostics d = {}, refused = {};
+                _cleanup_(policy_freep) Policy *p = NULL, *none = NULL;
+                _cleanup_strv_ char **names = NULL;
+                PolicySource sources[2 * POLICY_DOMAINS_MAX];
+                char domains[2 * POLICY_DOMAINS_MAX][8], files[2 * POLICY_DOMAINS_MAX][24], texts[2 * POLICY_DOMAINS_MAX][300];
+                long once, all;
+
+                for (unsigned i = 0; i < cases[c].n; i++) {
+                        (void) snprintf(domains[i], sizeof(domains[i]), "d%03u", i);
+                        (void) snprintf(files[i], sizeof(files[i]), "/p/d%03u.policy", i);
+                        (void) snprintf(texts[i], sizeof(texts[i]), cases[c].text, i);
+                        sources[i] = (PolicySource) { domains[i], files[i], texts[i], strlen(texts[i]) };
+                }
+                left = plenty;
+                assert_int_equal(policy_compile(sources, cases[c].n, &refused, &none), -EBADMSG);
+                once = plenty - left;
+                left = plenty;
+                assert_int_equal(policy_compile_sound(sources, cases[c].n, &d, &p, &names), 0);
+                all = plenty - left;
+                left = -1;
+                assert_int_equal(policy_n_in_force(p), cases[c].n_fit);
+                assert_int_equal(strv_length(names), cases[c].n - cases[c].n_fit);
+                assert_int_equal(d.n_errors, 1);
+                if (all > 4 * once)
+                        fail_msg("%s: %ld allocations, and %ld to look at it once", cases[c].text, all, once);
+        }
+}
+
 int main(void) {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_good),
                 cmocka_unit_test(test_bad),
                 cmocka_unit_test(test_sound),
+                cmocka_unit_test(test_surplus),
         };
 
         return cmocka_run_group_tests(tests, NULL, NULL);

@@ -110,6 +110,14 @@ static int verify_globs(const Draft *drafts, size_t n, Diagnostics *d) {
         if (n_globs > GLOBS_MAX) {
                 diagnostics_add(d, SEVERITY_ERROR, *claims[GLOBS_MAX].span,
                                 "more than %d globs in [Match] Unit= of all policies", GLOBS_MAX);
+                for (size_t i = 0, end, taken = 0; i < n_globs; i = end) {
+                        for (end = i + 1; end < n_globs && claims[end].draft == claims[i].draft;)
+                                end++;
+                        if (taken + end - i <= GLOBS_MAX)
+                                taken += end - i;
+                        else
+                                diagnostics_refuse(d, claims[i].draft->span.file);
+                }
                 return 0;
         }
         for (size_t i = 0; i < n_globs && d->n_errors < DIAGNOSTICS_MAX; i++)
@@ -160,26 +168,35 @@ static size_t count_latencies(const Domain *d) {
 
 int drafts_verify(const Draft *drafts, size_t n, Diagnostics *d) {
         size_t alarms = 0, latencies = 0;
+        bool fits = true;
         int r;
 
+        /* Of those for which there is no room the first is told of, and all are at fault. */
         if (n > POLICY_DOMAINS_MAX) {
                 diagnostics_add(d, SEVERITY_ERROR, drafts[POLICY_DOMAINS_MAX].span, "more than %d domains",
                                 POLICY_DOMAINS_MAX);
+                for (size_t i = POLICY_DOMAINS_MAX; i < n; i++)
+                        diagnostics_refuse(d, drafts[i].span.file);
                 return 0;
         }
         for (size_t i = 0; i < n; i++) {
-                alarms += drafts[i].domain.n_alarms;
-                if (alarms > POLICY_ALARMS_MAX) {
-                        diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d alarms in all policies", POLICY_ALARMS_MAX);
-                        return 0;
+                size_t a = drafts[i].domain.n_alarms, l = count_latencies(&drafts[i].domain);
+
+                if (alarms + a <= POLICY_ALARMS_MAX && latencies + l <= POLICY_LATENCIES_MAX) {
+                        alarms += a;
+                        latencies += l;
+                        continue;
                 }
-                latencies += count_latencies(&drafts[i].domain);
-                if (latencies > POLICY_LATENCIES_MAX) {
+                if (fits && alarms + a > POLICY_ALARMS_MAX)
+                        diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d alarms in all policies", POLICY_ALARMS_MAX);
+                else if (fits)
                         diagnostics_add(d, SEVERITY_ERROR, drafts[i].span, "more than %d conditions IOLatencyAbove= in all policies",
                                         POLICY_LATENCIES_MAX);
-                        return 0;
-                }
+                fits = false;
+                diagnostics_refuse(d, drafts[i].span.file);
         }
+        if (!fits)
+                return 0;
         verify_slices(drafts, n, d);
         r = verify_claims(drafts, n, CLAIM_UNIT, "unit", d);
         if (r >= 0)
