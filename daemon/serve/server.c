@@ -291,6 +291,8 @@ static int read_strings(sd_bus_message *m, char ***ret) {
 
 static void run(ServerRequest *q) {
         ServerRun *run = &q->run;
+        const Domain *d;
+        char reason[512];
         int scope, r;
 
         r = sd_bus_message_read(q->call, "sb", &run->domain, &scope);
@@ -308,8 +310,16 @@ static void run(ServerRequest *q) {
         run->uid = q->caller.uid;
         run->gid = q->caller.gid;
         run->pid = q->caller.pid;
-        if (!policy_find(q->server->ops->policy(q->server->userdata), run->domain)) {
+        d = policy_find(q->server->ops->policy(q->server->userdata), run->domain);
+        if (!d) {
                 server_request_done(q, -ENOENT, no_such_domain);
+                return;
+        }
+        /* Its slice has neither resources nor a contract: not what the caller asks for. */
+        if (d->left_out) {
+                (void) snprintf(reason, sizeof(reason), "%s: its policy had a fault when cgd started, so nothing is run in it; "
+                                "see 'cgctl verify'", d->name);
+                server_request_done(q, -EINVAL, reason);
                 return;
         }
         if (!scope && (!run->argv || run->argv[0][0] != '/')) {

@@ -583,14 +583,19 @@ static void test_changes(void **state) {
         expect_error(h, "PlaceUnit", "none.service", NULL, CGD_ERROR_NOT_FOUND);
 }
 
-/* Its file may well have a [Contain]. */
-static void test_mode_of_left_out(void **state) {
+/* Its file may well have a [Contain], and resources. */
+static void test_left_out(void **state) {
         House *h = *state;
         sd_bus_error error = SD_BUS_ERROR_NULL;
 
         assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "SetMode", &error, NULL, "ss", "faulty",
                                        "off") < 0);
         assert_non_null(strstr(error.message, "had a fault"));
+        sd_bus_error_free(&error);
+        assert_true(sd_bus_call_method(h->bus, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", &error, NULL, "sbasass", "faulty",
+                                       1, 0, 0, "") < 0);
+        assert_string_equal(error.name, CGD_ERROR_REFUSED);
+        assert_non_null(strstr(error.message, "faulty: its policy had a fault"));
         sd_bus_error_free(&error);
 }
 
@@ -940,7 +945,7 @@ int main(int argc, char **argv) {
                 cmocka_unit_test(test_blame_cost),
                 cmocka_unit_test(test_all_or_nothing),
                 cmocka_unit_test_setup_teardown(test_changes, setup, teardown),
-                cmocka_unit_test_setup_teardown(test_mode_of_left_out, setup, teardown),
+                cmocka_unit_test_setup_teardown(test_left_out, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_answer_later, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_run, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_signal, setup, teardown),
