@@ -15,248 +15,7 @@
 #include "base/test.h"
 #include "base/units.h"
 #include "serve/json.h"
-#include "serve/server.h"
-
-static char file_workload[] = "/usr/lib/cgd/policies/workload.policy";
-static char file_sideload[] = "/usr/lib/cgd/policies/sideload.policy";
-static char *files_workload[] = { file_workload,
-                                  (char *) "/etc/cgd/policies/workload.policy.d/10-local.conf", NULL };
-static char *files_sideload[] = { file_sideload, NULL };
-
-static Condition conditions[] = {
-        { .type = CONDITION_MEMORY_PRESSURE,
-          .threshold_permyriad = 1000,
-          .window_usec = USEC_PER_SEC,
-          .active = true,
-          .text = (char *) "MemoryPressureAbove=some 10% over 1s",
-          .span = { file_workload, 24, 1 } },
-        { .type = CONDITION_IO_PRESSURE,
-          .threshold_permyriad = 3000,
-          .window_usec = USEC_PER_SEC,
-          .active = false,
-          .text = (char *) "IOPressureAbove=some 30% over 1s",
-          .span = { file_workload, 26, 1 } },
-};
-static Alarm alarms[] = {
-        { .name = (char *) "memory", .conditions = &conditions[0], .n_conditions = 1 },
-        { .name = (char *) "io", .conditions = &conditions[1], .n_conditions = 1 },
-};
-static Resource resources[] = {
-        { .key = "MemoryLow", .value = (char *) "40%" },
-        { .key = "IOWeight", .value = (char *) "500" },
-};
-static Domain domains[] = {
-        { .name = (char *) "sideload",
-          .description = (char *) "Batch work",
-          .slice = (char *) "sideload.slice",
-          .cgroup = (char *) "/sideload.slice",
-          .rank = 100,
-          .blame_share_min_permyriad = 5000,
-          .contain = { .present = true,
-                       .mode = MODE_ENFORCE,
-                       .mode_span = { file_sideload, 12, 1 },
-                       .steps = { [STEP_HOLD] = true, [STEP_SQUEEZE] = true, [STEP_KILL] = true },
-                       .step_usec = 500 * USEC_PER_MSEC,
-                       .kill_budget = 3,
-                       .kill_budget_usec = 600 * USEC_PER_SEC },
-          .files = files_sideload },
-        { .name = (char *) "workload",
-          .description = (char *) "Services that people wait for",
-          .slice = (char *) "workload.slice",
-          .cgroup = (char *) "/workload.slice",
-          .rank = 500,
-          .blame_share_min_permyriad = 5000,
-          .resources = resources,
-          .n_resources = ARRAY_SIZE(resources),
-          .alarms = alarms,
-          .n_alarms = ARRAY_SIZE(alarms),
-          .contain = { .present = true,
-                       .mode = MODE_CONTAIN,
-                       .mode_span = { file_workload, 30, 1 },
-                       .steps = { [STEP_HOLD] = true } },
-          .files = files_workload },
-        { .name = (char *) "system",
-          .slice = (char *) "system.slice",
-          .cgroup = (char *) "/system.slice",
-          .rank = 600 },
-        { .name = (char *) "faulty",
-          .slice = (char *) "faulty.slice",
-          .cgroup = (char *) "/faulty.slice",
-          .left_out = true },
-};
-static Policy policy = { domains, ARRAY_SIZE(domains) };
-
-#define T0 (UINT64_C(100) * USEC_PER_SEC)
-static const Incident incidents[] = {
-        { .id = 8, .state = INCIDENT_CONTAINING, .domain = "workload", .alarm = "memory",
-          .condition = "MemoryPressureAbove=some 10% over "
-                       "1s", .file = "/usr/lib/cgd/policies/workload.policy", .line = 24,
-          .measured = 1830, .threshold = 1000, .started_usec = T0, .first_step_usec = T0 + 12000,
-          .window_usec = 2 * USEC_PER_SEC, .whole_bytes = 512 << 20, .culprit_id = 42,
-          .culprit = "/sideload.slice/hog\x1b[31m.service", .culprit_domain = "sideload",
-          .contract_file = "/usr/lib/cgd/policies/sideload.policy", .contract_line = 12,
-          .candidates = {
-                  { 42, "/sideload.slice/hog\x1b[31m.service", 467 << 20, 9121, VERDICT_CULPRIT },
-                  { 43, "/workload.slice/web.service", 21 << 20, 410, VERDICT_SMALL_SHARE },
-          },
-          .n_candidates = 2,
-          .entries = {
-                  { .usec = T0, .type = ENTRY_ALARM, .before = 1830, .after = 1000 },
-                  { .usec = T0 + 12000, .type = ENTRY_ACTION, .step = STEP_HOLD,
-                                  .action = ACTION_SET_MEMORY_HIGH,
-                    .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
-                  { .usec = T0 + 13100, .type = ENTRY_OUTCOME, .step = STEP_HOLD,
-                                  .action = ACTION_SET_MEMORY_HIGH,
-                    .action_id = 1, .cgroup_id = 42, .before = LIMIT_MAX, .after = 642252800 },
-          },
-          .n_entries = 3 },
-        { .id = 7, .state = INCIDENT_OVER, .result = RESULT_PASSED, .domain = "workload", .alarm = "memory",
-          .condition = "MemoryPressureAbove=some 10% over 1s", .started_usec = T0 - 50 * USEC_PER_SEC,
-          .ended_usec = T0 - 48 * USEC_PER_SEC },
-};
-
-static const Lease leases[] = {
-        { .cgroup_id = 42,
-          .incident_id = 8,
-          .step = STEP_HOLD,
-          .original = LIMIT_MAX,
-          .value = 642252800,
-          .taken_usec = T0 + 12000,
-          .expires_usec = T0 + 15 * USEC_PER_SEC,
-          .path = "/sideload.slice/hog\x1b[31m.service" },
-};
-
-/* The made-up engine. */
-const Incident *engine_incident(_unused_ const Engine *e, size_t i) {
-        return i < ARRAY_SIZE(incidents) ? &incidents[i] : NULL;
-}
-
-const Incident *engine_incident_by_id(_unused_ const Engine *e, uint64_t id) {
-        for (size_t i = 0; i < ARRAY_SIZE(incidents); i++)
-                if (incidents[i].id == id)
-                        return &incidents[i];
-        return NULL;
-}
-
-Mode engine_mode(_unused_ const Engine *e, const Domain *d) {
-        return d->contain.mode;
-}
-
-void engine_status(_unused_ const Engine *e, EngineStatus *ret) {
-        *ret = (EngineStatus){
-                .open_incidents = 1, .contained = 1, .exhaustion_usec = USEC_INFINITY, .samples = 123
-        };
-}
-
-/* The made-up manager. */
-static const Policy *op_policy(_unused_ void *u) {
-        return &policy;
-}
-
-static const Engine *op_engine(_unused_ void *u) {
-        return (const Engine *) 1;
-}
-
-static const Lease *op_lease(_unused_ void *u, size_t i) {
-        return i < ARRAY_SIZE(leases) ? &leases[i] : NULL;
-}
-
-static void op_info(_unused_ void *u, ServerInfo *ret) {
-        *ret = (ServerInfo){
-                .now_usec = T0 + USEC_PER_SEC,
-                .realtime_offset_usec = INT64_C(1795341600) * 1000000,
-                .started_usec = 40 * USEC_PER_SEC,
-                .loaded_usec = 40 * USEC_PER_SEC,
-                .heartbeat_usec = 10 * USEC_PER_SEC,
-                .psi = "full",
-                .bus = true,
-        };
-}
-
-static unsigned n_waits;
-
-static bool op_wait(_unused_ void *u, size_t i, uint64_t since_usec, ServerWait *ret) {
-        static const ServerWait waits[] = {
-                { "/workload.slice/web.service", "/sideload.slice/hog\x1b[31m.service", 2400000 },
-                { "/workload.slice/web.service", "/", 300000 },
-                { "/workload.slice/web.service", "/workload.slice/web.service", 300000 },
-                { "/sideload.slice", "/sideload.slice", 9960000 },
-                { "/sideload.slice", "/workload.slice/web.service", 40000 },
-        };
-
-        n_waits++;
-        /* All of it was in the last minute. */
-        if (i >= ARRAY_SIZE(waits) || since_usec >= T0 + USEC_PER_SEC)
-                return false;
-        *ret = waits[i];
-        return true;
-}
-
-static bool op_latency(_unused_ void *u, size_t i, ServerLatency *ret) {
-        static const ServerLatency latencies[] = { {}, { "/workload.slice/web.service", 6120, 1151, 4608 } };
-
-        if (i >= ARRAY_SIZE(latencies))
-                return false;
-        *ret = latencies[i];
-        return true;
-}
-
-static int op_set_mode(_unused_ void *u, const char *domain, Mode mode) {
-        for (size_t i = 0; i < policy.n_domains; i++)
-                if (streq(domains[i].name, domain)) {
-                        if (!domains[i].contain.present)
-                                return -EINVAL;
-                        domains[i].contain.mode = mode;
-                        return 0;
-                }
-        return -ENOENT;
-}
-
-static int on_later(sd_event_source *source, _unused_ uint64_t usec, void *userdata) {
-        sd_event_source_unref(source);
-        server_request_done(userdata, 0, "3 domains; nothing would move");
-        return 0;
-}
-
-static void op_reload(void *u, ServerRequest *q) {
-        sd_event_source *source;
-
-        assert_true(sd_event_add_time_relative(u, &source, CLOCK_MONOTONIC, 20000, 1000, on_later, q) >= 0);
-}
-
-static void op_place(_unused_ void *u, ServerRequest *q, const char *unit) {
-        char text[256];
-
-        if (streq(unit, "none.service")) {
-                server_request_done(q, -ENOENT, "none.service: there is no such unit");
-                return;
-        }
-        (void) snprintf(text, sizeof(text), "%s: restarted, now in workload.slice", unit);
-        server_request_done(q, 0, text);
-}
-
-static void op_run(_unused_ void *u, ServerRequest *q, const ServerRun *run) {
-        char text[256];
-
-        (void) snprintf(text, sizeof(text), "%s-%s-%d-%s-%s-%s.scope", run->domain,
-                        run->scope ? "scope" : "service", run->scope ? (int) (run->pid > 1) : (int) run->uid,
-                        run->argv ? run->argv[0] : "", run->env ? run->env[0] : "", run->cwd);
-        server_request_done(q, 0, text);
-}
-
-static const ServerOps ops = {
-        .policy = op_policy,
-        .engine = op_engine,
-        .lease = op_lease,
-        .wait = op_wait,
-        .latency = op_latency,
-        .info = op_info,
-        .set_mode = op_set_mode,
-        .reload = op_reload,
-        .place = op_place,
-        .run = op_run,
-        .release = op_place,
-};
+#include "serve/test-world.h"
 
 /* The allocation that fails; 0: none does. */
 static unsigned n_asked, fails;
@@ -280,18 +39,18 @@ WRAP(char *, strndup, (const char *s, size_t n), (s, n))
 static json_t *document(unsigned which) {
         ServerInfo info = {};
 
-        op_info(NULL, &info);
+        world_ops.info(NULL, &info);
         switch (which) {
         case 0:
-                return json_status(&ops, NULL);
+                return json_status(&world_ops, NULL);
         case 1:
-                return json_domains(op_policy(NULL), op_engine(NULL));
+                return json_domains(world_ops.policy(NULL), world_ops.engine(NULL));
         case 2:
-                return json_incidents(op_engine(NULL), &info, 0);
+                return json_incidents(world_ops.engine(NULL), &info, 0);
         case 3:
-                return json_incident(engine_incident(op_engine(NULL), 0), &info, op_policy(NULL), false);
+                return json_incident(engine_incident(world_ops.engine(NULL), 0), &info, world_ops.policy(NULL), false);
         case 4:
-                return json_blame(&ops, NULL, 0);
+                return json_blame(&world_ops, NULL, 0);
         default:
                 return NULL;
         }
@@ -366,7 +125,7 @@ static int serve(const char *path, int ready) {
         sd_event *event = NULL;
         int r;
 
-        if ((r = sd_event_new(&event)) < 0 || (r = server_new(event, &ops, event, &s)) < 0 ||
+        if ((r = sd_event_new(&event)) < 0 || (r = server_new(event, &world_ops, event, &s)) < 0 ||
             (r = server_listen(s, path)) < 0 ||
             (r = sd_event_add_time_relative(event, NULL, CLOCK_MONOTONIC, 50000, 1000, on_tell, s)) < 0)
                 return r;
@@ -513,10 +272,10 @@ static void test_blame(void **state) {
 static void test_blame_cost(_unused_ void **state) {
         json_t *j;
 
-        n_waits = 0;
-        j = json_blame(&ops, NULL, 0);
+        world_n_waits = 0;
+        j = json_blame(&world_ops, NULL, 0);
         assert_int_equal(json_array_size(j), 4);
-        assert_int_equal(n_waits, 6);
+        assert_int_equal(world_n_waits, 6);
         json_decref(j);
 }
 
@@ -751,7 +510,7 @@ static void test_end_beside_silent_peer(_unused_ void **state) {
 
         (void) snprintf(address.sun_path, sizeof(address.sun_path), "/tmp/cgd-test-%d.socket", (int) getpid());
         assert_true(sd_event_new(&event) >= 0);
-        assert_int_equal(server_new(event, &ops, event, &s), 0);
+        assert_int_equal(server_new(event, &world_ops, event, &s), 0);
         assert_int_equal(server_listen(s, address.sun_path), 0);
         silent = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
         assert_int_equal(connect(silent, (struct sockaddr *) &address, sizeof(address)), 0);
@@ -764,176 +523,6 @@ static void test_end_beside_silent_peer(_unused_ void **state) {
         (void) alarm(0);
         (void) close(silent);
         sd_event_unref(event);
-}
-
-/* A server in this process, with a bus where nobody ever says who calls, unless it is one that does. */
-typedef struct Bus {
-        char path[64];
-        sd_event *event;
-        Server *server;
-        sd_bus *near, *far, *operator;
-        unsigned answers, refused;      /* LimitsExceeded */
-        bool says;
-        char said[64];                  /* what was answered last */
-} Bus;
-
-static int on_answer(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
-        Bus *b = userdata;
-
-        const char *text;
-
-        b->answers++;
-        b->refused += sd_bus_message_is_method_error(m, SD_BUS_ERROR_LIMITS_EXCEEDED) > 0;
-        if (sd_bus_message_read(m, "s", &text) > 0)
-                (void) snprintf(b->said, sizeof(b->said), "%s", text);
-        return 1;
-}
-
-/* dbus-broker has a descriptor for whoever asks for credentials, and hangs up on who takes none. */
-static int on_question(sd_bus_message *m, void *userdata, _unused_ sd_bus_error *e) {
-        const Bus *b = userdata;
-
-        if (sd_bus_message_is_method_call(m, "org.freedesktop.DBus", NULL) <= 0)
-                return 0;
-        if (b->says && sd_bus_message_is_method_call(m, NULL, "GetConnectionCredentials"))
-                sd_bus_close(b->far);
-        else if (b->says)
-                assert_true(sd_bus_reply_method_return(m, "u", sd_bus_message_is_method_call(m, NULL, "GetConnectionUnixUser") ?
-                                                               0U : 4711U) >= 0);
-        return 1;
-}
-
-static int bus_setup(void **state) {
-        Bus *b = calloc(1, sizeof(*b));
-        char address[128];
-        sd_id128_t id;
-        int fds[2];
-
-        assert_non_null(b);
-        (void) snprintf(b->path, sizeof(b->path), "/tmp/cgd-test-%d.socket", (int) getpid());
-        (void) snprintf(address, sizeof(address), "unix:path=%s", b->path);
-        assert_true(sd_event_new(&b->event) >= 0);
-        assert_int_equal(server_new(b->event, &ops, b->event, &b->server), 0);
-        assert_int_equal(server_listen(b->server, b->path), 0);
-        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, fds), 0);
-        assert_true(sd_id128_randomize(&id) >= 0);
-        assert_true(sd_bus_new(&b->near) >= 0 && sd_bus_set_fd(b->near, fds[0], fds[0]) >= 0);
-        assert_true(sd_bus_new(&b->far) >= 0 && sd_bus_set_fd(b->far, fds[1], fds[1]) >= 0);
-        assert_true(sd_bus_set_server(b->far, true, id) >= 0 && sd_bus_set_anonymous(b->far, true) >= 0);
-        assert_true(sd_bus_add_filter(b->far, NULL, on_question, b) >= 0);
-        assert_true(sd_bus_new(&b->operator) >= 0 && sd_bus_set_address(b->operator, address) >= 0);
-        assert_true(sd_bus_start(b->near) >= 0 && sd_bus_attach_event(b->near, b->event, 0) >= 0);
-        assert_true(sd_bus_start(b->far) >= 0 && sd_bus_attach_event(b->far, b->event, 0) >= 0);
-        assert_true(sd_bus_start(b->operator) >= 0 && sd_bus_attach_event(b->operator, b->event, 0) >= 0);
-        assert_true(sd_bus_add_object_vtable(b->near, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, server_vtable, b->server) >= 0);
-        *state = b;
-        return 0;
-}
-
-static int bus_teardown(void **state) {
-        Bus *b = *state;
-
-        server_free(b->server);
-        sd_bus_close_unref(b->operator);
-        sd_bus_close_unref(b->near);
-        sd_bus_close_unref(b->far);
-        sd_event_unref(b->event);
-        free(b);
-        return 0;
-}
-
-static void bus_wait_ready(Bus *b) {
-        for (int i = 0; i < 100 && sd_bus_is_ready(b->near) <= 0; i++)
-                assert_true(sd_event_run(b->event, 10 * USEC_PER_MSEC) >= 0);
-}
-
-/* Until so many were answered since the last time; how many of them were refused. */
-static unsigned bus_refused(Bus *b, unsigned answers) {
-        unsigned refused;
-
-        for (int i = 0; i < 2000 && b->answers < answers; i++)
-                assert_true(sd_event_run(b->event, USEC_PER_MSEC) >= 0);
-        assert_int_equal(b->answers, answers);
-        refused = b->refused;
-        b->answers = b->refused = 0;
-        return refused;
-}
-
-/* The broker says who calls, and stays. */
-static void test_who_calls(void **state) {
-        Bus *b = *state;
-
-        b->says = true;
-        bus_wait_ready(b);
-        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", on_answer, b,
-                                             "sbasass", "sideload", 1, 1, "/bin/true", 0, "/") >= 0);
-        assert_int_equal(bus_refused(b, 1), 0);
-        assert_string_equal(b->said, "sideload-scope-1-/bin/true--/.scope");
-        assert_true(sd_bus_is_open(b->near) > 0);
-}
-
-/* As many as can wait do, for anybody: an operator is heard on his own socket. */
-static void test_full_house(void **state) {
-        Bus *b = *state;
-
-        for (int i = 0; i < REQUESTS_MAX + 1; i++)
-                assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus",
-                                                     on_answer, b, "") >= 0);
-        assert_int_equal(bus_refused(b, 1), 1);
-        assert_true(sd_bus_call_method_async(b->operator, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "GetStatus",
-                                             on_answer, b, "") >= 0);
-        assert_int_equal(bus_refused(b, 1), 0);
-}
-
-/* Who has not yet the right to call does not have a megabyte of his kept in locked memory. */
-static void test_large_call(void **state) {
-        _cleanup_free_ char *large = malloc((1 << 20) + 1);
-        _cleanup_(sd_bus_message_unrefp) sd_bus_message *m = NULL;
-        const char *domain;
-        Bus *b = *state;
-
-        assert_non_null(large);
-        memset(large, 'a', 1 << 20);
-        large[1 << 20] = '\0';
-        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "PlaceUnit",
-                                             on_answer, b, "s", large) >= 0);
-        assert_int_equal(bus_refused(b, 1), 1);
-
-        /* Many that are empty. */
-        assert_true(sd_bus_message_new_method_call(b->far, &m, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run") >= 0);
-        assert_true(sd_bus_message_append(m, "sb", "sideload", 0) >= 0 && sd_bus_message_open_container(m, 'a', "s") >= 0);
-        for (int i = 0; i < 1 << 17; i++)
-                assert_true(sd_bus_message_append(m, "s", "") >= 0);
-        assert_true(sd_bus_message_close_container(m) >= 0 && sd_bus_message_append(m, "ass", 0, "/") >= 0);
-        assert_true(sd_bus_call_async(b->far, NULL, m, on_answer, b, 0) >= 0);
-        assert_int_equal(bus_refused(b, 1), 1);
-
-        assert_true(sd_bus_call_method_async(b->far, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "Run", on_answer, b,
-                                             "sbasass", "sideload", 0, 2, "/bin/sleep", "9", 1, "A=b", "/tmp") >= 0);
-        assert_true(sd_bus_call_method_async(b->operator, NULL, NULL, CGD_BUS_OBJECT, CGD_BUS_INTERFACE, "PlaceUnit",
-                                             on_answer, b, "s", large) >= 0);
-        assert_int_equal(bus_refused(b, 1), 0);
-        /* This one waits, and nothing of it has been read. */
-        assert_int_equal(b->server->n_requests, 1);
-        assert_true(sd_bus_message_read(b->server->requests->call, "s", &domain) > 0);
-        assert_string_equal(domain, "sideload");
-}
-
-/* A broker that does not read, in an incident of hours: nothing piles up in locked memory. */
-static void test_silent_broker(void **state) {
-        uint64_t queued = 0;
-        Bus *b = *state;
-
-        bus_wait_ready(b);
-        b->server->bus = sd_bus_ref(b->near);
-        for (int i = 0; i < 50000; i++)
-                server_incident_changed(b->server, 8, "step");
-        assert_true(sd_bus_get_n_queued_write(b->near, &queued) >= 0);
-        assert_in_range(queued, 1, QUEUE_MAX + 2);
-        /* What it was not told is not taken for told. */
-        b->server->told_open = 0;
-        server_incident_changed(b->server, 8, "step");
-        assert_int_equal(b->server->told_open, 0);
 }
 
 int main(int argc, char **argv) {
@@ -955,10 +544,6 @@ int main(int argc, char **argv) {
                 cmocka_unit_test_setup_teardown(test_stranger, setup, teardown),
                 cmocka_unit_test_setup_teardown(test_no_descriptors, setup, teardown),
                 cmocka_unit_test(test_end_beside_silent_peer),
-                cmocka_unit_test_setup_teardown(test_who_calls, bus_setup, bus_teardown),
-                cmocka_unit_test_setup_teardown(test_full_house, bus_setup, bus_teardown),
-                cmocka_unit_test_setup_teardown(test_large_call, bus_setup, bus_teardown),
-                cmocka_unit_test_setup_teardown(test_silent_broker, bus_setup, bus_teardown),
         };
 
         if (argc == 3 && streq(argv[1], "--serve"))
